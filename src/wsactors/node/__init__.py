@@ -1,0 +1,1 @@
+"""A whole node: configuration, boot, the command line and the local admin socket."""

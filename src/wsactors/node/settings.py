@@ -1,0 +1,222 @@
+"""Every setting of a node, as attrs classes: the type, the default, the check and the words live where the field is.
+
+``config/*.toml`` mirrors these classes key by key (:mod:`wsactors.node.config` reads it); ``wsactors config doc``
+prints them. A setting marked *live* is read again on SIGHUP; a *secret* is never printed and may come from a file
+(``KEY_file = "path"``).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import attrs
+
+from wsactors.node.secret import Secret
+
+__all__ = [
+    "AdminSettings",
+    "BadSetting",
+    "GatewaySettings",
+    "LimitSettings",
+    "LoggingSettings",
+    "NodeSettings",
+    "SessionSettings",
+    "Settings",
+    "TlsSettings",
+]
+
+_Check = Callable[[Any, "attrs.Attribute[Any]", Any], None]
+
+
+class BadSetting(ValueError):  # noqa: N818 - a finding about one key; the loader gathers them into one ConfigError
+    """One field refused its value; ``key`` is the field's name, the text says what was expected."""
+
+    def __init__(self, key: str, message: str) -> None:
+        super().__init__(message)
+        self.key = key
+
+
+def _setting(default: Any, doc: str, *, live: bool = False, secret: bool = False, check: _Check | None = None) -> Any:
+    metadata = {"doc": doc, "live": live, "secret": secret}
+    return attrs.field(default=default, metadata=metadata, validator=check or [], kw_only=True)
+
+
+def _section(factory: Callable[[], Any], doc: str) -> Any:
+    return attrs.field(factory=factory, metadata={"doc": doc}, kw_only=True)
+
+
+def _between(low: float, high: float) -> _Check:
+    def check(_: Any, attribute: attrs.Attribute[Any], value: float) -> None:
+        if not low <= value <= high:
+            raise BadSetting(attribute.name, f"expected a number from {low:g} to {high:g}, got {value!r}")
+
+    return check
+
+
+def _matches(pattern: str, meaning: str) -> _Check:
+    compiled = re.compile(pattern)
+
+    def check(_: Any, attribute: attrs.Attribute[Any], value: str) -> None:
+        if not compiled.fullmatch(value):
+            raise BadSetting(attribute.name, f"expected {meaning}, got {value!r}")
+
+    return check
+
+
+_NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}"
+_NAME_MEANING = "letters, digits, '.', '_' or '-' (at most 63, beginning with a letter or digit)"
+
+
+def _each_name_valid(_: Any, attribute: attrs.Attribute[Any], value: Mapping[str, object]) -> None:
+    for name in value:
+        if not re.fullmatch(_NAME, name):
+            raise BadSetting(attribute.name, f"expected names made of {_NAME_MEANING}, got {name!r}")
+
+
+@attrs.frozen
+class NodeSettings:
+    """The node itself."""
+
+    name: str = _setting(
+        "dev", "Name of this node, unique among the nodes it meets.", check=_matches(_NAME, _NAME_MEANING)
+    )
+    trees: tuple[Path, ...] = _setting(
+        (), "Supervisor files to boot, in this order; relative paths start at the file that names them."
+    )
+    allowed_packages: tuple[str, ...] = _setting(
+        ("wsactors",), "Packages whose actors a supervisor file may start; nothing else is ever imported from one."
+    )
+    shutdown_timeout: float = _setting(
+        10.0, "Seconds an ordered stop may take; what is still alive then is killed.", check=_between(0.1, 3600)
+    )
+    debug: bool = _setting(False, "Refuse mutable messages and report call cycles. Slower; for development.")
+    gc_freeze: bool = _setting(
+        True, "After boot, move what lives as long as the node out of the garbage collector's sight (gc.freeze)."
+    )
+    gc_threshold: int = _setting(
+        50_000,
+        "Allocations between two young collections (Python's own default is 700).",
+        check=_between(700, 10_000_000),
+    )
+
+
+@attrs.frozen
+class LoggingSettings:
+    """What is logged, and how it looks."""
+
+    level: Literal["debug", "info", "warning", "error"] = _setting(
+        "info", "The least severe level that is written.", live=True
+    )
+    format: Literal["auto", "pretty", "json"] = _setting(
+        "auto",
+        "pretty for people, json for machines (one object per line); auto = pretty on a terminal, json elsewhere.",
+    )
+
+
+@attrs.frozen
+class TlsSettings:
+    """Encryption of the gateway's port."""
+
+    mode: Literal["off", "auto", "on"] = _setting(
+        "auto",
+        "off = plain http; on = https with cert and key, or with a development certificate where these are empty; "
+        "auto = off on a loopback address, on elsewhere (browsers decode audio only on https or loopback pages).",
+    )
+    cert: Path | None = _setting(None, "PEM file with the certificate chain.")
+    key: Path | None = _setting(None, "PEM file with the private key.")
+    key_password: Secret | None = _setting(None, "Password of the private key.", secret=True)
+
+    def __attrs_post_init__(self) -> None:
+        if (self.cert is None) != (self.key is None):
+            missing = "key" if self.key is None else "cert"
+            raise BadSetting(missing, "expected both cert and key, or neither (a development certificate is made then)")
+
+
+@attrs.frozen
+class LimitSettings:
+    """Bounds on what one port takes from the world."""
+
+    connections: int = _setting(10_000, "Open connections, all clients together.", check=_between(1, 1_000_000))
+    connections_per_address: int = _setting(1_000, "Open connections from one address.", check=_between(1, 1_000_000))
+    head_bytes: int = _setting(16_384, "Bytes of one HTTP request head.", check=_between(1024, 1_048_576))
+    head_seconds: float = _setting(
+        5.0, "Seconds in which a whole request head must have come.", check=_between(0.1, 300)
+    )
+    message_bytes: int = _setting(65_536, "Bytes of one message from a client.", check=_between(1024, 16_777_216))
+    idle_seconds: float = _setting(
+        60.0, "Seconds of silence after which a client is pinged, then dropped.", check=_between(1, 86_400)
+    )
+    audio_age_ms: int = _setting(500, "Age at which an unsent audio frame is dropped.", check=_between(20, 10_000))
+
+
+@attrs.frozen
+class GatewaySettings:
+    """The one port that serves the page, health and WebSocket."""
+
+    enabled: bool = _setting(True, "Whether this node opens a port at all.")
+    host: str = _setting("127.0.0.1", "Address to bind. The default is reachable from this machine only.")
+    port: int = _setting(8080, "Port to bind; 0 lets the system choose.", check=_between(0, 65_535))
+    port_search: int = _setting(
+        20,
+        "How many following ports are tried when the port is busy; 0 makes a busy port an error.",
+        check=_between(0, 1000),
+    )
+    allow_anonymous_public: bool = _setting(
+        False, "Let anybody who reaches a non-loopback address listen. Without it such an address is refused."
+    )
+    allowed_hosts: tuple[str, ...] = _setting(
+        (), "Further names accepted in the Host header (the bound address and, on loopback, localhost always are)."
+    )
+    allowed_origins: tuple[str, ...] = _setting(
+        (), 'Further page origins that may connect, such as "https://radio.example"; same-origin always may.'
+    )
+    tls: TlsSettings = _section(TlsSettings, "Encryption of the gateway's port.")
+    limits: LimitSettings = _section(LimitSettings, "Bounds on what one port takes from the world.")
+
+
+@attrs.frozen
+class AdminSettings:
+    """The local socket that `wsactors top` reads."""
+
+    enabled: bool = _setting(True, "Whether this node opens a local admin socket.")
+    socket: Path | None = _setting(
+        None, "Where the socket lies; empty = NAME.sock in a private runtime directory (see `wsactors top --help`)."
+    )
+    allow_changes: bool = _setting(
+        False, "Let the socket's owner also kill and suspend actors, not only look at them.", live=True
+    )
+
+
+@attrs.frozen
+class SessionSettings:
+    """One session that is there from the start."""
+
+    kind: Literal["battle"] = _setting("battle", "What the session is: a battle has two decks and a crossfader.")
+    songs: Path | None = _setting(
+        None, "Folder with the music the decks play; empty = two synthesised loops that fit each other."
+    )
+    bitrate: int = _setting(128_000, "Bits per second of the Opus stream.", check=_between(16_000, 510_000))
+    fade_seconds: float = _setting(
+        16.0,
+        "Seconds from one automatic move of the crossfader to the next; 0 leaves it alone.",
+        check=_between(0, 3600),
+    )
+
+
+@attrs.frozen
+class Settings:
+    """A whole node, as one value."""
+
+    node: NodeSettings = _section(NodeSettings, "The node itself.")
+    logging: LoggingSettings = _section(LoggingSettings, "What is logged, and how it looks.")
+    gateway: GatewaySettings = _section(GatewaySettings, "The one port that serves the page, health and WebSocket.")
+    admin: AdminSettings = _section(AdminSettings, "The local socket that `wsactors top` reads.")
+    sessions: Mapping[str, SessionSettings] = attrs.field(
+        factory=dict,
+        kw_only=True,
+        metadata={"doc": "Sessions that are there from the start, one table each: [sessions.NAME]."},
+        validator=_each_name_valid,
+    )
