@@ -53,12 +53,22 @@ if TYPE_CHECKING:
     from wsactors.actors import send_request as send_request
     from wsactors.errors import AmbiguousNode as AmbiguousNode
     from wsactors.errors import CallExit as CallExit
+    from wsactors.errors import CallingSelf as CallingSelf
     from wsactors.errors import CallTimeout as CallTimeout
-    from wsactors.errors import Ignored as Ignored
+    from wsactors.errors import ChildError as ChildError
+    from wsactors.errors import ConfigError as ConfigError
     from wsactors.errors import MailboxFull as MailboxFull
+    from wsactors.errors import NameTaken as NameTaken
+    from wsactors.errors import NodeClosed as NodeClosed
     from wsactors.errors import NodeFailed as NodeFailed
     from wsactors.errors import NoProcess as NoProcess
+    from wsactors.errors import NotInActor as NotInActor
+    from wsactors.errors import SpecError as SpecError
     from wsactors.errors import StartError as StartError
+    from wsactors.errors import StartIgnored as StartIgnored
+    from wsactors.errors import StartTimeout as StartTimeout
+    from wsactors.errors import TreeError as TreeError
+    from wsactors.errors import WsactorsError as WsactorsError
     from wsactors.supervision import ChildSpec as ChildSpec
     from wsactors.supervision import DynamicSupervisor as DynamicSupervisor
     from wsactors.supervision import Node as Node
@@ -72,7 +82,10 @@ _HOME = {
         "UNHANDLED Actor Caller Continue Crash Down Exit IdleAfter Ignore Mailbox MonitorRef NoReply Pid ProcessActor "
         "Reply Stop Via call cast reply send send_many send_request"
     ),
-    "wsactors.errors": "AmbiguousNode CallExit CallTimeout Ignored MailboxFull NoProcess NodeFailed StartError",
+    "wsactors.errors": (
+        "AmbiguousNode CallExit CallTimeout CallingSelf ChildError ConfigError MailboxFull NameTaken NoProcess "
+        "NodeClosed NodeFailed NotInActor SpecError StartError StartIgnored StartTimeout TreeError WsactorsError"
+    ),
     "wsactors.supervision": (
         "ChildSpec DynamicSupervisor Node PartitionSupervisor Supervisor TreeSpec load_tree"
     ),

@@ -1,0 +1,46 @@
+# One short command per chore; each says what it does.
+#
+#   make run                     boot a node and print where to listen   (SONGS=~/Music  HOST=0.0.0.0  CONFIG=config/dev.toml)
+#   make test                    everything that must be green           (TESTS=tests/node  ARGS=-x)
+#   make check                   lint and types
+#   make bench                   our numbers beside our peers'           (BENCH=actors  ARGS=--quick)
+#   make soak                    the long runs
+#   make venv                    only the environment, in .venv
+#   make clean                   remove what make made
+#
+# PYTHON=python3.13 make test    picks an interpreter; .venv is made anew for it.
+
+PYTHON ?= python3
+CONFIG ?= config/dev.toml
+TESTS ?= tests
+BENCH ?= *
+
+.PHONY: venv run test check bench soak clean
+
+venv:
+	@PYTHON=$(PYTHON) scripts/venv.sh dev
+
+run:
+	@PYTHON=$(PYTHON) scripts/venv.sh run
+	.venv/bin/wsactors run $(CONFIG) $(if $(SONGS),--songs "$(SONGS)") $(if $(HOST),--host "$(HOST)") $(ARGS)
+
+test:
+	@PYTHON=$(PYTHON) scripts/venv.sh dev libopus0 chromium firefox-esr erlang-base
+	.venv/bin/python -m pytest $(TESTS) $(ARGS)
+
+check:
+	@PYTHON=$(PYTHON) scripts/venv.sh dev
+	.venv/bin/ruff check .
+	.venv/bin/mypy
+
+bench:
+	@PYTHON=$(PYTHON) scripts/venv.sh dev libopus0 erlang-base
+	@set -e; for file in benchmarks/$(BENCH).py; do echo "+ $$file"; .venv/bin/python $$file $(ARGS); done
+
+soak:
+	@PYTHON=$(PYTHON) scripts/venv.sh dev libopus0
+	.venv/bin/python -m pytest tests -m soak $(ARGS)
+
+clean:
+	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
