@@ -1,6 +1,6 @@
 # One short command per chore; each says what it does.
 #
-#   make run                     boot a node and print where to listen   (SONGS=~/Music  HOST=0.0.0.0  CONFIG=config/dev.toml)
+#   make run                     boot a node, print where to listen      (SONGS=~/Music  HOST=0.0.0.0  CONFIG=FILE)
 #   make test                    everything that must be green           (TESTS=tests/node  ARGS=-x)
 #   make check                   lint and types
 #   make bench                   our numbers beside our peers'           (BENCH=actors  ARGS=--quick)
@@ -8,9 +8,9 @@
 #   make venv                    only the environment, in .venv
 #   make clean                   remove what make made
 #
-# PYTHON=python3.13 make test    picks an interpreter; .venv is made anew for it.
+# PYTHON=python3.13 make test    picks an interpreter; .venv is made anew if it was made by another.
 
-PYTHON ?= python3
+PYTHON ?=
 CONFIG ?= config/dev.toml
 TESTS ?= tests
 BENCH ?= *

@@ -6,7 +6,7 @@ set -eu
 cd "$(dirname "$0")/.."
 extra=$1
 shift
-python=${PYTHON:-python3}
+python=${PYTHON:-}
 
 say() { echo "+ $*" >&2; "$@"; }
 
@@ -32,6 +32,11 @@ done
 # shellcheck disable=SC2086
 [ -z "$missing" ] || need $missing || true
 
+# Without PYTHON= an environment that is there is kept, whichever interpreter made it.
+if [ -z "$python" ]; then
+    python=python3
+    [ ! -x .venv/bin/python ] || python=.venv/bin/python
+fi
 command -v "$python" >/dev/null || { echo "There is no $python here. Install it, or say PYTHON=..." >&2; exit 1; }
 version=$("$python" -c 'import sys; print("%d.%d" % sys.version_info[:2])')
 case $version in
@@ -45,7 +50,8 @@ have=$(cat .venv/.wsactors 2>/dev/null || true)
 [ "$have" = "$(wanted "$extra")" ] && exit 0
 [ "$have" = "$(wanted dev)" ] && exit 0
 
-if [ "$(.venv/bin/python -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null || true)" != "$version" ]; then
+if [ "$(.venv/bin/python -c 'import sys, pip; print("%d.%d" % sys.version_info[:2])' 2>/dev/null || true)" != "$version" ]; then
+    [ "$python" != .venv/bin/python ] || python=python3
     rm -rf .venv
     if ! "$python" -c 'import venv, ensurepip' 2>/dev/null; then
         need "python$version-venv" || exit 1
@@ -53,6 +59,7 @@ if [ "$(.venv/bin/python -c 'import sys; print("%d.%d" % sys.version_info[:2])' 
     say "$python" -m venv .venv
 fi
 rm -f .venv/.wsactors
+echo "Installing what \"$extra\" needs (up to 80 MB on a fresh machine)" >&2
 # Byte code is made when a module is first used: most of what numpy and PyAV bring never is.
 say .venv/bin/python -m pip install --quiet --disable-pip-version-check --no-compile -c constraints.txt -e ".[$extra]"
 wanted "$extra" > .venv/.wsactors

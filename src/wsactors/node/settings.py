@@ -149,6 +149,9 @@ class LimitSettings:
     idle_seconds: float = _setting(
         60.0, "Seconds of silence after which a client is pinged, then dropped.", check=_between(1, 86_400)
     )
+    sessions_per_connection: int = _setting(
+        8, "Sessions one connection may hear at the same time.", check=_between(1, 1000)
+    )
     audio_age_ms: int = _setting(500, "Age at which an unsent audio frame is dropped.", check=_between(20, 10_000))
 
 

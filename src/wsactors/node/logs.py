@@ -1,0 +1,90 @@
+"""Logging of a node run by the command line: structlog and the standard library's loggers, one look, secrets redacted.
+
+Only ``wsactors run`` calls :func:`set_up_logging`. An embedded node never does: how a service logs is its own affair.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Mapping, MutableMapping
+from typing import Any, TextIO
+
+import structlog
+
+from wsactors.node.secret import REDACTED, looks_secret, redact
+from wsactors.node.settings import LoggingSettings
+from wsactors.node.terminal import visible
+
+__all__ = ["set_level", "set_up_logging"]
+
+_MAX_VALUE = 4_000
+# Chatty below warning, and about single connections of strangers.
+_QUIET = ("hypercorn.access", "trio-websocket", "quic")
+
+
+def set_up_logging(settings: LoggingSettings, stream: TextIO | None = None) -> None:
+    """Send every log record of this process to ``stream`` (standard error), pretty or as JSON, one event per line."""
+    stream = sys.stderr if stream is None else stream
+    pretty = settings.format == "pretty" or (settings.format == "auto" and stream.isatty())
+    shared: list[structlog.typing.Processor] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.stdlib.add_log_level,
+        structlog.stdlib.add_logger_name,
+        structlog.stdlib.ExtraAdder(),
+        structlog.processors.TimeStamper(fmt="%H:%M:%S" if pretty else "iso", utc=not pretty),
+        structlog.processors.format_exc_info,
+        _redacted,
+    ]
+    last = _pretty(stream) if pretty else structlog.processors.JSONRenderer(default=repr)
+    structlog.configure(
+        processors=[structlog.stdlib.filter_by_level, *shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        wrapper_class=structlog.stdlib.BoundLogger,
+        cache_logger_on_first_use=True,
+    )
+    handler = logging.StreamHandler(stream)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=shared,
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, last],
+        )
+    )
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    for name in _QUIET:
+        logging.getLogger(name).setLevel(logging.WARNING)
+    logging.captureWarnings(capture=True)
+    set_level(settings.level)
+
+
+def set_level(level: str) -> None:
+    """Change the least severe level that is written, while the node runs."""
+    logging.getLogger().setLevel(level.upper())
+
+
+def _redacted(_: Any, __: str, event: MutableMapping[str, Any]) -> Mapping[str, Any]:
+    """Replace secrets, and bound every value: a log line is no dump."""
+    for key, value in event.items():
+        if key.startswith("_"):
+            continue  # structlog's own record, which is no part of the line
+        event[key] = REDACTED if looks_secret(key) else _short(redact(value))
+    return event
+
+
+def _short(value: Any) -> Any:
+    return f"{value[:_MAX_VALUE]}..." if isinstance(value, str) and len(value) > _MAX_VALUE else value
+
+
+def _pretty(stream: TextIO) -> structlog.typing.Processor:
+    console = structlog.dev.ConsoleRenderer(colors=stream.isatty(), exception_formatter=structlog.dev.plain_traceback)
+
+    def render(logger: Any, name: str, event: MutableMapping[str, Any]) -> Any:
+        for key, value in event.items():
+            if isinstance(value, str) and key != "exception":
+                event[key] = visible(value, _MAX_VALUE)
+            elif key == "exception":
+                event[key] = "\n".join(visible(line, _MAX_VALUE) for line in str(value).splitlines())
+        return console(logger, name, event)
+
+    return render
