@@ -1,0 +1,71 @@
+"""The actor runtime: actors without tasks, mailboxes, links and monitors, names, groups, timers and tables."""
+
+from wsactors.actors.actor import Actor, TimerRef
+from wsactors.actors.calls import RequestId, call, cast, reply, send, send_many, send_request
+from wsactors.actors.groups import GroupChange, GroupRef, Groups, Member
+from wsactors.actors.kind import Mailbox
+from wsactors.actors.messages import (
+    UNHANDLED,
+    Continue,
+    Crash,
+    Down,
+    Exit,
+    IdleAfter,
+    Ignore,
+    NoReply,
+    Reply,
+    Response,
+    Stop,
+    Timeout,
+    is_normal,
+)
+from wsactors.actors.monitors import MonitorRef
+from wsactors.actors.pid import NameRegistry, Pid, Target, Via
+from wsactors.actors.process_actor import Attached, ProcessActor
+from wsactors.actors.registry import Registry
+from wsactors.actors.requests import Request
+from wsactors.actors.runtime import Runtime
+
+Caller = Request
+"""What ``handle_call`` gets as its second argument: hand it to ``reply`` to answer later."""
+
+__all__ = [
+    "UNHANDLED",
+    "Actor",
+    "Attached",
+    "Caller",
+    "Continue",
+    "Crash",
+    "Down",
+    "Exit",
+    "GroupChange",
+    "GroupRef",
+    "Groups",
+    "IdleAfter",
+    "Ignore",
+    "Mailbox",
+    "Member",
+    "MonitorRef",
+    "NameRegistry",
+    "NoReply",
+    "Pid",
+    "ProcessActor",
+    "Registry",
+    "Reply",
+    "Request",
+    "RequestId",
+    "Response",
+    "Runtime",
+    "Stop",
+    "Target",
+    "Timeout",
+    "TimerRef",
+    "Via",
+    "call",
+    "cast",
+    "is_normal",
+    "reply",
+    "send",
+    "send_many",
+    "send_request",
+]

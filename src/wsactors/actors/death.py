@@ -1,0 +1,265 @@
+"""Exits: recorded by the control lane, declared in one visible step, told to others in small batches.
+
+``die`` has no await in it. After it the pid is dead and its names, groups, tables and sinks are gone; what it owed to others (failed
+calls, Exit and Down) sits in a ``Notice`` that the leader works off between turns, a slice at a time. One queue of notices for the
+node keeps the order between a death and the deaths it causes, and makes propagation a work-list: chains and cycles of links of any
+length use no stack.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from time import perf_counter
+from typing import TYPE_CHECKING, Any, Final
+
+from trio.lowlevel import reschedule
+
+from wsactors.actors.mailbox import fail_requests, pending_requests
+from wsactors.actors.messages import Crash, Down, Exit, is_normal
+from wsactors.actors.process import DEAD, DYING, EMPTY, QUEUED, SIGNAL, STARTING, SUSPENDED, Extras, Halt, Process
+from wsactors.actors.requests import Request, append_exempt, rouse
+
+if TYPE_CHECKING:
+    from wsactors.actors.monitors import MonitorRef
+    from wsactors.actors.pid import Pid
+    from wsactors.actors.scheduler import Scheduler
+
+CALLS_AT_ONCE: Final = 16
+"""Pending calls failed within the death step itself; more wait for the notice."""
+
+
+def doom(process: Process, reason: Any) -> None:
+    """The control lane: this actor ends with ``reason`` as soon as its code has unwound. Safe to repeat; only a kill overrules."""
+    if process.flags & DEAD:
+        return
+    sched = process.sched
+    extras = process.extras
+    if extras is None:
+        if process is not sched.current and process is not sched.turn and not process.flags & STARTING:
+            die(process, reason)
+            return
+        extras = process.more()
+    if extras.doom is None or reason == "killed":
+        extras.doom = reason
+    if process is sched.current or process is sched.turn:
+        process.flags |= SIGNAL
+    elif extras.blocked is None and not process.flags & STARTING and not extras.scopes:
+        die(process, extras.doom)
+        return
+    elif not process.flags & STARTING:
+        process.flags |= DYING
+    _unwind(process, extras)
+
+
+def _unwind(process: Process, extras: Extras) -> None:
+    """Cancel whatever code of the actor is blocked, and give it ``kill_grace`` seconds."""
+    if extras.blocked is not None:
+        extras.blocked.cancel()
+    if extras.start is not None:
+        extras.start.cancel()
+    if extras.scopes:
+        for scope in list(extras.scopes):
+            scope.cancel()
+    if extras.grace is None:
+        sched = process.sched
+        extras.grace = sched.timers.add(sched.kill_grace, _lose_patience, process)
+
+
+def _lose_patience(process: Process) -> None:
+    if not process.flags & DEAD:
+        process.sched.zombies += 1
+        extras = process.more()
+        extras.grace = None
+        reason = extras.doom if extras.doom is not None else "killed"
+        die(process, extras.halt.reason if extras.halt is not None and extras.doom is None else reason)
+
+
+def halt(process: Process, reason: Any, request: Request | None = None, answer: Any = None, has_answer: bool = False) -> None:
+    """An orderly end (Stop, crash, trapped exit): ``terminate`` runs at the next boundary, then the actor ends."""
+    if process.flags & (DEAD | DYING):
+        if request is not None:
+            fail_requests((request,), reason)
+        return
+    extras = process.more()
+    if extras.halt is None:
+        extras.halt = Halt(reason, request, answer, has_answer)
+    elif request is not None:
+        fail_requests((request,), reason)
+    process.flags = (process.flags | SIGNAL) & ~SUSPENDED
+    rouse(process)
+
+
+def finish(process: Process, reason: Any) -> None:
+    """Its handler is done for good: end now, or when its tasks have unwound."""
+    extras = process.extras
+    if process.flags & DEAD:
+        return
+    if extras is not None and extras.scopes:
+        process.flags |= DYING
+        extras.doom = reason
+        _unwind(process, extras)
+    else:
+        die(process, reason)
+
+
+def task_done(process: Process) -> None:
+    """One of the actor's tasks has unwound."""
+    extras = process.extras
+    if extras is None or process.flags & DEAD or extras.scopes or extras.blocked is not None:
+        return
+    if extras.doom is not None and process is not process.sched.turn and process is not process.sched.current:
+        die(process, extras.doom)
+
+
+def die(process: Process, reason: Any) -> None:
+    """The one visible step."""
+    sched = process.sched
+    pid = process.pid
+    process.flags = DEAD | (process.flags & QUEUED)
+    pid._process = None
+    sched.processes.pop(pid.serial, None)
+    extras = process.extras
+    if process.box or process.front or extras is not None:
+        requests = pending_requests(process)
+    else:
+        requests = EMPTY
+    process.box = []
+    process.front = EMPTY
+    if extras is not None:
+        _release(process, extras)
+        if extras.halt is not None and sched.on_crash is not None and not is_normal(reason):
+            sched.on_crash(process, reason, requests)
+    process.actor = None
+    if requests and len(requests) <= CALLS_AT_ONCE:
+        fail_requests(requests, reason)
+        requests = EMPTY
+    if requests or (extras is not None and (extras.links or extras.watchers or extras.monitors)):
+        notices = sched.notices
+        notices.append(Notice(pid, reason, requests, extras))
+        if len(notices) == 1:
+            _call_notifier(sched)
+    process.extras = None
+
+
+def _release(process: Process, extras: Extras) -> None:
+    sched = process.sched
+    if extras.names:
+        registry = sched.runtime.registry
+        for name in extras.names:
+            registry.forget(name, process.pid)
+    if extras.on_death:
+        for owner_gone in extras.on_death.values():
+            owner_gone(process.pid)
+    if extras.timers:
+        for timer in extras.timers:
+            sched.timers.cancel(timer)
+    for timer_or_none in (extras.idle, extras.grace):
+        if timer_or_none is not None:
+            sched.timers.cancel(timer_or_none)
+    if extras.waiter is not None:
+        task, extras.waiter = extras.waiter, None
+        reschedule(task)
+
+
+def _call_notifier(sched: Scheduler) -> None:
+    notifier = sched.notifier
+    if not notifier.flags & QUEUED:
+        notifier.flags |= QUEUED
+        sched.runq.append(notifier)
+        if sched.leader is None:
+            sched.wake()
+
+
+class Notice:
+    """What a death still owes: calls to fail, links and watchers to tell, monitors to give up. Order: calls, Exit, Down."""
+
+    __slots__ = ("_steps", "pid", "reason")
+
+    def __init__(self, pid: Pid, reason: Any, requests: list[Request], extras: Extras | None) -> None:
+        self.pid = pid
+        self.reason = reason
+        self._steps = self._run(requests, extras)
+
+    def step(self) -> bool:
+        """Deliver one; False when there was nothing left."""
+        return next(self._steps, False)
+
+    def _run(self, requests: list[Request], extras: Extras | None) -> Iterator[bool]:
+        for request in requests:
+            fail_requests((request,), self.reason)
+            yield True
+        if extras is None:
+            return
+        for linked in extras.links:
+            process = linked._process
+            if process is not None:
+                unlink_one(process, self.pid)
+                deliver_exit(process, self.pid, self.reason, linked=True)
+            yield True
+        for ref in extras.watchers:
+            deliver_down(ref, self.pid, self.reason)
+            yield True
+        for ref in extras.monitors:
+            target = ref._target
+            ref._watcher = ref._target = None
+            if target is not None and target.extras is not None:
+                target.extras.watchers.pop(ref, None)
+            yield True
+
+
+def deliver_notices(sched: Scheduler, until: float) -> None:
+    """Work notices off until ``until`` (``perf_counter`` seconds)."""
+    notices = sched.notices
+    while notices:
+        step = notices[0].step
+        while step():
+            if perf_counter() > until:
+                return
+        notices.popleft()
+
+
+def deliver_down(ref: MonitorRef, pid: Pid | str, reason: Any) -> None:
+    """Fire a monitor, unless it was given up meanwhile."""
+    watcher = ref._watcher
+    if watcher is None:
+        return
+    ref._watcher = ref._target = None
+    if watcher.extras is not None:
+        watcher.extras.monitors.pop(ref, None)
+    down = Down(ref, pid if ref.target.__class__ is not str else ref.target, reason)  # type: ignore[arg-type]
+    if ref._task is not None:
+        task, ref._task = ref._task, None
+        ref._down = down
+        reschedule(task)
+    else:
+        append_exempt(watcher, down)
+
+
+def deliver_exit(process: Process, sender: Pid, reason: Any, *, linked: bool) -> None:
+    """An exit signal arrives. ``linked``: it comes over a link, where ``kill`` has no special power."""
+    if process.flags & DEAD:
+        return
+    if reason == "kill" and not linked:
+        doom(process, "killed")
+    elif traps(process) or (sender is process.parent and process.kind.terminates and reason != "normal"):
+        append_exempt(process, Exit(sender, reason))
+    elif reason == "normal" and sender is not process.pid:
+        return
+    else:
+        doom(process, reason)
+
+
+def traps(process: Process) -> bool:
+    """Whether exit signals reach it as messages."""
+    return bool(process.actor.trap_exit)
+
+
+def unlink_one(process: Process, pid: Pid) -> None:
+    """Remove one side of a link."""
+    if process.extras is not None:
+        process.extras.links.pop(pid, None)
+
+
+def crash(process: Process, exc: BaseException, request: Request | None = None) -> None:
+    """A handler raised."""
+    halt(process, Crash.of(exc), request)

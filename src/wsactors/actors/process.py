@@ -1,0 +1,188 @@
+"""The runtime's record of one actor. An idle actor is this, its pid, an empty list and the user's object: no task.
+
+Invariant that every fast path leans on: ``flags == 0`` means alive, initialised, idle, nothing queued, nothing pending,
+nothing watched by a slow path. Whatever else is true of an actor sets a bit.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict, deque
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from contextvars import Context
+
+    import trio
+
+    from wsactors.actors.kind import Kind
+    from wsactors.actors.monitors import MonitorRef
+    from wsactors.actors.pid import Pid
+    from wsactors.actors.requests import Request
+    from wsactors.actors.scheduler import Scheduler
+    from wsactors.actors.timers import Timer
+
+QUEUED: Final = 1
+"""On the run queue, or in its turn."""
+STARTING: Final = 2
+"""``init`` has not answered yet: messages wait."""
+SUSPENDED: Final = 4
+"""By introspection: messages wait."""
+SIGNAL: Final = 8
+"""Something waits for the next boundary between messages: a doom, a stop or a control request."""
+CONTINUE: Final = 16
+"""``handle_continue`` is due before any message."""
+IDLE: Final = 32
+"""An idle time-out is armed."""
+TASK: Final = 64
+"""Process-style: it has its own task, which reads the mailbox itself."""
+LIMITS: Final = 128
+"""Its mailbox needs a look at every message: byte limit, conflation or high-water mark."""
+TRACED: Final = 256
+"""Somebody traces it."""
+DEBUG: Final = 512
+"""Its node runs in debug mode: messages are checked."""
+DYING: Final = 1024
+"""No further message will be handled; its tasks are unwinding."""
+DEAD: Final = 2048
+"""Gone."""
+
+PARKED: Final = QUEUED | STARTING | SUSPENDED | DYING | DEAD
+"""Any of these: a new message must not put the actor on the run queue."""
+LASTING: Final = LIMITS | TRACED | DEBUG | TASK
+"""Bits that stay over the actor's life and do not mean it has something to do."""
+
+
+class Process:
+    """One actor to the runtime. ``box`` takes new messages; ``front`` holds, reversed, those already taken for handling."""
+
+    __slots__ = ("actor", "box", "extras", "flags", "front", "handled", "kind", "parent", "pid", "sched")
+
+    actor: Any
+    box: list[Any]
+    extras: Extras | None
+    flags: int
+    front: list[Any]
+    handled: int
+    kind: Kind
+    parent: Pid | None
+    pid: Pid
+    sched: Scheduler
+
+    def more(self) -> Extras:
+        """The rarely needed part, made on first use."""
+        extras = self.extras
+        if extras is None:
+            extras = self.extras = Extras()
+        return extras
+
+    def __len__(self) -> int:
+        return len(self.box) + len(self.front)
+
+    def __bool__(self) -> bool:
+        return True
+
+    def __repr__(self) -> str:
+        return f"<Process {self.pid} {self.kind.cls.__qualname__} flags={self.flags:#x} queued={len(self)}>"
+
+
+EMPTY: Final[list[Any]] = []
+"""The ``front`` of every actor that has none. Never appended to: a turn that detaches messages makes its own list."""
+
+
+class Halt:
+    """A stop on its way: the reason, and the call it answers after ``terminate``."""
+
+    __slots__ = ("answer", "has_answer", "reason", "request")
+
+    def __init__(self, reason: Any, request: Request | None = None, answer: Any = None, has_answer: bool = False) -> None:
+        self.reason = reason
+        self.request = request
+        self.answer = answer
+        self.has_answer = has_answer
+
+
+class Extras:
+    """What most actors never need: made on first use, so that an idle actor does not pay for it."""
+
+    __slots__ = (
+        "argument",
+        "blocked",
+        "bytes",
+        "calling",
+        "context",
+        "control",
+        "coroutine",
+        "doom",
+        "grace",
+        "halt",
+        "high",
+        "high_told",
+        "idle",
+        "keys",
+        "links",
+        "monitors",
+        "names",
+        "on_death",
+        "outstanding",
+        "refused",
+        "scopes",
+        "serving",
+        "since",
+        "start",
+        "statistics",
+        "tasks",
+        "timers",
+        "tracers",
+        "waiter",
+        "watchers",
+    )
+
+    def __init__(self) -> None:
+        self.argument: Any = None
+        """Of the pending ``handle_continue``."""
+        self.blocked: trio.CancelScope | None = None
+        """Standing scope of the worker that its blocked handler occupies."""
+        self.bytes = 0
+        self.calling: Process | None = None
+        """Debug mode: whom its handler waits for in a call."""
+        self.context: Context | None = None
+        """Its own context, once a handler has set a context variable."""
+        self.control: deque[Callable[[], None]] | None = None
+        """Introspection requests for the next boundary."""
+        self.coroutine: Any = None
+        """Of the blocked handler, for stack reports."""
+        self.doom: Any = None
+        """Exit reason recorded by the control lane. Reasons live here, never in a Cancelled."""
+        self.grace: Timer | None = None
+        self.halt: Halt | None = None
+        self.high = 0
+        self.high_told = False
+        self.idle: Timer | None = None
+        self.keys: dict[Any, Any] | None = None
+        """Conflation: key to the queued envelope."""
+        self.links: dict[Pid, None] = {}
+        self.monitors: dict[MonitorRef, None] = {}
+        """Held by this actor."""
+        self.names: dict[str, None] | None = None
+        self.on_death: OrderedDict[Any, Callable[[Pid], None]] | None = None
+        """Owners of things that must vanish in the death step: groups, tables, sinks."""
+        self.outstanding: dict[Request, None] | None = None
+        """Calls it has taken and will answer later."""
+        self.refused = 0
+        self.scopes: dict[trio.CancelScope, None] | None = None
+        """Of its tasks (``start_soon`` and ``run``)."""
+        self.serving: Request | None = None
+        """The call its blocked handler is answering."""
+        self.since = 0.0
+        """When the blocked handler began (``perf_counter`` seconds)."""
+        self.start: Any = None
+        """Guard of a blocked ``init``."""
+        self.statistics: Any = None
+        self.tasks = 0
+        self.timers: dict[Timer, None] | None = None
+        self.tracers: tuple[Callable[[str, Any], None], ...] = ()
+        self.waiter: Any = None
+        """Task that waits in ``receive``."""
+        self.watchers: dict[MonitorRef, None] = {}
+        """Monitors of others on this actor."""

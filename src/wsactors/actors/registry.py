@@ -1,0 +1,64 @@
+"""Local names: one live actor per name, gone in the step in which it dies."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import TYPE_CHECKING
+
+from wsactors.errors import NameTaken, NoProcess
+
+if TYPE_CHECKING:
+    from wsactors.actors.pid import Pid
+
+
+class Registry:
+    """The names of one node. Satisfies ``NameRegistry``, so it works in ``Via`` too."""
+
+    def __init__(self) -> None:
+        self._pids: dict[str, Pid] = {}
+
+    @property
+    def names(self) -> Mapping[str, Pid]:
+        """A live read-only view."""
+        return MappingProxyType(self._pids)
+
+    def whereis(self, name: str) -> Pid | None:
+        """The live actor of that name."""
+        return self._pids.get(name)
+
+    def register(self, name: str, pid: Pid) -> None:
+        """Bind a name to a live actor; the same pair twice is fine.
+
+        Raises:
+            NameTaken: it is another actor's.
+            NoProcess: the pid is dead, or its exit is already under way.
+        """
+        if not isinstance(name, str) or not name:
+            raise TypeError(f"a registered name is a non-empty str, got {name!r}")
+        holder = self._pids.get(name)
+        if holder is pid:
+            return
+        if holder is not None:
+            raise NameTaken(name, holder)
+        process = pid._process
+        if process is None or (process.extras is not None and process.extras.doom is not None):
+            raise NoProcess(pid)
+        extras = process.more()
+        if extras.names is None:
+            extras.names = {}
+        extras.names[name] = None
+        self._pids[name] = pid
+
+    def unregister(self, name: str) -> None:
+        """Forget a name; unknown names are ignored."""
+        pid = self._pids.pop(name, None)
+        if pid is not None and pid._process is not None:
+            extras = pid._process.extras
+            if extras is not None and extras.names is not None:
+                extras.names.pop(name, None)
+
+    def forget(self, name: str, pid: Pid) -> None:
+        """The death step: drop the name if it is still ``pid``'s."""
+        if self._pids.get(name) is pid:
+            del self._pids[name]

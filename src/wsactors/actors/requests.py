@@ -1,0 +1,177 @@
+"""A call in flight: one reply slot, filled at most once."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from trio.lowlevel import Abort, RaiseCancelT, Task, reschedule
+
+from wsactors.actors.messages import Response
+from wsactors.actors.process import DEAD, PARKED, QUEUED, TASK
+
+if TYPE_CHECKING:
+    from wsactors.actors.pid import Pid
+    from wsactors.actors.process import Process
+    from wsactors.actors.timers import Timer
+
+PENDING: Final = 0
+ANSWERED: Final = 1
+FAILED: Final = 2
+TIMED_OUT: Final = 3
+"""The deadline passed but the caller has not run yet: an answer that arrives in between still counts (OTP's last look)."""
+ABANDONED: Final = 4
+"""The caller gave up; an answer now is a no-op."""
+
+
+class Request:
+    """One call. Handlers see it as ``caller``: give it to ``reply`` to answer later. A process-style actor receives it whole."""
+
+    __slots__ = ("caller", "deadline", "label", "message", "notify", "process", "state", "task", "value")
+
+    message: Any
+    """What was asked."""
+    process: Process | None
+    """The callee, while the answer is outstanding."""
+    caller: Process | None
+    task: Task | None
+    state: int
+    value: Any
+    deadline: Timer | None
+    notify: Process | None
+    label: Any
+
+    def __init__(self, process: Process | None, message: Any, caller: Process | None) -> None:
+        self.process = process
+        self.message = message
+        self.caller = caller
+        self.task = None
+        self.state = PENDING
+        self.value = None
+        self.deadline = None
+        self.notify = None
+
+    @property
+    def pid(self) -> Pid | None:
+        """Who asked: the calling actor, or None for a task that is no actor."""
+        return None if self.caller is None else self.caller.pid
+
+    @property
+    def waiting(self) -> bool:
+        """Whether somebody still wants the answer."""
+        return self.state == PENDING
+
+    def __repr__(self) -> str:
+        return f"<Request from {self.pid or 'a task'}: {('pending', 'answered', 'failed', 'timed out', 'abandoned')[self.state]}>"
+
+    def settle(self, state: int, value: Any) -> bool:
+        """Fill the slot and wake the caller; False when nobody waits any more."""
+        if self.state != PENDING and self.state != TIMED_OUT:
+            return False
+        late = self.state == TIMED_OUT
+        self.state = state
+        self.value = value
+        self._detach()
+        task = self.task
+        if task is not None and not late:
+            self.task = None
+            reschedule(task)
+        elif self.notify is not None:
+            self._notify()
+        return True
+
+    def expire(self, _: Any = None) -> None:
+        """The deadline passed."""
+        self.deadline = None
+        if self.state != PENDING:
+            return
+        task = self.task
+        if task is not None:
+            self.state = TIMED_OUT
+            self.task = None
+            reschedule(task)
+        elif self.notify is not None:
+            self.settle(FAILED, "timeout")
+        else:
+            self.state = TIMED_OUT
+
+    def abandon(self) -> None:
+        """The caller gives up: drop the deadline and let a late answer vanish."""
+        if self.state in (PENDING, TIMED_OUT):
+            self.state = ABANDONED
+            self._detach()
+        self.task = None
+
+    def abort(self, _: RaiseCancelT) -> Abort:
+        """The caller's task was cancelled."""
+        self.abandon()
+        return Abort.SUCCEEDED
+
+    def _detach(self) -> None:
+        process = self.process
+        if process is not None:
+            if self.deadline is not None:
+                process.sched.timers.cancel(self.deadline)
+                self.deadline = None
+            extras = process.extras
+            if extras is not None and extras.outstanding:
+                extras.outstanding.pop(self, None)
+            self.process = None
+
+    def _notify(self) -> None:
+        watcher, self.notify = self.notify, None
+        if watcher is not None:
+            append_exempt(watcher, Response(self.label, self.state == ANSWERED, self.value))
+
+
+class Cast:
+    """Envelope of a ``cast``."""
+
+    __slots__ = ("message",)
+
+    def __init__(self, message: Any) -> None:
+        self.message = message
+
+
+class Keyed:
+    """Envelope of a message that a newer one of the same key replaces (conflation)."""
+
+    __slots__ = ("item", "key")
+
+    def __init__(self, key: Any, item: Any) -> None:
+        self.key = key
+        self.item = item
+
+
+class Resume:
+    """A coroutine that an inlined ``def handle_call`` returned: the next turn finishes it and answers ``request``."""
+
+    __slots__ = ("coroutine", "request")
+
+    def __init__(self, coroutine: Any, request: Request) -> None:
+        self.coroutine = coroutine
+        self.request = request
+
+
+def append_exempt(process: Process, message: Any) -> bool:
+    """Queue what no limit or policy may touch: Down, trapped Exit, timer messages, responses."""
+    if process.flags & DEAD:
+        return False
+    process.box.append(message)
+    rouse(process)
+    return True
+
+
+def rouse(process: Process) -> None:
+    """Make sure that an actor with something to do gets its turn."""
+    flags = process.flags
+    if flags & TASK:
+        extras = process.extras
+        if extras is not None and extras.waiter is not None:
+            task, extras.waiter = extras.waiter, None
+            reschedule(task)
+    elif not flags & PARKED:
+        process.flags = flags | QUEUED
+        sched = process.sched
+        sched.runq.append(process)
+        if sched.leader is None:
+            sched.wake()

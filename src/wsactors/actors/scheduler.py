@@ -1,0 +1,130 @@
+"""The run queue and what is true of the node's actors right now.
+
+One worker leads: it pops actors and runs their turns. Others are blocked in a handler, or idle. When a handler blocks, its worker
+hands the lead to another before it passes the trap on to trio, so a blocked handler costs one task and nobody waits for it.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from contextvars import Context, copy_context
+from typing import TYPE_CHECKING, Any, Final
+
+import trio
+from trio.lowlevel import Task, current_task
+
+from wsactors.actors.timers import Timers
+
+if TYPE_CHECKING:
+    from wsactors.actors.pid import Home
+    from wsactors.actors.process import Process
+
+BUDGET: Final = 64
+"""Messages (reductions) per turn."""
+SLICE: Final = 0.001
+"""Seconds a leader runs turns before trio's other tasks get theirs. The promise is 2 ms plus one handler; the rest is margin for
+the tasks that share a tick with the leader."""
+KILL_GRACE: Final = 5.0
+"""Seconds an actor may take to unwind after a kill before it is declared dead all the same (and counted as a zombie)."""
+
+
+class Scheduler:
+    """Hot state of one node, shared by every function that sends, calls or runs turns. Owned by the ``Runtime``."""
+
+    __slots__ = (
+        "base",
+        "current",
+        "debug",
+        "doom",
+        "dropped_dead",
+        "dropped_full",
+        "home",
+        "idle",
+        "inline",
+        "inlined",
+        "kill_grace",
+        "leader",
+        "notices",
+        "notifier",
+        "nursery",
+        "on_crash",
+        "on_high_water",
+        "owners",
+        "pause_at",
+        "plain",
+        "processes",
+        "runq",
+        "runtime",
+        "serial",
+        "spawned",
+        "start_worker",
+        "timers",
+        "turn",
+        "workers",
+        "zombies",
+    )
+
+    def __init__(self, home: Home, *, inline: bool = True, debug: bool = False, kill_grace: float = KILL_GRACE) -> None:
+        self.home = home
+        self.runq: deque[Process] = deque()
+        self.leader: Any = None
+        """The worker that leads (or was started to), or None."""
+        self.idle: list[Any] = []
+        self.workers = 0
+        self.current: Process | None = None
+        """Whose code runs at this very moment, if it is a handler's or an ``init``'s."""
+        self.turn: Process | None = None
+        """Whose turn the leader runs."""
+        self.inline = inline
+        self.inlined = 0
+        self.pause_at = 0.0
+        self.debug = debug
+        self.kill_grace = kill_grace
+        self.notices: deque[Any] = deque()
+        self.notifier: Process
+        self.nursery: trio.Nursery
+        self.owners: dict[Task, Process] = {}
+        """Tasks that belong to an actor: blocked workers, ``run`` and ``start_soon`` tasks."""
+        self.processes: dict[int, Process] = {}
+        self.serial = 0
+        self.spawned = 0
+        self.dropped_dead = 0
+        self.dropped_full = 0
+        self.zombies = 0
+        self.timers = Timers()
+        self.base: Context = copy_context()
+        """Every actor's context starts as a copy of this: the node opener's, never a spawner's."""
+        self.plain: Context = self.base.copy()
+        """Shared by all inlined ``def handle_call``: what one sets, the next may see, but never the caller."""
+        self.runtime: Any = None
+        self.start_worker: Callable[[Scheduler], None]
+        self.doom: Callable[[Process, Any], None]
+        self.on_crash: Callable[[Process, Any, Any], None] | None = None
+        self.on_high_water: Callable[[Process, int], None] | None = None
+
+    def wake(self) -> None:
+        """Somebody must lead."""
+        if self.idle:
+            worker = self.idle.pop()
+            self.leader = worker
+            worker.rouse()
+        else:
+            self.start_worker(self)
+
+    def whoami(self) -> Process | None:
+        """The actor on whose behalf the calling code runs: a handler's, or of a task inside one of its nurseries."""
+        if self.current is not None:
+            return self.current
+        try:
+            task: Task | None = current_task()
+        except RuntimeError:  # no trio here: another thread, or outside trio.run
+            return None
+        owners = self.owners
+        while task is not None:
+            owner = owners.get(task)
+            if owner is not None:
+                return owner
+            nursery = task.parent_nursery
+            task = None if nursery is None else nursery.parent_task
+        return None

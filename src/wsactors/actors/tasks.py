@@ -1,0 +1,81 @@
+"""Tasks that belong to an actor: ``start_soon`` and the ``run`` of process-style actors. They end with it, and it with them."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import trio
+from trio.lowlevel import current_task
+
+from wsactors.actors.death import deliver_exit, die, doom, finish, task_done
+from wsactors.actors.messages import Crash
+from wsactors.actors.process import DEAD, Extras, Halt, Process
+
+
+def start_task(process: Process, fn: Callable[..., Awaitable[Any]], args: tuple[Any, ...], *, main: bool = False) -> None:
+    """Start a task of ``process``. ``main``: the actor ends when it returns."""
+    extras = process.more()
+    scope = trio.CancelScope()
+    if extras.scopes is None:
+        extras.scopes = {}
+    extras.scopes[scope] = None
+    name = f"{process.pid} {getattr(fn, '__qualname__', fn)}"
+    process.sched.nursery.start_soon(_run, process, extras, scope, fn, args, main, name=name)
+
+
+async def _run(
+    process: Process, extras: Extras, scope: trio.CancelScope, fn: Callable[..., Awaitable[Any]], args: tuple[Any, ...], main: bool
+) -> None:
+    """Total: what ``fn`` raises becomes an exit reason."""
+    task = current_task()
+    owners = process.sched.owners
+    owners[task] = process
+    failure: BaseException | None = None
+    cancelled = False
+    try:
+        with scope:
+            await fn(*args)
+    except BaseException as exc:
+        cancelled, failure = split_cancelled(exc)
+        if isinstance(exc, GeneratorExit):
+            raise
+    finally:
+        del owners[task]
+        assert extras.scopes is not None
+        extras.scopes.pop(scope, None)
+    if process.flags & DEAD:
+        return
+    if failure is not None and extras.doom is None:
+        _fail(process, extras, failure, main)
+    elif cancelled and failure is None and extras.doom is None:
+        # Not our scope: the node itself is being torn down.
+        die(process, "shutdown")
+    elif extras.doom is not None:
+        task_done(process)
+    elif main:
+        finish(process, "normal")
+
+
+def _fail(process: Process, extras: Extras, failure: BaseException, main: bool) -> None:
+    reason = Crash.of(failure)
+    if main:
+        extras.halt = Halt(reason)
+        finish(process, reason)
+    elif process.actor.trap_exit:
+        deliver_exit(process, process.pid, reason, linked=True)
+    else:
+        extras.halt = Halt(reason)
+        doom(process, reason)
+    if not isinstance(failure, Exception | BaseExceptionGroup):
+        process.sched.runtime.fatal(failure)
+
+
+def split_cancelled(exc: BaseException) -> tuple[bool, BaseException | None]:
+    """Whether ``Cancelled`` is in an exception (or group), and what is left without it."""
+    if isinstance(exc, trio.Cancelled):
+        return True, None
+    if isinstance(exc, BaseExceptionGroup):
+        cancelled, rest = exc.split(trio.Cancelled)
+        return cancelled is not None, rest
+    return False, exc
