@@ -13,11 +13,19 @@ import attrs
 
 from wsactors.actors.pid import Pid
 
-SECRET_NAME: Final = re.compile(r"token|api_?key|auth|passw|passphrase|cookie|secret|credential|private_?key|jwt|bearer", re.IGNORECASE)
+# An author is no secret; an authorization is.
+_WORDS: Final = r"token|api_?key|auth(?!or(?!i))|passw|passphrase|cookie|secret|credential|private_?key|jwt|bearer"
+SECRET_NAME: Final = re.compile(_WORDS, re.IGNORECASE)
 REDACTED: Final = "<redacted>"
 DEPTH: Final = 4
 ITEMS: Final = 20
-_BEARER: Final = re.compile(r"(?i)\b(bearer\s+|(?:token|apikey|api_key|password|passwd|secret|auth|jwt)\s*[=:]\s*)([^\s&\"',;)}\]]+)")
+_IN_TEXT: Final = (
+    # A cookie header holds secrets to the end of its line.
+    re.compile(r"(?i)\b((?:set-)?cookie['\"]?\s*:\s*)[^\r\n'\"]+"),
+    # `token=...` in a URL, `password: ...` in prose, `"apikey": "..."` in JSON, `Authorization: Bearer ...` in a header.
+    re.compile(rf"(?i)\b([\w.-]*(?:{_WORDS})[\w.-]*['\"]?\s*[=:]\s*['\"]?)(?:(?:bearer|basic)\s+)?[^\s&;,'\")}}\]]+"),
+    re.compile(r"(?i)\b(bearer\s+)[^\s&;,'\")}\]]{8,}"),
+)
 
 
 def is_secret(name: object) -> bool:
@@ -27,7 +35,9 @@ def is_secret(name: object) -> bool:
 
 def safe_text(text: str) -> str:
     """``text`` with ``token=...``, ``Bearer ...`` and their like redacted."""
-    return _BEARER.sub(lambda match: match.group(1) + REDACTED, text)
+    for pattern in _IN_TEXT:
+        text = pattern.sub(rf"\1{REDACTED}", text)
+    return text
 
 
 def safe_repr(value: Any, limit: int = 200) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn
 
+import attrs
 import typer
 
 from wsactors.node.cli import EXIT_CODES, ExitCode
@@ -79,27 +80,31 @@ def run(
     again.
     """
     from wsactors.node.boot import Launch, run_node
+    from wsactors.node.config import load_settings
 
     given = list(overrides or ())
     if host is not None:
         given.append(f"gateway.host={host}")
-    settings = read_settings(config, given)
-    trees = read_trees(settings)
-    launch = Launch(
-        settings=settings,
-        trees=tuple(trees),
-        reread=lambda: read_again(config, given),
-        songs=None if songs is None else songs.expanduser().absolute(),
-        print_addresses=print_addresses,
-    )
+
+    def read() -> Settings:
+        return with_songs(load_settings(config, overrides=given), songs)
+
+    settings = with_songs(read_settings(config, given), songs)
+    launch = Launch(settings, read_trees(settings), read, print_addresses=print_addresses)
     raise typer.Exit(run_node(launch))
 
 
-def read_again(config: Path, overrides: list[str]) -> Settings:
-    """What the file says now (SIGHUP). Raises ConfigError; a running node then keeps what it has."""
-    from wsactors.node.config import load_settings
-
-    return load_settings(config, overrides=overrides)
+def with_songs(settings: Settings, folder: Path | None) -> Settings:
+    """``settings`` with this folder for every session that names none."""
+    if folder is None:
+        return settings
+    folder = folder.expanduser().absolute()
+    if not folder.is_dir():
+        fail(f"--songs: {folder} is no folder; name one with music in it", ExitCode.USAGE)
+    sessions = {
+        name: attrs.evolve(session, songs=session.songs or folder) for name, session in settings.sessions.items()
+    }
+    return attrs.evolve(settings, sessions=sessions)
 
 
 @app.command()

@@ -12,7 +12,8 @@ from typing import Any, TextIO
 
 import structlog
 
-from wsactors.node.secret import REDACTED, looks_secret, redact
+from wsactors.actors.redact import is_secret, safe_repr
+from wsactors.node.secret import REDACTED, redact
 from wsactors.node.settings import LoggingSettings
 from wsactors.node.terminal import visible
 
@@ -36,7 +37,7 @@ def set_up_logging(settings: LoggingSettings, stream: TextIO | None = None) -> N
         structlog.processors.format_exc_info,
         _redacted,
     ]
-    last = _pretty(stream) if pretty else structlog.processors.JSONRenderer(default=repr)
+    last = _pretty(stream) if pretty else structlog.processors.JSONRenderer(default=safe_repr)
     structlog.configure(
         processors=[structlog.stdlib.filter_by_level, *shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
         logger_factory=structlog.stdlib.LoggerFactory(),
@@ -68,7 +69,7 @@ def _redacted(_: Any, __: str, event: MutableMapping[str, Any]) -> Mapping[str, 
     for key, value in event.items():
         if key.startswith("_"):
             continue  # structlog's own record, which is no part of the line
-        event[key] = REDACTED if looks_secret(key) else _short(redact(value))
+        event[key] = REDACTED if is_secret(key) else _short(redact(value))
     return event
 
 

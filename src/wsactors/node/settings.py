@@ -92,6 +92,11 @@ class NodeSettings:
     shutdown_timeout: float = _setting(
         10.0, "Seconds an ordered stop may take; what is still alive then is killed.", check=_between(0.1, 3600)
     )
+    drain_seconds: float = _setting(
+        0.0,
+        "Seconds between being told to stop (`/ready` says no) and stopping, for a balancer to notice.",
+        check=_between(0, 600),
+    )
     debug: bool = _setting(False, "Refuse mutable messages and report call cycles. Slower; for development.")
     gc_freeze: bool = _setting(
         True, "After boot, move what lives as long as the node out of the garbage collector's sight (gc.freeze)."

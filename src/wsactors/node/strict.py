@@ -208,7 +208,7 @@ def _named(converter: cattrs.Converter, value: Any, kind: Any) -> Any:
     for name, item in value.items():
         try:
             made[name] = converter.structure(item, item_kind)
-        except Exception as error:  # noqa: BLE001 - gathered and raised below, all names together
+        except Exception as error:  # gathered and raised below, all names together
             failed.extend(_explain(error, item_kind, f"{name}."))
     if failed:
         raise Mismatch(failed)
