@@ -117,7 +117,10 @@ def die(process: Process, reason: Any) -> None:
     pid = process.pid
     process.flags = DEAD | (process.flags & QUEUED)
     pid._process = None
-    sched.processes.pop(pid.serial, None)
+    processes = sched.processes
+    processes.pop(pid.serial, None)
+    if sched.drained is not None and len(processes) <= sched.lasting:
+        sched.drained.set()
     extras = process.extras
     if process.box or process.front or extras is not None:
         requests = pending_requests(process)

@@ -55,7 +55,7 @@ class Mailbox:
 class Kind:
     """Facts about one actor class that hot paths read instead of asking the class again."""
 
-    __slots__ = ("capacity", "cls", "has_init", "inline", "is_task", "settings", "skip_abandoned", "special", "terminates")
+    __slots__ = ("capacity", "cls", "has_init", "inline", "is_task", "lasting", "settings", "skip_abandoned", "special", "terminates")
 
     def __init__(self, cls: type, base: type) -> None:
         settings: Mailbox = cls.mailbox  # type: ignore[attr-defined]
@@ -67,6 +67,8 @@ class Kind:
         self.special = settings.overflow in ("conflate",) or settings.max_bytes is not None or settings.high_water is not None
         self.has_init = cls.init is not base.init  # type: ignore[attr-defined]
         self.terminates = cls.terminate is not base.terminate  # type: ignore[attr-defined]
+        self.lasting: bool = getattr(cls, "_lasting", False)
+        """An attached task's mailbox: not the node's to stop."""
         self.is_task: bool = cls._is_task  # type: ignore[attr-defined]
         self.skip_abandoned: bool = cls.skip_abandoned_calls  # type: ignore[attr-defined]
         handler = cls.handle_call  # type: ignore[attr-defined]

@@ -180,6 +180,18 @@ def take_first(process: Process, wanted: Callable[[Any], bool], default: Any = N
     return default
 
 
+def take_all(process: Process, wanted: Callable[[Any], bool]) -> list[Any]:
+    """Remove and return every queued message that ``wanted`` accepts, oldest first: one pass, where ``take_first`` would need many."""
+    chosen = [message for message in (*reversed(process.front), *process.box) if wanted(_inside(message))]
+    if chosen:
+        if process.front:
+            process.front = [message for message in process.front if not wanted(_inside(message))]
+        process.box = [message for message in process.box if not wanted(_inside(message))]
+        if process.flags & LIMITS:
+            return [taken(process, message) for message in chosen]
+    return chosen
+
+
 def _inside(message: Any) -> Any:
     return message.item if message.__class__ is Keyed else message
 

@@ -140,7 +140,10 @@ ProcessActor._kind = Kind(ProcessActor, ProcessActor)
 class Attached(Receiver):
     """A mailbox lent to a task that is no actor: ``async with node.attach() as me``. It traps exits."""
 
+    __slots__ = ()
+
     trap_exit = True
+    _lasting: ClassVar[bool] = True
 
     init = ProcessActor.init
     handle_call = ProcessActor.handle_call

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
 from collections.abc import AsyncIterator
 from time import perf_counter, time_ns
-from typing import Any, Final
+from typing import Any
 
 import trio
 from trio.lowlevel import cancel_shielded_checkpoint
@@ -15,6 +15,7 @@ from wsactors.actors import links, places
 from wsactors.actors.calls import DEFAULT_TIMEOUT, RequestId, call, cast, send, send_many, send_request
 from wsactors.actors.death import die, doom
 from wsactors.actors.groups import Groups
+from wsactors.actors.messages import Down
 from wsactors.actors.monitors import MonitorRef
 from wsactors.actors.pid import Home, Pid, Target
 from wsactors.actors.process import QUEUED, STARTING, TASK, Process
@@ -22,6 +23,7 @@ from wsactors.actors.process_actor import Attached
 from wsactors.actors.registry import Registry
 from wsactors.actors.scheduler import KILL_GRACE, SLICE, Scheduler
 from wsactors.actors.spawn import new_process, spawn
+from wsactors.actors.tasks import start_task
 from wsactors.actors.worker import IDLE_SECONDS, reap_idle_workers, start_worker
 from wsactors.errors import NodeClosed, NoProcess, NotInActor
 
@@ -48,6 +50,8 @@ class Runtime:
         self.registry = Registry()
         self.groups = Groups()
         self.closed = True
+        self.keeper: Attached
+        """Parent of whatever no actor started, and watcher of the root supervisors."""
         self.fatal_error: BaseException | None = None
         self.on_fatal: Callable[[BaseException], None] | None = None
         self._finished = trio.Event()
@@ -73,6 +77,40 @@ class Runtime:
         trio.lowlevel.spawn_system_task(self._main, ready, name=f"wsactors node {self.name}", context=sched.base.copy())
         await ready.wait()
         self.closed = False
+        self.keeper = self._lend(None)
+
+    def _lend(self, name: str | None) -> Attached:
+        """A mailbox without an actor."""
+        me = Attached()
+        process = new_process(self.sched, me, Attached._kind, None)
+        me._process = process
+        process.flags = (process.flags & ~(STARTING | QUEUED)) | TASK
+        if name is not None:
+            try:
+                self.registry.register(name, process.pid)
+            except BaseException:
+                die(process, "normal")
+                raise
+        self.sched.lasting += 1
+        return me
+
+    def watch_roots(self, tell: Callable[[Down], None]) -> None:
+        """Have the Downs of what the keeper monitors handed to ``tell``."""
+
+        async def watch() -> None:
+            while True:
+                message = await self.keeper.receive()
+                if isinstance(message, Down):
+                    tell(message)
+
+        start_task(self.keeper._process, watch, ())
+
+    async def drain(self) -> None:
+        """Wait until no actor is left."""
+        while len(self.sched.processes) > self.sched.lasting:
+            self.sched.drained = trio.Event()
+            await self.sched.drained.wait()
+        self.sched.drained = None
 
     async def _main(self, ready: trio.Event) -> None:
         try:
@@ -103,6 +141,7 @@ class Runtime:
     async def close(self) -> None:
         """End every task of the runtime. Actors still alive are killed."""
         self.closed = True
+        self.sched.lasting = 0
         for process in list(self.sched.processes.values()):
             doom(process, "killed")
         self._stop.set()
@@ -133,8 +172,8 @@ class Runtime:
         """Start an actor and wait for its ``init``; see ``Actor.spawn``. ``link`` and ``monitor`` need a calling actor."""
         sched = self.sched
         parent = sched.current
-        if parent is None and (link or monitor):
-            parent = sched.whoami()
+        if parent is None:
+            parent = sched.whoami() if link or monitor else self.keeper._process
         return await spawn(sched, parent, cls, args, kwargs, name, link, monitor, timeout)
 
     def _process(self, target: Target) -> Process | None:
@@ -177,12 +216,12 @@ class Runtime:
         if process is None:
             return False
         sender = self.sched.whoami()
-        return links.send_exit(sender.pid if sender is not None else self._outside, process.pid, reason)
+        return links.send_exit((sender or self.keeper._process).pid, process.pid, reason)
 
     async def exit_many(self, pids: Iterable[Pid], reason: Any) -> int:
         """Send an exit signal to many, a slice of a millisecond at a time; how many there were."""
         sender = self.sched.whoami()
-        origin = sender.pid if sender is not None else self._outside
+        origin = (sender or self.keeper._process).pid
         count = 0
         until = perf_counter() + SLICE
         for pid in pids:
@@ -191,13 +230,6 @@ class Runtime:
                 await cancel_shielded_checkpoint()
                 until = perf_counter() + SLICE
         return count
-
-    @property
-    def _outside(self) -> Pid:
-        """The sender of signals from tasks that are no actor."""
-        pid = Pid()
-        pid._home, pid.serial, pid._process = self.sched.home, 0, None
-        return pid
 
     def whereis(self, name: str) -> Pid | None:
         """The live actor registered as ``name``."""
@@ -228,16 +260,19 @@ class Runtime:
         """
         if self.closed:
             raise NodeClosed(f"node {self.name!r} is not open")
-        me = Attached()
-        process = new_process(self.sched, me, Attached._kind, None)
-        me._process = process
-        process.flags = (process.flags & ~(STARTING | QUEUED)) | TASK
-        if name is not None:
-            self.registry.register(name, process.pid)
+        me = self._lend(name)
+        task = trio.lowlevel.current_task()
+        outer = self.sched.owners.get(task)
+        self.sched.owners[task] = me._process
         try:
             yield me
         finally:
-            doom(process, "normal")
+            if outer is None:
+                self.sched.owners.pop(task, None)
+            else:
+                self.sched.owners[task] = outer
+            self.sched.lasting -= 1
+            doom(me._process, "normal")
 
     def find(self, text: str) -> Pid | None:
         """The live actor whose pid prints as ``text`` (``<node.serial>``), or that is registered so. For tools, not for programs."""
@@ -247,5 +282,3 @@ class Runtime:
         process = self.sched.processes.get(int(serial)) if serial.isdigit() else None
         return process.pid if process is not None and repr(process.pid) == f"<{text.strip('<>')}>" else None
 
-
-__all__: Final = ["Runtime"]

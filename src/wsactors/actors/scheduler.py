@@ -39,6 +39,8 @@ class Scheduler:
         "doom",
         "dropped_dead",
         "dropped_full",
+        "drained",
+        "lasting",
         "home",
         "idle",
         "inline",
@@ -92,6 +94,10 @@ class Scheduler:
         self.dropped_dead = 0
         self.dropped_full = 0
         self.zombies = 0
+        self.lasting = 0
+        """Attached mailboxes among ``processes``."""
+        self.drained: trio.Event | None = None
+        """Set when only attached mailboxes are left."""
         self.timers = Timers()
         self.base: Context = copy_context()
         """Every actor's context starts as a copy of this: the node opener's, never a spawner's."""

@@ -1,0 +1,155 @@
+"""The node: a runtime with supervision trees, embedded in anybody's Trio program or booted from config by the command line."""
+
+from __future__ import annotations
+
+from time import perf_counter
+from types import TracebackType
+from typing import Any, Final, Literal, Self
+
+import trio
+from trio.lowlevel import cancel_shielded_checkpoint
+
+from wsactors.actors import Down, Pid
+from wsactors.actors.death import deliver_exit
+from wsactors.actors.runtime import Runtime
+from wsactors.actors.scheduler import KILL_GRACE, SLICE
+from wsactors.errors import NodeFailed
+from wsactors.supervision.supervisor import Supervisor
+from wsactors.supervision.tree import TreeSpec
+
+SHUTDOWN_TIMEOUT: Final = 30.0
+"""Seconds an ordered stop may take before what is left is killed."""
+
+Phase = Literal["new", "starting", "up", "stopping", "closed"]
+
+
+class Node(Runtime):
+    """An actor node in this process.
+
+    Embedded, it installs no signal handler, configures no logging and touches nothing global; several nodes live side by side under
+    different names. Leaving the block stops everything in order: trees last started first, then other actors newest first.
+
+    >>> async with Node("demo") as node:                             # doctest: +SKIP
+    ...     pid = await node.spawn(Counter, 1, name="counter")
+    ...     await call(pid, ("add", 2))
+
+    Args:
+        name: shown in pids; must be unique among the live nodes of the process.
+        shutdown_timeout: seconds for the ordered stop; what is left then is killed.
+        kill_grace: seconds a killed actor's code may take to unwind before it counts as dead all the same.
+        inline_calls: whether calls to idle ``def`` handlers run at once. Off only to compare.
+        debug: refuse mutable messages and report cycles of calls.
+
+    Raises (on leaving):
+        NodeFailed: a root supervisor gave up; the body was cancelled.
+    """
+
+    def __init__(
+        self,
+        name: str = "node",
+        *,
+        shutdown_timeout: float = SHUTDOWN_TIMEOUT,
+        kill_grace: float = KILL_GRACE,
+        inline_calls: bool = True,
+        debug: bool = False,
+    ) -> None:
+        super().__init__(name, inline_calls=inline_calls, debug=debug, kill_grace=kill_grace)
+        self.shutdown_timeout = shutdown_timeout
+        self.trees: dict[str, Pid] = {}
+        """Root supervisors by tree name, in start order."""
+        self.phase: Phase = "new"
+        self._body = trio.CancelScope()
+        self._failure: NodeFailed | None = None
+        self.on_fatal = self._on_fatal
+
+    def __repr__(self) -> str:
+        return f"<Node {self.name} {self.phase}: {len(self.sched.processes)} actors, {len(self.trees)} trees>"
+
+    async def __aenter__(self) -> Self:
+        if self.phase != "new":
+            raise RuntimeError("a Node is entered once; make a new one")
+        self.phase = "starting"
+        await self.open()
+        self.watch_roots(self._root_down)
+        self.phase = "up"
+        self._body.__enter__()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
+    ) -> bool:
+        with trio.CancelScope(shield=True):
+            await self.stop()
+        suppressed = self._body.__exit__(kind, exc, trace)
+        if self.fatal_error is not None:
+            raise self.fatal_error
+        if self._failure is not None:
+            if exc is None or suppressed:
+                raise self._failure
+            exc.add_note(f"meanwhile, {self._failure}")
+        return suppressed
+
+    async def start_tree(self, tree: TreeSpec, *, name: str | None = None) -> Pid:
+        """Start a supervision tree as a root of this node: if its supervisor ever gives up, the node fails.
+
+        Raises:
+            StartError: a child did not start; those before it have been stopped again.
+            ValueError: a root of that name is running.
+        """
+        label = name or tree.name
+        if label in self.trees:
+            raise ValueError(f"a tree named {label!r} is already running on node {self.name!r}")
+        pid = await self.keeper.spawn(Supervisor, kwargs=tree.init_arguments())
+        self.trees[label] = pid
+        self.keeper.monitor(pid)
+        return pid
+
+    async def stop(self) -> None:
+        """The ordered stop. Idempotent; leaving the block does it too."""
+        if self.phase in ("closed", "new"):
+            return
+        self.phase = "stopping"
+        deadline = trio.current_time() + self.shutdown_timeout
+        for pid in reversed(list(self.trees.values())):
+            await self._stop_root(pid, deadline)
+        await self._stop_others(deadline)
+        await self.close()
+        self.phase = "closed"
+
+    async def _stop_root(self, pid: Pid, deadline: float) -> None:
+        ref = self.keeper.monitor(pid)
+        self.keeper.exit(pid, "shutdown")
+        if await ref.wait(max(0.0, deadline - trio.current_time())) is None:
+            self.keeper.exit(pid, "kill")
+            await ref.wait(self.sched.kill_grace + 1.0)
+
+    async def _stop_others(self, deadline: float) -> None:
+        sched = self.sched
+        keeper = self.keeper.pid
+        for reason in ("shutdown", "kill"):
+            until = perf_counter() + SLICE
+            for process in reversed(list(sched.processes.values())):
+                if process.kind.lasting or process.pid._process is None:
+                    continue
+                sender = process.parent if reason == "shutdown" and process.parent is not None else keeper
+                deliver_exit(process, sender, reason, linked=False)
+                if perf_counter() > until:
+                    await cancel_shielded_checkpoint()
+                    until = perf_counter() + SLICE
+            with trio.move_on_at(deadline):
+                await self.drain()
+                return
+            deadline = trio.current_time() + sched.kill_grace + 1.0
+
+    def _root_down(self, down: Down) -> None:
+        name = next((name for name, pid in self.trees.items() if pid == down.pid), None)
+        if name is None or self.phase in ("stopping", "closed"):
+            return
+        del self.trees[name]
+        self._failure = self._failure or NodeFailed(down.reason)
+        self._failure.add_note(f"the tree is {name!r} of node {self.name!r}")
+        self._body.cancel()
+
+    def _on_fatal(self, _: BaseException) -> None:
+        self._body.cancel()
+
