@@ -87,9 +87,10 @@ class StartGuard:
 
     __slots__ = ("_cancelled", "_scope", "_status", "task")
 
-    def __init__(self, task: Task) -> None:
+    def __init__(self, task: Task, status: Any) -> None:
+        """``status``: the task's active cancel status before ``init`` ran; it may have opened scopes since."""
         self.task = task
-        self._status = task._cancel_status
+        self._status = status
         self._scope: trio.CancelScope | None = None
         self._cancelled = False
 

@@ -142,7 +142,7 @@ async def _initialise(sched: Scheduler, process: Process, args: tuple[Any, ...],
             except StopIteration as stop:
                 result = stop.value
             else:
-                result = await _init_blocked(sched, process, context, result, trap, task)
+                result = await _init_blocked(sched, process, context, result, trap, StartGuard(task, status), nurseries)
             if context != sched.base:
                 process.more().context = context
             if leaked(task, status, nurseries):
@@ -158,10 +158,9 @@ async def _initialise(sched: Scheduler, process: Process, args: tuple[Any, ...],
 
 
 async def _init_blocked(
-    sched: Scheduler, process: Process, context: Context, coroutine: Any, trap: Any, task: Task
+    sched: Scheduler, process: Process, context: Context, coroutine: Any, trap: Any, guard: StartGuard, nurseries: int
 ) -> Any:
-    guard = StartGuard(task)
-    nurseries = len(task._child_nurseries)
+    task = guard.task
     extras = process.more()
     extras.start = guard
     extras.coroutine = coroutine
