@@ -57,6 +57,7 @@ if TYPE_CHECKING:
     from wsactors.errors import CallTimeout as CallTimeout
     from wsactors.errors import ChildError as ChildError
     from wsactors.errors import ConfigError as ConfigError
+    from wsactors.errors import Ignored as Ignored
     from wsactors.errors import MailboxFull as MailboxFull
     from wsactors.errors import NameTaken as NameTaken
     from wsactors.errors import NodeClosed as NodeClosed
@@ -65,7 +66,6 @@ if TYPE_CHECKING:
     from wsactors.errors import NotInActor as NotInActor
     from wsactors.errors import SpecError as SpecError
     from wsactors.errors import StartError as StartError
-    from wsactors.errors import StartIgnored as StartIgnored
     from wsactors.errors import StartTimeout as StartTimeout
     from wsactors.errors import TreeError as TreeError
     from wsactors.errors import WsactorsError as WsactorsError
@@ -83,8 +83,8 @@ _HOME = {
         "Reply Stop Via call cast reply send send_many send_request"
     ),
     "wsactors.errors": (
-        "AmbiguousNode CallExit CallTimeout CallingSelf ChildError ConfigError MailboxFull NameTaken NoProcess "
-        "NodeClosed NodeFailed NotInActor SpecError StartError StartIgnored StartTimeout TreeError WsactorsError"
+        "AmbiguousNode CallExit CallTimeout CallingSelf ChildError ConfigError Ignored MailboxFull NameTaken "
+        "NoProcess NodeClosed NodeFailed NotInActor SpecError StartError StartTimeout TreeError WsactorsError"
     ),
     "wsactors.supervision": (
         "ChildSpec DynamicSupervisor Node PartitionSupervisor Supervisor TreeSpec load_tree"

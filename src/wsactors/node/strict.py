@@ -7,6 +7,7 @@ only if it already is what the class says.
 from __future__ import annotations
 
 import difflib
+import os
 import types
 import typing
 from collections.abc import Callable, Iterator, Mapping
@@ -120,7 +121,9 @@ def _converter(base: Path) -> cattrs.Converter:
     converter = cattrs.Converter(forbid_extra_keys=True)
     for kind in (bool, int, float, str):
         converter.register_structure_hook(kind, _exactly)
-    converter.register_structure_hook(Path, lambda value, _: base / Path(_exactly(value, Path)).expanduser())
+    converter.register_structure_hook(
+        Path, lambda value, _: Path(os.path.normpath(base / Path(_exactly(value, Path)).expanduser()))
+    )
     converter.register_structure_hook(Secret, lambda value, _: Secret(_exactly(value, Secret)))
     converter.register_structure_hook_func(lambda kind: _origin(kind) is Literal, _one_of)
     converter.register_structure_hook_func(

@@ -1,0 +1,63 @@
+"""What supervisors log: one event per thing that went wrong, under names that stay.
+
+==================================  ========  =====================================================================
+event                               level     fields besides ``supervisor``
+==================================  ========  =====================================================================
+``supervisor.child_started``        debug     ``child``, ``pid``
+``supervisor.child_terminated``     error     ``child``, ``pid``, ``reason``, ``restart``: it ended by itself, and not well
+``supervisor.child_start_failed``   error     ``child``, ``reason``: its ``init`` failed
+``supervisor.child_stop_failed``    error     ``child``, ``pid``, ``reason``, ``shutdown``: it did not stop as it was asked to
+``supervisor.gave_up``              error     ``child``, ``intensity``, ``period``: too many restarts, the supervisor stops
+``supervisor.unexpected_message``   warning   ``message``: its type; a supervisor expects none
+==================================  ========  =====================================================================
+
+Neither arguments nor states of children are logged: they may hold secrets. They go through structlog where the
+program has configured it, else through :mod:`logging`, which by default shows warnings and worse on standard error; nothing
+here configures either, and an embedded node never writes to its host's standard output.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+from typing import Any, Final
+
+__all__ = [
+    "CHILD_STARTED",
+    "CHILD_START_FAILED",
+    "CHILD_STOP_FAILED",
+    "CHILD_TERMINATED",
+    "GAVE_UP",
+    "UNEXPECTED_MESSAGE",
+    "report",
+]
+
+CHILD_STARTED: Final = "supervisor.child_started"
+CHILD_TERMINATED: Final = "supervisor.child_terminated"
+CHILD_START_FAILED: Final = "supervisor.child_start_failed"
+CHILD_STOP_FAILED: Final = "supervisor.child_stop_failed"
+GAVE_UP: Final = "supervisor.gave_up"
+UNEXPECTED_MESSAGE: Final = "supervisor.unexpected_message"
+
+LOGGER: Final = "wsactors.supervision"
+"""The logger's name, with structlog and without."""
+
+_LEVELS: Final = {CHILD_STARTED: "debug", UNEXPECTED_MESSAGE: "warning"}
+_MAX_TEXT: Final = 500
+
+
+def report(event: str, **fields: Any) -> None:
+    """Log one event; values become short text."""
+    texts = {name: _text(value) for name, value in fields.items()}
+    level = _LEVELS.get(event, "error")
+    # Not imported here: a program that never configures structlog does not pay for it either.
+    structlog = sys.modules.get("structlog")
+    if structlog is not None and structlog.is_configured():
+        getattr(structlog.get_logger(LOGGER), level)(event, **texts)
+    else:
+        log = logging.getLogger(LOGGER)
+        getattr(log, level)("%s %s", event, " ".join(f"{name}={text}" for name, text in texts.items()))
+
+
+def _text(value: Any) -> Any:
+    return value if isinstance(value, int | float) else str(value)[:_MAX_TEXT]
