@@ -1,0 +1,130 @@
+"""A node in a process of its own, with a small application, for the tests that signal and watch it."""
+
+from __future__ import annotations
+
+import json
+import os
+import queue
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+APPLICATION = """
+from __future__ import annotations
+import sys, trio
+from wsactors.actors import UNHANDLED, Actor, ProcessActor
+
+def say(*words):
+    print(*words, file=sys.stderr, flush=True)
+
+class Worker(Actor):
+    trap_exit = True
+    async def init(self, label: str, hang: bool = False) -> None:
+        self.label, self.hang = label, hang
+        say("started", label)
+    async def terminate(self, reason):
+        say("stopping", self.label, reason)
+        if self.hang:
+            await trio.sleep_forever()
+
+class Slow(Actor):
+    async def init(self) -> None:
+        say("starting slowly")
+        await trio.sleep_forever()
+
+class Refuses(Actor):
+    async def init(self) -> None:
+        raise ValueError("token=PLANTED is wrong")
+
+class Crashes(ProcessActor):
+    async def run(self) -> None:
+        raise RuntimeError("again, password=PLANTED")
+"""
+
+SECONDS = 30.0
+
+
+class RunningNode:
+    """One ``wsactors run`` and what it says."""
+
+    def __init__(self, process: subprocess.Popen[str]) -> None:
+        self.process = process
+        self.seen: list[str] = []
+        self._lines: queue.Queue[str | None] = queue.Queue()
+        self._threads = [threading.Thread(target=self._read, args=(pipe,)) for pipe in (process.stdout, process.stderr)]
+        for thread in self._threads:
+            thread.start()
+
+    def _read(self, pipe: Any) -> None:
+        for line in pipe:
+            self._lines.put(line.rstrip("\n"))
+        self._lines.put(None)
+
+    def wait_line(self, part: str) -> str:
+        """The next line, of either output, that contains ``part``."""
+        ended = 0
+        while True:
+            line = self._lines.get(timeout=SECONDS)
+            if line is None:
+                ended += 1
+                if ended == 2:
+                    raise AssertionError(f"the node ended without saying {part!r}; it said:\n" + "\n".join(self.seen))
+                continue
+            self.seen.append(line)
+            if part in line:
+                return line
+
+    def wait_event(self, event: str) -> dict[str, Any]:
+        """The next log record of that event."""
+        record: dict[str, Any] = json.loads(self.wait_line(f'"event": "{event}"'))
+        return record
+
+    def signal(self, number: signal.Signals) -> None:
+        """Send it a signal."""
+        self.process.send_signal(number)
+
+    def wait_exit(self) -> int:
+        """Its exit code; the rest of what it said is in ``seen``."""
+        code = self.process.wait(SECONDS)
+        for thread in self._threads:
+            thread.join(SECONDS)
+        while not self._lines.empty():
+            line = self._lines.get()
+            self.seen += [] if line is None else [line]
+        return code
+
+
+def write_application(folder: Path, tree: str, config: str = "") -> Path:
+    """The application with this supervisor file; returns the configuration's path."""
+    (folder / "bootapp.py").write_text(APPLICATION)
+    (folder / "tree.toml").write_text(f"[supervisor]\nstrategy = 'one_for_one'\n{tree}")
+    path = folder / "node.toml"
+    path.write_text(f"[node]\ntrees = ['tree.toml']\nallowed_packages = ['bootapp', 'wsactors']\n{config}")
+    for file in folder.iterdir():
+        file.chmod(0o600)
+    return path
+
+
+@contextmanager
+def node_running(config: Path, *arguments: str, environ: Mapping[str, str] | None = None) -> Iterator[RunningNode]:
+    """``wsactors run config`` while the block runs; killed after it if it still lives."""
+    code = "from wsactors.node.cli import main; main()"
+    runtime = config.parent / "runtime"
+    runtime.mkdir(mode=0o700, exist_ok=True)
+    env = {**os.environ, "PYTHONPATH": str(config.parent), "XDG_RUNTIME_DIR": str(runtime), **(environ or {})}
+    with subprocess.Popen(
+        [sys.executable, "-c", code, "run", str(config), *arguments],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=env,
+    ) as process:  # fmt: skip
+        node = RunningNode(process)
+        try:
+            yield node
+        finally:
+            if process.poll() is None:
+                process.kill()
+            node.wait_exit()
