@@ -9,6 +9,7 @@ import attrs
 import typer
 
 from wsactors.node.cli import EXIT_CODES, ExitCode
+from wsactors.node.defaults import find_config
 from wsactors.node.terminal import as_text, visible
 
 if TYPE_CHECKING:
@@ -29,7 +30,9 @@ app = typer.Typer(
 config_app = typer.Typer(help="Check, print and explain configuration.", no_args_is_help=True, rich_markup_mode="rich")
 app.add_typer(config_app, name="config")
 
-ConfigFile = Annotated[Path, typer.Argument(metavar="CONFIG", help="The node's TOML file, such as config/dev.toml.")]
+ConfigFile = Annotated[
+    Path, typer.Argument(metavar="CONFIG", help="The node's TOML file; or dev: the one that comes with wsactors.")
+]
 Overrides = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="KEY=VALUE", help="Override one setting, such as gateway.port=9000."),
@@ -48,7 +51,7 @@ def read_settings(path: Path, overrides: list[str]) -> Settings:
     from wsactors.node.config import load_settings
 
     try:
-        return load_settings(path, overrides=overrides)
+        return load_settings(find_config(path), overrides=overrides)
     except ConfigError as error:
         fail(str(error), ExitCode.USAGE)
 
@@ -87,7 +90,7 @@ def run(
         given.append(f"gateway.host={host}")
 
     def read() -> Settings:
-        return with_songs(load_settings(config, overrides=given), songs)
+        return with_songs(load_settings(find_config(config), overrides=given), songs)
 
     settings = with_songs(read_settings(config, given), songs)
     launch = Launch(settings, read_trees(settings), read, print_addresses=print_addresses)

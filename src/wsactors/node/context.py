@@ -17,7 +17,7 @@ __all__ = ["Health", "NoContext", "NodeContext", "context_of", "forget", "provid
 Phase = Literal["starting", "ready", "draining"]
 
 
-class NoContext(Exception):  # noqa: N818 - names what is missing
+class NoContext(Exception):
     """A service of a configured node was started on a node that ``wsactors run`` did not boot; start its parts yourself."""
 
 

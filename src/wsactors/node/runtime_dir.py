@@ -10,7 +10,7 @@ from pathlib import Path
 __all__ = ["UnsafeFolder", "private_folder", "runtime_folder"]
 
 
-class UnsafeFolder(Exception):  # noqa: N818 - says what is wrong with a place, not with the program
+class UnsafeFolder(Exception):
     """The directory for sockets belongs to, or may be entered by, somebody else; the text says which and what to do."""
 
 

@@ -31,7 +31,7 @@ __all__ = [
 _Check = Callable[[Any, "attrs.Attribute[Any]", Any], None]
 
 
-class BadSetting(ValueError):  # noqa: N818 - a finding about one key; the loader gathers them into one ConfigError
+class BadSetting(ValueError):
     """One field refused its value; ``key`` is the field's name, the text says what was expected."""
 
     def __init__(self, key: str, message: str) -> None:

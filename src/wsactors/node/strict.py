@@ -35,7 +35,7 @@ _WORDS: dict[Any, str] = {
 }
 
 
-class Mismatch(Exception):  # noqa: N818 - the loader turns it into a ConfigError
+class Mismatch(Exception):
     """A document does not fit a class; ``findings`` are (dotted key, what was expected and found)."""
 
     def __init__(self, findings: list[tuple[str, str]]) -> None:

@@ -24,7 +24,7 @@ _ANSWER_SECONDS = 5.0
 _MAX_ANSWER_BYTES = 16 * 1024 * 1024
 
 
-class NoNode(Exception):  # noqa: N818 - nothing is wrong with the program: there is nobody to ask
+class NoNode(Exception):
     """No running node answered; the text says where it was looked for."""
 
 

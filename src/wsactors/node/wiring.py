@@ -1,0 +1,43 @@
+"""From the settings of a node to the options of its parts, which know nothing of configuration files."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+import attrs
+
+from wsactors.gateway.options import GatewayOptions, Limits, TlsOptions
+from wsactors.node.settings import GatewaySettings
+
+__all__ = ["gateway_options", "state_folder"]
+
+
+def gateway_options(settings: GatewaySettings, state_directory: Path | None) -> GatewayOptions:
+    """What the gateway takes; ``state_directory`` keeps its development certificate."""
+    tls = settings.tls
+    return GatewayOptions(
+        host=settings.host,
+        port=settings.port,
+        port_search=settings.port_search,
+        allow_anonymous_public=settings.allow_anonymous_public,
+        allowed_hosts=settings.allowed_hosts,
+        allowed_origins=settings.allowed_origins,
+        tls=TlsOptions(
+            mode=tls.mode,
+            cert=tls.cert,
+            key=tls.key,
+            key_password=None if tls.key_password is None else tls.key_password.reveal(),
+        ),
+        limits=Limits(**attrs.asdict(settings.limits)),
+        state_directory=state_directory,
+    )
+
+
+def state_folder(environ: Mapping[str, str] | None = None) -> Path | None:
+    """Where this user's node keeps what outlives it: ``$XDG_STATE_HOME/wsactors`` or ``~/.local/state/wsactors``."""
+    environ = os.environ if environ is None else environ
+    if base := environ.get("XDG_STATE_HOME"):
+        return Path(base) / "wsactors"
+    return Path(home) / ".local" / "state" / "wsactors" if (home := environ.get("HOME")) else None

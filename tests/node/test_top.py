@@ -1,0 +1,115 @@
+"""`wsactors top` draws what a node answers, finds the node, and says so when there is none."""
+
+from __future__ import annotations
+
+import io
+import json
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from wsactors.node.top import NoNode, Query, ask, connected, draw, find_socket
+
+ANSWER = {
+    "node": "demo", "count": 12_345, "queued": 7, "uptime": 12.4,
+    "processes": [
+        {"pid": "<demo.3>", "name": "\x1b[2J[red]evil[/]", "class": "Deck", "queue": 7, "messages": 900, "busy_ms": 12.34,
+         "state": "running"},
+    ],
+}  # fmt: skip
+
+
+@contextmanager
+def fake_node(path: Path, answer: bytes | None) -> Iterator[list[Any]]:
+    """A socket at ``path`` that answers every line with ``answer``; None closes the connection."""
+    asked: list[Any] = []
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(path))
+        listener.listen()
+
+        def serve() -> None:
+            while True:
+                try:
+                    connection, _ = listener.accept()
+                except OSError:
+                    return
+                with connection, connection.makefile("rwb") as stream:
+                    for line in stream:
+                        asked.append(json.loads(line))
+                        if answer is None:
+                            break
+                        stream.write(answer)
+                        stream.flush()
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        try:
+            yield asked
+        finally:
+            listener.shutdown(socket.SHUT_RDWR)
+            thread.join()
+
+
+@pytest.fixture
+def runtime(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+    (tmp_path / "wsactors").mkdir()
+    return tmp_path / "wsactors"
+
+
+def test_a_question_is_one_line_and_so_is_the_answer(tmp_path: Path) -> None:
+    with (
+        fake_node(tmp_path / "s", json.dumps(ANSWER).encode() + b"\n") as asked,
+        connected(tmp_path / "s") as connection,
+    ):
+        assert ask(connection, {"op": "processes"}) == ANSWER
+        assert ask(connection, {"op": "again"}) == ANSWER
+    assert asked == [{"op": "processes"}, {"op": "again"}]
+
+
+def test_a_refusal_is_told(tmp_path: Path) -> None:
+    with (
+        fake_node(tmp_path / "s", b'{"error": "not allowed"}\n'),
+        connected(tmp_path / "s") as connection,
+        pytest.raises(NoNode, match="not allowed"),
+    ):
+        ask(connection, {})
+
+
+def test_a_node_that_hangs_up_is_told(tmp_path: Path) -> None:
+    with (
+        fake_node(tmp_path / "s", None),
+        connected(tmp_path / "s") as connection,
+        pytest.raises(NoNode, match="closed the connection"),
+    ):
+        ask(connection, {})
+
+
+def test_the_only_node_needs_no_name(runtime: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as dead:
+        dead.bind(str(runtime / "dead.sock"))
+    with pytest.raises(NoNode, match="no node runs here"):
+        find_socket(Query())
+
+    with fake_node(runtime / "one.sock", b"{}\n"):
+        assert find_socket(Query()) == runtime / "one.sock"
+        with fake_node(runtime / "two.sock", b"{}\n"):
+            with pytest.raises(NoNode, match="several nodes run here: one, two"):
+                find_socket(Query())
+            assert find_socket(Query(node="two")) == runtime / "two.sock"
+
+
+def test_a_foreign_name_cannot_paint_the_terminal() -> None:
+    output = io.StringIO()
+
+    Console(file=output, width=160, force_terminal=True).print(draw(ANSWER))
+
+    assert "\x1b[2J" not in output.getvalue()
+    assert "\\x1b[2J[red]evil[/]" in output.getvalue()
+    assert "demo: 12345 actors, 7 messages waiting, up 12 s" in output.getvalue()
