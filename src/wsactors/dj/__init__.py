@@ -1,0 +1,1 @@
+"""Songs, decks and the mixer; the processes that decode and render them."""

@@ -1,0 +1,1 @@
+"""Sound as packets: codecs, tracks and how they travel."""
