@@ -26,20 +26,16 @@ class Told:
         self.stopping = False
         self.stop_signal = ""
         """The signal that asked for the stop, such as ``SIGTERM``."""
-        self._scopes: set[trio.CancelScope] = set()
+        self._scopes: list[trio.CancelScope] = []
         self._reload = trio.Event()
 
-    @contextmanager
-    def until_stop(self) -> Iterator[None]:
-        """A block that is cancelled, and left quietly, when the process is told to stop."""
-        with trio.CancelScope() as scope:
-            if self.stopping:
-                scope.cancel()
-            self._scopes.add(scope)
-            try:
-                yield
-            finally:
-                self._scopes.discard(scope)
+    def until_stop(self) -> trio.CancelScope:
+        """A scope that is cancelled, and so left quietly, when the process is told to stop."""
+        scope = trio.CancelScope()
+        self._scopes.append(scope)
+        if self.stopping:
+            scope.cancel()
+        return scope
 
     async def wait_reload(self) -> None:
         """Wait until SIGHUP; several that came meanwhile count as one."""
