@@ -1,0 +1,104 @@
+"""A WebSocket client connection whose descriptor is closed for certain.
+
+trio-websocket's own ``open_websocket`` leaves the socket open when the server closed first; here the stream is ours.
+"""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from typing import Final, TypeAlias
+from urllib.parse import urlsplit
+
+import trio
+from trio_websocket import ConnectionRejected, HandshakeError, WebSocketConnection, wrap_client_stream
+
+CONNECT_SECONDS: Final = 10.0
+CLOSE_SECONDS: Final = 1.0
+"""How long the closing handshake may take."""
+MESSAGE_BYTES: Final = 1024 * 1024
+"""Largest message taken from a server, in bytes."""
+
+
+_Stream: TypeAlias = "trio.SocketStream | trio.SSLStream[trio.SocketStream]"
+
+
+class Disconnected(Exception):
+    """The connection is gone, or could not be made; the text says why. Connect again."""
+
+
+@asynccontextmanager
+async def open_websocket(
+    url: str,
+    *,
+    ssl_context: ssl.SSLContext | None = None,
+    headers: Sequence[tuple[bytes, bytes]] = (),
+    timeout: float = CONNECT_SECONDS,
+    max_message_size: int = MESSAGE_BYTES,
+) -> AsyncIterator[WebSocketConnection]:
+    """Connect to a ``ws://`` or ``wss://`` address for the length of the block.
+
+    Raises:
+        Disconnected: Nobody answers there in time, or what answers refuses a WebSocket.
+        ValueError: ``url`` is no WebSocket address.
+    """
+    stream, host, target = await _open_stream(url, ssl_context, timeout)
+    failure: Exception | None = None
+    try:
+        async with trio.open_nursery() as nursery:
+            try:
+                with trio.fail_after(timeout):
+                    socket = await wrap_client_stream(
+                        nursery,
+                        stream,
+                        host,
+                        target,
+                        extra_headers=list(headers),
+                        max_message_size=max_message_size,
+                        message_queue_size=64,
+                        receive_buffer_size=65_536,
+                    )
+            except trio.TooSlowError:
+                raise Disconnected(f"cannot connect to {url}: no answer within {timeout:g} s") from None
+            try:
+                yield socket
+            except Exception as error:
+                failure = error  # raised again below, outside the nursery, so that it does not come in a group
+            with trio.move_on_after(CLOSE_SECONDS):
+                await socket.aclose()
+            nursery.cancel_scope.cancel()
+    except* ConnectionRejected as group:
+        failure = Disconnected(f"cannot connect to {url}: refused with status {_status(group)}")
+    except* HandshakeError as group:
+        failure = Disconnected(f"cannot connect to {url}: {group.exceptions[0]!r}")
+    finally:
+        await trio.aclose_forcefully(stream)
+    if failure is not None:
+        raise failure
+
+
+async def _open_stream(url: str, ssl_context: ssl.SSLContext | None, timeout: float) -> tuple[_Stream, str, str]:
+    parts = urlsplit(url)
+    if parts.scheme not in {"ws", "wss"} or parts.hostname is None:
+        raise ValueError(f"expected a ws:// or wss:// address, got {url!r}")
+    secure = parts.scheme == "wss"
+    port = parts.port or (443 if secure else 80)
+    target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+    stream: _Stream
+    try:
+        with trio.fail_after(timeout):
+            tcp = await trio.open_tcp_stream(parts.hostname, port)
+            stream = tcp
+            if secure:
+                context = ssl_context or ssl.create_default_context()
+                stream = trio.SSLStream(tcp, context, server_hostname=parts.hostname, https_compatible=True)
+                await stream.do_handshake()
+    except (OSError, trio.BrokenResourceError, trio.TooSlowError) as error:
+        raise Disconnected(f"cannot connect to {url}: {error.__cause__ or error!r}") from error
+    return stream, parts.netloc.rpartition("@")[2], target
+
+
+def _status(group: BaseExceptionGroup[ConnectionRejected]) -> int:
+    rejected = group.exceptions[0]
+    return rejected.status_code if isinstance(rejected, ConnectionRejected) else _status(rejected)

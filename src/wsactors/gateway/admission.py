@@ -1,0 +1,65 @@
+"""How many connections there may be: in all, and from one address. Pure counting."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections import Counter
+
+
+class Admission:
+    """Counts open connections and says whether one more may come.
+
+    IPv6 clients are counted by their /64, the smallest block that a provider hands out.
+
+    Example:
+        >>> door = Admission(total=2, per_address=1)
+        >>> door.enter("10.0.0.1"), door.enter("10.0.0.1"), door.enter("10.0.0.2"), door.enter("10.0.0.3")
+        (True, False, True, False)
+    """
+
+    def __init__(self, *, total: int, per_address: int) -> None:
+        self._total = total
+        self._per_address = per_address
+        self._by_address: Counter[str] = Counter()
+        self._open = 0
+        self.refused = 0
+
+    def __repr__(self) -> str:
+        return f"<Admission {self._open} open, {len(self._by_address)} addresses, {self.refused} refused>"
+
+    @property
+    def open(self) -> int:
+        """Connections open now."""
+        return self._open
+
+    def enter(self, address: str) -> bool:
+        """Count one more connection from ``address``; False, and not counted, when that is one too many."""
+        block = _block(address)
+        if self._open >= self._total or self._by_address[block] >= self._per_address:
+            if not self._by_address[block]:
+                del self._by_address[block]
+            self.refused += 1
+            return False
+        self._open += 1
+        self._by_address[block] += 1
+        return True
+
+    def leave(self, address: str) -> None:
+        """Take back one `enter` that was granted."""
+        block = _block(address)
+        self._open -= 1
+        self._by_address[block] -= 1
+        if not self._by_address[block]:
+            del self._by_address[block]
+
+
+def _block(address: str) -> str:
+    try:
+        parsed = ipaddress.ip_address(address.partition("%")[0])
+    except ValueError:
+        return address
+    if isinstance(parsed, ipaddress.IPv6Address):
+        if parsed.ipv4_mapped is not None:
+            return str(parsed.ipv4_mapped)
+        return str(ipaddress.ip_network((parsed, 64), strict=False))
+    return str(parsed)

@@ -1,0 +1,49 @@
+"""What the gateway asks of the sessions of a node."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Protocol
+
+from wsactors.realtime.sinks import Sink
+from wsactors.wire.native import Joined, SessionInfo
+
+if TYPE_CHECKING:
+    from wsactors.actors import Pid
+
+
+class NoSuchSession(Exception):
+    """No session of that name can be joined now."""
+
+
+class Membership(Protocol):
+    """One connection's place in one session."""
+
+    @property
+    def joined(self) -> Joined:
+        """What to tell the client."""
+        ...
+
+    async def wait_ended(self) -> str:
+        """Wait until the session ends this membership; why, in a word for people."""
+        ...
+
+    def leave(self) -> None:
+        """End it from this side; no offer follows. May be called again, and after it has ended."""
+        ...
+
+
+class Directory(Protocol):
+    """The sessions of a node, as the gateway sees them."""
+
+    async def sessions(self) -> Sequence[SessionInfo]:
+        """The sessions that can be joined now."""
+        ...
+
+    async def join(self, name: str, sink: Sink, owner: Pid) -> Membership:
+        """Make a listener in session ``name`` that offers everything to ``sink``; it ends with ``owner`` at the latest.
+
+        Raises:
+            NoSuchSession: There is none of that name, or it does not answer.
+        """
+        ...

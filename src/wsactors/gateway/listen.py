@@ -1,0 +1,127 @@
+"""``/listen/NAME.ogg``: a session as one endless Ogg Opus file, for ``<audio>``, VLC and mpv.
+
+Each page is made once per frame, however many listen: a page is a function of its place on the track's timeline (see
+`wsactors.wire.ogg`). A reader that is too slow loses audio over half a second old; one that takes nothing at all is
+closed by the connection's write deadline.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from typing import Any, Final
+
+import trio
+from starlette.responses import PlainTextResponse
+
+from wsactors.realtime.pull_sink import PullSink
+from wsactors.realtime.send_queue import AUDIO
+from wsactors.realtime.sinks import SinkClosed
+from wsactors.wire.native import AUDIO_KIND, FLAG_LAST, Joined, decode_audio
+from wsactors.wire.ogg import OggOpusStream
+
+from .directory import Directory, NoSuchSession
+
+HEADERS: Final = [
+    (b"content-type", b"audio/ogg; codecs=opus"),
+    (b"cache-control", b"no-store"),
+    (b"x-accel-buffering", b"no"),
+]
+_HEADER_PAGES: Final = 2
+_MAX_TRACKS: Final = 256
+
+
+class OggPages:
+    """Native audio frames as Ogg pages; the last page is remembered, so a fan-out makes it once."""
+
+    def __init__(self) -> None:
+        self._tracks: OrderedDict[int, tuple[OggOpusStream, int]] = OrderedDict()
+        self._frame = self._page = b""
+
+    def open(self, joined: Joined) -> bytes:
+        """The header pages of a track, which every listener needs first."""
+        known = self._tracks.get(joined.track)
+        if known is None:
+            known = OggOpusStream(serial=joined.track, channels=joined.channels), joined.frame * 48_000 // joined.rate
+            self._tracks[joined.track] = known
+            if len(self._tracks) > _MAX_TRACKS:
+                self._tracks.popitem(last=False)
+        return known[0].headers()
+
+    def page(self, frame: bytes) -> bytes:
+        """The page that carries native audio frame ``frame``; empty for a track that was not opened."""
+        if frame is not self._frame:
+            audio = decode_audio(frame)
+            stream, samples = self._tracks.get(audio.track, (None, 0))
+            self._frame = frame
+            self._page = b"" if stream is None else stream.page(
+                [audio.payload], sequence=audio.sequence + _HEADER_PAGES, granule=audio.timestamp + samples,
+                last=bool(audio.flags & FLAG_LAST),
+            )  # fmt: skip
+        return self._page
+
+
+class _OggSink:
+    """Turns what a session offers into pages for one response."""
+
+    def __init__(self, pages: OggPages, pull: PullSink) -> None:
+        self._pages = pages
+        self._pull = pull
+
+    def offer(self, data: bytes, key: object = None) -> bool:
+        if data[0] != AUDIO_KIND:
+            return True  # events have no place in an audio file
+        page = self._pages.page(data)
+        # No page: the frame came before the header pages were made; nobody is waiting for it yet.
+        return not page or self._pull.offer(page, AUDIO)
+
+
+class ListenRoute:
+    """The ASGI endpoint; its route has a path parameter ``file``."""
+
+    def __init__(self, directory: Directory) -> None:
+        self._directory = directory
+        self._pages = OggPages()
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        file: str = scope["path_params"]["file"]
+        name = file.removesuffix(".ogg")
+        known = {row.name for row in await self._directory.sessions()}
+        if name == file or name not in known:
+            await PlainTextResponse("There is no such session.\n", 404)(scope, receive, send)
+            return
+        if scope["method"] == "HEAD":
+            await send({"type": "http.response.start", "status": 200, "headers": HEADERS})
+            await send({"type": "http.response.body", "body": b""})
+            return
+        pull = PullSink()
+        try:
+            membership = await self._directory.join(name, _OggSink(self._pages, pull), scope["state"]["owner"])
+        except NoSuchSession:
+            await PlainTextResponse("There is no such session.\n", 404)(scope, receive, send)
+            return
+        scope["state"]["prepare_audio"]()
+        try:
+            await self._stream(pull, self._pages.open(membership.joined), receive, send)
+        finally:
+            pull.close()
+            membership.leave()
+
+    async def _stream(self, pull: PullSink, head: bytes, receive: Any, send: Any) -> None:
+        """Send ``head``, then what ``pull`` gets, until either side ends."""
+        await send({"type": "http.response.start", "status": 200, "headers": HEADERS})
+        await send({"type": "http.response.body", "body": head, "more_body": True})
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(_close_on_disconnect, receive, pull)
+            try:
+                while True:
+                    page = await pull.receive()
+                    await send({"type": "http.response.body", "body": page, "more_body": True})
+            except SinkClosed:
+                nursery.cancel_scope.cancel()
+        await send({"type": "http.response.body", "body": b""})
+
+
+async def _close_on_disconnect(receive: Any, pull: PullSink) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
+    pull.close()

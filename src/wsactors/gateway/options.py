@@ -1,0 +1,105 @@
+"""What a gateway needs to know: where to listen, whom to let in, how much to take."""
+
+from __future__ import annotations
+
+import ipaddress
+from pathlib import Path
+from typing import Literal
+
+import attrs
+
+
+class GatewayRefused(Exception):
+    """The gateway does not open this port: the text says which setting to change."""
+
+
+@attrs.frozen
+class TlsOptions:
+    """Encryption of the port."""
+
+    mode: Literal["off", "auto", "on"] = "auto"
+    """``auto``: off on a loopback address, on elsewhere. Without ``cert`` a development certificate is made."""
+    cert: Path | None = None
+    """PEM file with the certificate chain."""
+    key: Path | None = None
+    """PEM file with the private key."""
+    key_password: str | None = attrs.field(default=None, repr=False)
+
+
+@attrs.frozen
+class Limits:
+    """Bounds on what one port takes from the world."""
+
+    connections: int = 10_000
+    connections_per_address: int = 1_000
+    head_bytes: int = 16 * 1024
+    """Of one request head."""
+    head_seconds: float = 5.0
+    """In which a whole request head must have come; also for the TLS handshake and a client's first message."""
+    message_bytes: int = 64 * 1024
+    """Of one WebSocket message from a client."""
+    idle_seconds: float = 60.0
+    """Silence after which a client is pinged; after as much again it is dropped."""
+    audio_age_ms: int = 500
+    """Age at which an unsent audio frame is dropped."""
+    stall_seconds: float = 30.0
+    """In which a client must take something of an answer that waits for it."""
+    sessions_per_connection: int = 8
+    """How many sessions one connection may hear at once."""
+
+
+@attrs.frozen
+class GatewayOptions:
+    """One port. The names are those of ``[gateway]`` in a node's configuration."""
+
+    host: str = "127.0.0.1"
+    port: int = 8080
+    """0 lets the system choose."""
+    port_search: int = 20
+    """How many following ports are tried when this one is busy."""
+    allow_anonymous_public: bool = False
+    """Let anybody who reaches a non-loopback address listen; without it such an address is refused."""
+    allowed_hosts: tuple[str, ...] = ()
+    allowed_origins: tuple[str, ...] = ()
+    tls: TlsOptions = attrs.field(factory=TlsOptions)
+    limits: Limits = attrs.field(factory=Limits)
+    state_directory: Path | None = None
+    """Where the development certificate is kept, so that a browser's exception for it lasts; None: not kept."""
+
+    @property
+    def is_loopback(self) -> bool:
+        """Whether only this machine can reach ``host``."""
+        return is_loopback(self.host)
+
+    @property
+    def uses_tls(self) -> bool:
+        """Whether the port speaks TLS."""
+        return self.tls.mode == "on" or (self.tls.mode == "auto" and not self.is_loopback)
+
+
+def is_loopback(host: str) -> bool:
+    """Whether ``host``, a name or an address, stays on this machine.
+
+    Example:
+        >>> is_loopback("127.0.0.1"), is_loopback("localhost"), is_loopback("0.0.0.0"), is_loopback("radio.example")
+        (True, True, False, False)
+    """
+    if host.lower() == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return False
+
+
+def check_exposure(options: GatewayOptions) -> None:
+    """Refuse an address that others can reach, unless that is what the operator asked for.
+
+    Raises:
+        GatewayRefused: ``host`` is not loopback and ``allow_anonymous_public`` is not set.
+    """
+    if not options.is_loopback and not options.allow_anonymous_public:
+        raise GatewayRefused(
+            f"gateway.host = {options.host!r} can be reached from other machines, and nobody has to log in: "
+            "set gateway.allow_anonymous_public = true if anybody may listen, or bind 127.0.0.1"
+        )

@@ -1,0 +1,117 @@
+"""The gateway's own stream over one accepted socket: replayed bytes first, one writer, a deadline on every write.
+
+Readers and libraries see a Trio stream; whatever they write goes through the connection's `SocketSink`, the only writer
+of the socket, so audio that a session offers and a pong that the WebSocket library sends never interleave.
+"""
+
+from __future__ import annotations
+
+import socket
+
+import trio
+
+from wsactors.realtime.sinks import SinkClosed, SocketSink
+
+RECEIVE_BYTES = 16 * 1024
+
+
+class SocketInput:
+    """Reads a non-blocking socket."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self._sock = sock
+
+    async def read(self, size: int) -> bytes:
+        """Some bytes, ``b""`` at the end. Raises Trio's resource errors."""
+        await trio.lowlevel.checkpoint_if_cancelled()
+        while True:
+            try:
+                data = self._sock.recv(size)
+            except BlockingIOError:
+                await _readable(self._sock)
+                continue
+            except OSError as error:
+                if self._sock.fileno() < 0:
+                    raise trio.ClosedResourceError("this connection was closed here") from None
+                raise trio.BrokenResourceError(f"the peer is gone ({error.strerror})") from error
+            await trio.lowlevel.cancel_shielded_checkpoint()
+            return data
+
+
+async def _readable(sock: socket.socket) -> None:
+    try:
+        await trio.lowlevel.wait_readable(sock.fileno())
+    except (ValueError, OSError) as error:  # the descriptor is gone
+        raise trio.ClosedResourceError("this connection was closed here") from error
+
+
+class ConnectionStream(trio.abc.HalfCloseableStream):
+    """A plain-text connection.
+
+    Args:
+        sock: A connected, non-blocking socket; the stream owns it through ``sink``.
+        sink: The one writer of ``sock``; somebody must be running it.
+    """
+
+    def __init__(self, sock: socket.socket, sink: SocketSink) -> None:
+        self._input = SocketInput(sock)
+        self._sock = sock
+        self.sink = sink
+        self._replay = b""
+        self.goodbye = b""
+        """What the peer is sent, if it takes it at once, when this connection is ended from here."""
+
+    def unread(self, data: bytes) -> None:
+        """Give ``data`` back: it is what the next `receive_some` returns first."""
+        self._replay = data + self._replay
+
+    async def receive_some(self, max_bytes: int | None = None) -> bytes:
+        """Trio's contract; what was given back by `unread` comes first."""
+        if self._replay:
+            await trio.lowlevel.checkpoint()
+            size = max_bytes or len(self._replay)
+            data, self._replay = self._replay[:size], self._replay[size:]
+            return data
+        return await self._read(max_bytes or RECEIVE_BYTES)
+
+    async def _read(self, size: int) -> bytes:
+        return await self._input.read(size)
+
+    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
+        """Trio's contract, with a deadline: a peer that takes nothing for the sink's stall timeout is broken."""
+        try:
+            await self.sink.write(bytes(data))
+        except SinkClosed as error:
+            raise trio.BrokenResourceError(str(error)) from error
+
+    async def wait_send_all_might_not_block(self) -> None:
+        """Always ready: what the kernel refuses waits in the sink."""
+        await trio.lowlevel.checkpoint()
+
+    async def send_eof(self) -> None:
+        """Say that nothing follows. What was sent before has left already, since `send_all` waits for the kernel."""
+        await trio.lowlevel.checkpoint()
+        if self.sink.closed is None:
+            try:
+                self._sock.shutdown(socket.SHUT_WR)
+            except OSError as error:
+                raise trio.BrokenResourceError(str(error)) from error
+
+    async def aclose(self) -> None:
+        """Close the descriptor at once."""
+        self.sink.close()
+        await trio.lowlevel.checkpoint()
+
+    async def linger(self, seconds: float) -> None:
+        """Say that nothing follows, then read and forget until the peer closes, for at most ``seconds``.
+
+        Closing with unread bytes makes the kernel reset the connection, and the peer may then lose the answer that told
+        it what was wrong.
+        """
+        with trio.move_on_after(seconds):
+            try:
+                await self.send_eof()
+                while await self._input.read(RECEIVE_BYTES):
+                    pass
+            except (trio.BrokenResourceError, trio.ClosedResourceError):
+                return

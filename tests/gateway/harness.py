@@ -1,0 +1,201 @@
+"""A gateway on a real port with sessions made by the test, for tests of the gateway, the client and the page."""
+
+from __future__ import annotations
+
+import math
+import socket
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from typing import Any, cast
+
+import attrs
+import numpy as np
+import trio
+
+from wsactors.actors.pid import Pid
+from wsactors.gateway.connection import serve_connection
+from wsactors.gateway.directory import NoSuchSession
+from wsactors.gateway.endpoint import accept_connections, open_listener
+from wsactors.gateway.options import GatewayOptions
+from wsactors.gateway.port import Port
+from wsactors.gateway.tls import server_context
+from wsactors.media.opus import Encoder
+from wsactors.realtime.send_queue import AUDIO
+from wsactors.realtime.sinks import Sink
+from wsactors.wire import native
+
+FRAME = 960
+RATE = 48_000
+NOBODY = cast("Pid", None)
+
+
+class TestMembership:
+    """A place in a `TestSession`."""
+
+    __test__ = False
+
+    def __init__(self, session: TestSession, sink: Sink) -> None:
+        self._session = session
+        self._ended = trio.Event()
+        self._reason = "left"
+        self.sink = sink
+        self.joined = native.Joined(session.name, session.track, session.title)
+
+    async def wait_ended(self) -> str:
+        await self._ended.wait()
+        return self._reason
+
+    def leave(self, reason: str = "left") -> None:
+        self._session.members.discard(self)
+        self._reason = reason
+        self._ended.set()
+
+
+class TestSession:
+    """A live session without actors: it offers what the test gives it to every sink."""
+
+    __test__ = False
+
+    def __init__(self, name: str, *, title: str = "", track: int = 1, events: Sequence[native.Event] = ()) -> None:
+        self.name = name
+        self.title = title
+        self.track = track
+        self.events = events
+        self.members: set[TestMembership] = set()
+        self.sent: list[bytes] = []
+        self.sequence = 0
+        self.timestamp = 0
+        self.member_came = trio.Event()
+
+    def offer_frame(self, payload: bytes, *, level: int = 20, flags: int = 0) -> None:
+        """Encode once, offer to everybody."""
+        frame = native.encode_audio(self.track, self.sequence, self.timestamp, payload, level=level, flags=flags)
+        self.sequence += 1
+        self.timestamp += FRAME
+        self.sent.append(payload)
+        for member in tuple(self.members):
+            member.sink.offer(frame, AUDIO)
+
+    def end(self, reason: str) -> None:
+        for member in tuple(self.members):
+            member.leave(reason)
+
+    async def play(self, block: Callable[[int], np.ndarray[Any, Any]], seconds: float = math.inf) -> None:
+        """Play in real time what ``block(first_sample)`` returns, FRAME samples of float32 stereo at a time."""
+        encoder = Encoder(2, bitrate=128_000, complexity=5)
+        start = trio.current_time()
+        position = 0
+        while position < seconds * RATE:
+            self.offer_frame(encoder.encode(np.ascontiguousarray(block(position), np.float32)))
+            position += FRAME
+            await trio.sleep_until(start + position / RATE)
+
+
+@attrs.define
+class TestDirectory:
+    """The sessions of a test."""
+
+    __test__ = False
+    by_name: dict[str, TestSession] = attrs.field(factory=dict)
+
+    def add(self, session: TestSession) -> TestSession:
+        self.by_name[session.name] = session
+        return session
+
+    async def sessions(self) -> Sequence[native.SessionInfo]:
+        await trio.lowlevel.checkpoint()
+        return [native.SessionInfo(s.name, s.title, "battle", len(s.members)) for s in self.by_name.values()]
+
+    async def join(self, name: str, sink: Sink, owner: Pid) -> TestMembership:
+        await trio.lowlevel.checkpoint()
+        if name not in self.by_name:
+            raise NoSuchSession(name)
+        session = self.by_name[name]
+        member = TestMembership(session, sink)
+        session.members.add(member)
+        for event in session.events:
+            sink.offer(native.encode(event))
+        session.member_came.set()
+        return member
+
+
+@attrs.frozen
+class Gateway:
+    """An open gateway."""
+
+    port: int
+    directory: TestDirectory
+    shared: Port
+    nursery: trio.Nursery
+
+    @property
+    def host(self) -> str:
+        return f"127.0.0.1:{self.port}"
+
+    @property
+    def url(self) -> str:
+        return f"{'https' if self.shared.tls else 'http'}://{self.host}"
+
+
+@asynccontextmanager
+async def open_gateway(
+    options: GatewayOptions | None = None,
+    directory: TestDirectory | None = None,
+    *,
+    is_ready: Callable[[], bool] = lambda: True,
+) -> AsyncIterator[Gateway]:
+    """Serve on a port of the system's choice. Any exception that a connection lets out fails the test."""
+    options = options or GatewayOptions(port=0)
+    directory = directory or TestDirectory()
+    tls = server_context(options.tls, ["localhost", "127.0.0.1"], None) if options.uses_tls else None
+    shared = Port.build(options, directory, node_name="test", is_ready=is_ready, tls=tls)
+    with open_listener(options) as listener:
+        async with trio.open_nursery() as nursery:
+
+            async def serve(sock: socket.socket, address: str) -> None:
+                try:
+                    await serve_connection(sock, shared, NOBODY)
+                finally:
+                    shared.admission.leave(address)
+
+            async def start(sock: socket.socket, address: str) -> None:
+                await trio.lowlevel.checkpoint()
+                nursery.start_soon(serve, sock, address)
+
+            nursery.start_soon(accept_connections, listener, shared.admission, start)
+            yield Gateway(listener.getsockname()[1], directory, shared, nursery)
+            nursery.cancel_scope.cancel()
+
+
+async def until(condition: Callable[[], bool], *, seconds: float = 5) -> None:
+    """Wait for something that tells nobody when it happens."""
+    with trio.fail_after(seconds):
+        while not condition():  # noqa: ASYNC110
+            await trio.sleep(0.005)
+
+
+async def exchange(port: int, data: bytes, *, seconds: float = 5) -> bytes:
+    """Send ``data`` on a new connection and read until the server closes it."""
+    with trio.fail_after(seconds):
+        stream = await trio.open_tcp_stream("127.0.0.1", port)
+        async with stream:
+            answer = b""
+            try:
+                await stream.send_all(data)
+                while piece := await stream.receive_some():
+                    answer += piece
+            except trio.BrokenResourceError:
+                pass
+            return answer
+
+
+def request(target: str = "/", *, host: str = "127.0.0.1", method: str = "GET", headers: str = "") -> bytes:
+    return f"{method} {target} HTTP/1.1\r\nHost: {host}\r\n{headers}\r\n".encode()
+
+
+def upgrade(target: str = "/ws", *, host: str = "127.0.0.1", headers: str = "") -> bytes:
+    handshake = (
+        "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
+        "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
+    )
+    return request(target, host=host, headers=handshake + headers)
