@@ -74,7 +74,9 @@ def _lose_patience(process: Process) -> None:
         die(process, extras.halt.reason if extras.halt is not None and extras.doom is None else reason)
 
 
-def halt(process: Process, reason: Any, request: Request | None = None, answer: Any = None, has_answer: bool = False) -> None:
+def halt(
+    process: Process, reason: Any, request: Request | None = None, answer: Any = None, has_answer: bool = False
+) -> None:
     """An orderly end (Stop, crash, trapped exit): ``terminate`` runs at the next boundary, then the actor ends."""
     if process.flags & (DEAD | DYING):
         if request is not None:
@@ -193,16 +195,21 @@ class Notice:
             yield True
         if extras is None:
             return
-        for linked in extras.links:
+        # Each is dropped once told: to free 100,000 references in one step would hold the loop for milliseconds.
+        links, watchers, monitors = extras.links, extras.watchers, extras.monitors
+        while links:
+            linked, _ = links.popitem()
             process = linked._process
             if process is not None:
                 unlink_one(process, self.pid)
                 deliver_exit(process, self.pid, self.reason, linked=True)
             yield True
-        for ref in extras.watchers:
+        while watchers:
+            ref, _ = watchers.popitem()
             deliver_down(ref, self.pid, self.reason)
             yield True
-        for ref in extras.monitors:
+        while monitors:
+            ref, _ = monitors.popitem()
             target = ref._target
             ref._watcher = ref._target = None
             if target is not None and target.extras is not None:
