@@ -5,6 +5,7 @@
 #   make check                   lint and types
 #   make bench                   our numbers beside our peers'           (BENCH=actors  ARGS=--quick)
 #   make soak                    the long runs
+#   make docs                    write the pages that are made from the code
 #   make venv                    only the environment, in .venv
 #   make clean                   remove what make made
 #
@@ -15,7 +16,7 @@ CONFIG ?= config/dev.toml
 TESTS ?= tests
 BENCH ?= *
 
-.PHONY: venv run test check bench soak clean
+.PHONY: venv run test check bench soak docs clean
 
 venv:
 	@PYTHON=$(PYTHON) scripts/venv.sh dev
@@ -40,6 +41,10 @@ bench:
 soak:
 	@PYTHON=$(PYTHON) scripts/venv.sh dev libopus0
 	.venv/bin/python -m pytest tests -m soak $(ARGS)
+
+docs:
+	@PYTHON=$(PYTHON) scripts/venv.sh dev
+	.venv/bin/wsactors config doc > docs/configuration.md
 
 clean:
 	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist

@@ -72,3 +72,7 @@ def test_the_effective_values_read_back_without_their_secrets(tmp_path: Path) ->
 def test_values_survive_toml(value: object) -> None:
     read = tomllib.loads(f"x = {toml_value(value)}")["x"]
     assert read == (list(value) if isinstance(value, tuple) else value)
+
+
+def test_the_page_in_docs_is_current() -> None:
+    assert (ROOT / "docs/configuration.md").read_text() == reference_markdown(), "run `make docs`"

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from wsactors.errors import ConfigError
-from wsactors.node.config import load_settings
+from wsactors.node.config import Fault, load_settings
 from wsactors.node.settings import Settings
 
 
@@ -22,7 +22,7 @@ def faults(path: Path, *overrides: str, environ: dict[str, str] | None = None) -
     with pytest.raises(ConfigError) as caught:
         load_settings(path, overrides=overrides, environ=environ or {})
     assert str(caught.value)  # every fault is in the text, too
-    return {fault.key: str(fault) for fault in caught.value.faults}
+    return {fault.key: str(fault) for fault in caught.value.faults if isinstance(fault, Fault)}
 
 
 @pytest.fixture

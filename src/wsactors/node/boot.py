@@ -61,7 +61,7 @@ async def serve(launch: Launch) -> ExitCode:
 async def live(launch: Launch, told: Told) -> ExitCode:
     """The node's whole life; ``told`` says when to stop and when to read the settings again."""
     settings = launch.settings.node
-    context = NodeContext(launch.settings)
+    context = NodeContext(launch.settings, booted=trio.current_time())
     contexts.provide(settings.name, context)
     try:
         async with Node(settings.name, shutdown_timeout=settings.shutdown_timeout, debug=settings.debug) as node:
@@ -93,11 +93,12 @@ def _up(launch: Launch, context: NodeContext) -> None:
     if launch.settings.node.gc_freeze:
         gc.collect()
         gc.freeze()
-    _log.info("ready", node=launch.settings.node.name, **context.addresses)
+    addresses = context.addresses()
+    _log.info("ready", **addresses)
     if launch.print_addresses:
-        launch.say(json.dumps({"node": launch.settings.node.name, **context.addresses}))
+        launch.say(json.dumps(addresses))
     else:
-        for line in context.greetings:
+        for line in context.greetings():
             launch.say(visible(line, 1_000))
 
 

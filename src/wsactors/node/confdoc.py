@@ -82,9 +82,16 @@ def defaults_toml() -> str:
     return "\n".join(lines).lstrip() + "\n"
 
 
+_PREFACE = """
+`wsactors config doc` prints this page, `wsactors config defaults` a file with all of it. A node reads one TOML file, then the
+environment, then `--set KEY=VALUE`; the later wins. Unknown keys and wrong types are errors. Relative paths start at the file
+that names them (in `--set`, at the current directory). A file that everybody may write is refused.
+"""
+
+
 def reference_markdown() -> str:
     """The reference of all settings, as Markdown."""
-    lines = ["# Settings", ""]
+    lines = ["# Settings", "", _PREFACE.strip()]
     section = None
     for entry in entries():
         if entry.section != section:

@@ -6,10 +6,12 @@ node they live on. A service that was restarted finds the same context.
 
 from __future__ import annotations
 
-from typing import Final, Literal
+from pathlib import Path
+from typing import Any, Final, Literal
 
 import attrs
 
+from wsactors.gateway import Address
 from wsactors.node.settings import Settings
 
 __all__ = ["Health", "NoContext", "NodeContext", "context_of", "forget", "provide"]
@@ -39,10 +41,40 @@ class NodeContext:
     settings: Settings
     """The live parts of it change on SIGHUP; read them when they are used."""
     health: Health = attrs.field(factory=Health)
-    addresses: dict[str, str] = attrs.field(factory=dict)
-    """Where the node can be reached, by what is there: ``gateway``, ``admin``."""
-    greetings: list[str] = attrs.field(factory=list)
-    """What a person who started the node wants to read: the pages' addresses."""
+    gateway: Address | None = None
+    """Where the gateway can be reached, once it is open."""
+    admin: Path | None = None
+    """Where the admin socket lies."""
+    booted: float = 0.0
+    """When the node was started, in seconds of trio's clock."""
+
+    def addresses(self) -> dict[str, Any]:
+        """Where the node can be reached, for programs: what ``--print-addresses`` prints."""
+        found: dict[str, Any] = {"node": self.settings.node.name}
+        if self.gateway is not None:
+            base = self.gateway.urls[0].rstrip("/")
+            found |= {
+                "gateway": base,
+                "websocket": f"ws{base.removeprefix('http')}/ws",
+                "host": self.gateway.host,
+                "port": self.gateway.port,
+                "urls": list(self.gateway.urls),
+            }
+        if self.admin is not None:
+            found["admin"] = str(self.admin)
+        return found
+
+    def greetings(self) -> list[str]:
+        """Where the node can be reached, for people."""
+        if self.gateway is None:
+            return [f"Node {self.settings.node.name} is up."]
+        wanted, got = self.settings.gateway.port, self.gateway.port
+        lines = [] if wanted in {0, got} else [f"Port {wanted} is busy; this is the next free one: {got}"]
+        lines += [f"Listen:  {url}" for url in self.gateway.urls]
+        lines += [f"Player:  {self.gateway.urls[0]}listen/{name}.ogg" for name in self.settings.sessions]
+        if self.gateway.secure and self.settings.gateway.tls.cert is None:
+            lines.append("The certificate is one for development: the browser will ask once whether you trust it.")
+        return [*lines, "Ctrl-C stops it."]
 
 
 # One process may run several nodes, and names of live nodes are unique within it.

@@ -154,6 +154,9 @@ class LimitSettings:
     idle_seconds: float = _setting(
         60.0, "Seconds of silence after which a client is pinged, then dropped.", check=_between(1, 86_400)
     )
+    stall_seconds: float = _setting(
+        30.0, "Seconds in which a client must take something of an answer that waits for it.", check=_between(0.1, 3600)
+    )
     sessions_per_connection: int = _setting(
         8, "Sessions one connection may hear at the same time.", check=_between(1, 1000)
     )
@@ -203,13 +206,20 @@ class SessionSettings:
     """One session that is there from the start."""
 
     kind: Literal["battle"] = _setting("battle", "What the session is: a battle has two decks and a crossfader.")
+    title: str = _setting(
+        "", "What people read; empty = the name.", check=_matches(r".{0,200}", "at most 200 characters")
+    )
+    tree: Path | None = _setting(
+        None, "Supervisor file of the session's actors; empty = the battle.toml that comes with wsactors."
+    )
     songs: Path | None = _setting(
         None, "Folder with the music the decks play; empty = two synthesised loops that fit each other."
     )
     bitrate: int = _setting(128_000, "Bits per second of the Opus stream.", check=_between(16_000, 510_000))
     fade_seconds: float = _setting(
         16.0,
-        "Seconds from one automatic move of the crossfader to the next; 0 leaves it alone.",
+        "With loops: seconds from one move of the crossfader to the next. With songs: seconds in which one gives way to "
+        "the next, at most 16. 0 leaves the crossfader alone.",
         check=_between(0, 3600),
     )
 

@@ -9,9 +9,11 @@ from pathlib import Path
 import attrs
 
 from wsactors.gateway.options import GatewayOptions, Limits, TlsOptions
-from wsactors.node.settings import GatewaySettings
+from wsactors.node.defaults import defaults_folder
+from wsactors.node.settings import GatewaySettings, SessionSettings
+from wsactors.sessions.options import BattleOptions
 
-__all__ = ["gateway_options", "state_folder"]
+__all__ = ["battle_options", "battle_tree_file", "gateway_options", "state_folder"]
 
 
 def gateway_options(settings: GatewaySettings, state_directory: Path | None) -> GatewayOptions:
@@ -33,6 +35,22 @@ def gateway_options(settings: GatewaySettings, state_directory: Path | None) -> 
         limits=Limits(**attrs.asdict(settings.limits)),
         state_directory=state_directory,
     )
+
+
+def battle_options(name: str, settings: SessionSettings) -> BattleOptions:
+    """What a battle of this name takes."""
+    return BattleOptions(
+        name=name,
+        title=settings.title or name,
+        songs=settings.songs,
+        bitrate=settings.bitrate,
+        fade_seconds=settings.fade_seconds,
+    )
+
+
+def battle_tree_file(settings: SessionSettings) -> Path:
+    """The supervisor file of a battle's actors."""
+    return settings.tree if settings.tree is not None else defaults_folder() / "supervisors" / "battle.toml"
 
 
 def state_folder(environ: Mapping[str, str] | None = None) -> Path | None:

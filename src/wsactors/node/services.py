@@ -1,0 +1,77 @@
+"""The parts of a configured node that a supervisor file starts by name; each takes its settings from the node's context."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from wsactors.actors import UNHANDLED, Actor, Down, Ignore
+from wsactors.gateway import Address, Gateway
+from wsactors.node.context import NodeContext, context_of
+from wsactors.node.wiring import battle_options, battle_tree_file, gateway_options, state_folder
+from wsactors.sessions.battle import PARTS
+from wsactors.sessions.directory import BATTLES, SessionDirectory, open_battle
+from wsactors.supervision import load_tree
+
+__all__ = ["GatewayService", "Sessions"]
+
+_LOOK_AGAIN: Final = 0.05
+"""Seconds between two looks for a supervisor that is being started again."""
+
+
+class GatewayService(Gateway):
+    """The node's one port; does not start if ``gateway.enabled`` is false."""
+
+    async def init(self) -> object:  # type: ignore[override]  # the context has what it needs
+        """Open the port that the configuration names.
+
+        Raises:
+            GatewayRefused: the address may not be used, or no port is free.
+        """
+        context = context_of(self.node.name)
+        settings = context.settings.gateway
+        if not settings.enabled:
+            return Ignore()
+        return await super().init(
+            gateway_options(settings, state_folder()),
+            is_ready=context.health.is_ready,
+            on_open=lambda address: _opened(context, address),
+            directory=SessionDirectory(self.node),
+        )
+
+
+def _opened(context: NodeContext, address: Address) -> None:
+    context.gateway = address
+
+
+class Sessions(Actor):
+    """Opens the sessions that the configuration names, and opens them again when their supervisor has been started again."""
+
+    async def init(self) -> None:
+        """Open them all.
+
+        Raises:
+            StartError: a session's actors do not start.
+            TreeError: a session's supervisor file is wrong.
+        """
+        await self._open()
+
+    async def handle_info(self, message: Any) -> Any:
+        """Their supervisor went down with them: its own supervisor starts it again in a moment."""
+        match message:
+            case Down() | "look again":
+                if self.node.whereis(BATTLES) is None:
+                    self.send_after(_LOOK_AGAIN, self.pid, "look again")
+                else:
+                    await self._open()
+            case _:
+                return UNHANDLED
+        return None
+
+    async def _open(self) -> None:
+        context = context_of(self.node.name)
+        self.monitor(BATTLES)
+        for name, settings in context.settings.sessions.items():
+            options = battle_options(name, settings)
+            if not any(self.node.whereis(options.part(part)) for part in ("session", *PARTS)):
+                template = load_tree(battle_tree_file(settings), context.settings.node.allowed_packages)
+                await open_battle(self.node, options, template)
