@@ -106,7 +106,7 @@ class TestDirectory:
         await trio.lowlevel.checkpoint()
         return [native.SessionInfo(s.name, s.title, "battle", len(s.members)) for s in self.by_name.values()]
 
-    async def join(self, name: str, sink: Sink, owner: Pid) -> TestMembership:
+    async def join(self, name: str, sink: Sink, owner: Pid, *, history: int = 0) -> TestMembership:
         await trio.lowlevel.checkpoint()
         if name not in self.by_name:
             raise NoSuchSession(name)

@@ -90,6 +90,8 @@ class Client:
         self._nonce = 0
         self.node = ""
         """The node's name."""
+        self.closed_with: int | None = None
+        """The close code of the WebSocket, once the node has closed it."""
         self.events: deque[native.Event] = deque(maxlen=1000)
         """The events of joined sessions, newest last."""
 
@@ -153,6 +155,7 @@ class Client:
                 else:
                     self._take(message)
         except ConnectionClosed as closed:
+            self.closed_with = 1006 if closed.reason is None else closed.reason.code
             self._end(str(closed.reason))
         except ProtocolError as error:
             self._end(f"the node broke the protocol: {error}")

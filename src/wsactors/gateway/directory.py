@@ -5,15 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Protocol
 
+from wsactors.errors import NoSuchSession
 from wsactors.realtime.sinks import Sink
 from wsactors.wire.native import Joined, SessionInfo
 
 if TYPE_CHECKING:
     from wsactors.actors import Pid
 
-
-class NoSuchSession(Exception):
-    """No session of that name can be joined now."""
+__all__ = ["Directory", "Membership", "NoSuchSession"]
 
 
 class Membership(Protocol):
@@ -40,8 +39,10 @@ class Directory(Protocol):
         """The sessions that can be joined now."""
         ...
 
-    async def join(self, name: str, sink: Sink, owner: Pid) -> Membership:
+    async def join(self, name: str, sink: Sink, owner: Pid, *, history: int = 0) -> Membership:
         """Make a listener in session ``name`` that offers everything to ``sink``; it ends with ``owner`` at the latest.
+
+        ``history`` is how many frames of the past it gets at once, for a running start.
 
         Raises:
             NoSuchSession: There is none of that name, or it does not answer.

@@ -16,7 +16,7 @@ from starlette.responses import PlainTextResponse
 from wsactors.realtime.pull_sink import PullSink
 from wsactors.realtime.send_queue import AUDIO
 from wsactors.realtime.sinks import SinkClosed
-from wsactors.wire.native import AUDIO_KIND, FLAG_LAST, Joined, decode_audio
+from wsactors.wire.native import AUDIO_KIND, FLAG_LAST, decode_audio
 from wsactors.wire.ogg import OggOpusStream
 
 from .directory import Directory, NoSuchSession
@@ -27,6 +27,10 @@ HEADERS: Final = [
     (b"x-accel-buffering", b"no"),
 ]
 _HEADER_PAGES: Final = 2
+_PACKET_SAMPLES: Final = 960
+"""What one packet holds, at Ogg Opus' fixed 48 kHz."""
+_HISTORY: Final = 50
+"""Frames of the past that begin a response: players want about a second before they start."""
 _MAX_TRACKS: Final = 256
 
 
@@ -34,30 +38,34 @@ class OggPages:
     """Native audio frames as Ogg pages; the last page is remembered, so a fan-out makes it once."""
 
     def __init__(self) -> None:
-        self._tracks: OrderedDict[int, tuple[OggOpusStream, int]] = OrderedDict()
+        self._tracks: OrderedDict[int, OggOpusStream] = OrderedDict()
         self._frame = self._page = b""
 
-    def open(self, joined: Joined) -> bytes:
+    def headers(self, track: int) -> bytes:
         """The header pages of a track, which every listener needs first."""
-        known = self._tracks.get(joined.track)
-        if known is None:
-            known = OggOpusStream(serial=joined.track, channels=joined.channels), joined.frame * 48_000 // joined.rate
-            self._tracks[joined.track] = known
-            if len(self._tracks) > _MAX_TRACKS:
-                self._tracks.popitem(last=False)
-        return known[0].headers()
+        return self._stream(track).headers()
 
     def page(self, frame: bytes) -> bytes:
-        """The page that carries native audio frame ``frame``; empty for a track that was not opened."""
+        """The page that carries native audio frame ``frame``."""
         if frame is not self._frame:
             audio = decode_audio(frame)
-            stream, samples = self._tracks.get(audio.track, (None, 0))
-            self._frame = frame
-            self._page = b"" if stream is None else stream.page(
-                [audio.payload], sequence=audio.sequence + _HEADER_PAGES, granule=audio.timestamp + samples,
+            self._page = self._stream(audio.track).page(
+                [audio.payload],
+                sequence=audio.sequence + _HEADER_PAGES,
+                granule=audio.timestamp + _PACKET_SAMPLES,
                 last=bool(audio.flags & FLAG_LAST),
-            )  # fmt: skip
+            )
+            self._frame = frame
         return self._page
+
+    def _stream(self, track: int) -> OggOpusStream:
+        """The stream's serial number is its track's, so pages are the same for all who listen, whenever they joined."""
+        stream = self._tracks.get(track)
+        if stream is None:
+            stream = self._tracks[track] = OggOpusStream(serial=track)
+            if len(self._tracks) > _MAX_TRACKS:
+                self._tracks.popitem(last=False)
+        return stream
 
 
 class _OggSink:
@@ -70,9 +78,7 @@ class _OggSink:
     def offer(self, data: bytes, key: object = None) -> bool:
         if data[0] != AUDIO_KIND:
             return True  # events have no place in an audio file
-        page = self._pages.page(data)
-        # No page: the frame came before the header pages were made; nobody is waiting for it yet.
-        return not page or self._pull.offer(page, AUDIO)
+        return self._pull.offer(self._pages.page(data), AUDIO)
 
 
 class ListenRoute:
@@ -95,13 +101,14 @@ class ListenRoute:
             return
         pull = PullSink()
         try:
-            membership = await self._directory.join(name, _OggSink(self._pages, pull), scope["state"]["owner"])
+            sink, owner = _OggSink(self._pages, pull), scope["state"]["owner"]
+            membership = await self._directory.join(name, sink, owner, history=_HISTORY)
         except NoSuchSession:
             await PlainTextResponse("There is no such session.\n", 404)(scope, receive, send)
             return
         scope["state"]["prepare_audio"]()
         try:
-            await self._stream(pull, self._pages.open(membership.joined), receive, send)
+            await self._stream(pull, self._pages.headers(membership.joined.track), receive, send)
         finally:
             pull.close()
             membership.leave()

@@ -32,6 +32,8 @@ CLOSE_VERSION = 4426
 _GOING_AWAY = b"\x88\x02" + (1012).to_bytes(2, "big")
 """A close frame "service restart": come back later (RFC 6455 §5.5.1, IANA registry of close codes)."""
 CLOSING_SECONDS = 2.0
+RUNNING_START = 8
+"""Frames of the past that a join begins with: what a jitter buffer fills itself with first."""
 
 
 def check_handshake(head: RequestHead) -> Refusal | None:
@@ -161,7 +163,7 @@ class _Conversation:
             self._send(native.Error("too_many", f"leave a session first: {most} at a time are allowed", name))
             return
         try:
-            membership = await self._port.directory.join(name, self._sink, self._owner)
+            membership = await self._port.directory.join(name, self._sink, self._owner, history=RUNNING_START)
         except NoSuchSession:
             self._send(native.Error("no_session", "There is no such session now. Ask for the list again.", name))
             return

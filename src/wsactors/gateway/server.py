@@ -1,0 +1,189 @@
+"""The gateway as actors: an endpoint that accepts, and one actor per connection under a dynamic supervisor."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable
+from pathlib import Path
+
+import attrs
+import structlog
+
+from wsactors.actors import ProcessActor, reply
+from wsactors.errors import ChildError, StartError
+from wsactors.supervision import ChildSpec, DynamicSupervisor, Supervisor, start_child
+
+from .connection import serve_connection
+from .directory import Directory
+from .endpoint import accept_connections, open_listener
+from .node_directory import NodeDirectory
+from .options import GatewayOptions, is_loopback
+from .port import Port
+from .tls import machine_addresses, server_context
+
+STOP_SECONDS = 2.0
+"""How long a connection may take to say goodbye when the node stops."""
+
+_log = structlog.get_logger(__name__)
+
+
+@attrs.frozen
+class Address:
+    """Where an open gateway can be reached."""
+
+    host: str
+    """The address that was bound."""
+    port: int
+    """The port that was bound: the one asked for, or the next free one."""
+    secure: bool
+    urls: tuple[str, ...]
+    """The page's addresses, best first: names that work from this machine, or from others where that is meant."""
+
+
+@attrs.define(eq=False)
+class Binding:
+    """What outlives a crash of the endpoint: the port once found, and what its connections share."""
+
+    port: Port
+    bound: int | None = None
+    waiting: dict[int, tuple[socket.socket, str]] = attrs.field(factory=dict)
+    """Accepted sockets by ticket, until their connection's actor takes them: a socket is no message."""
+    next_ticket: int = 0
+
+
+class Gateway(Supervisor):
+    """One open port and its connections.
+
+    If the endpoint crashes it is started again on the same port; connections live on. A connection that crashes takes
+    nothing with it and is not restarted: its peer comes back by itself.
+
+    Args of ``init``:
+        options: The port.
+        is_ready: Whether the node answers ``/ready``; default: always.
+        on_open: Told the address once the port is open.
+        directory: The sessions; default: those of the node.
+
+    >>> await node.spawn(Gateway, GatewayOptions(port=0), on_open=print)               # doctest: +SKIP
+    """
+
+    async def init(  # type: ignore[override]  # a supervisor that computes its children
+        self,
+        options: GatewayOptions,
+        is_ready: Callable[[], bool] | None = None,
+        on_open: Callable[[Address], None] | None = None,
+        directory: Directory | None = None,
+    ) -> object:
+        """Open the port. Raises `GatewayRefused` when that is not possible or not allowed."""
+        hosts = public_hosts(options)
+        port = Port.build(
+            options,
+            directory or NodeDirectory(self.node),
+            node_name=self.node.name,
+            is_ready=is_ready or (lambda: True),
+            tls=server_context(options.tls, hosts, _kept(options.state_directory)) if options.uses_tls else None,
+            extra_hosts=hosts,
+        )
+        binding = Binding(port)
+        connections = f"{self.pid}.connections"
+        children = [
+            ChildSpec(
+                "connections",
+                DynamicSupervisor,
+                kwargs={"max_children": options.limits.connections, "extra_args": (binding,)},
+                name=connections,
+            ),
+            ChildSpec("endpoint", Endpoint, (binding, connections, on_open), shutdown=STOP_SECONDS),
+        ]
+        return await super().init("rest_for_one", children, intensity=5, period=10.0)
+
+
+class Endpoint(ProcessActor):
+    """The listening socket. Answers ``call(endpoint, "address")`` with its `Address`."""
+
+    def init(self, binding: Binding, connections: str, on_open: Callable[[Address], None] | None = None) -> None:
+        """Bind. Raises `GatewayRefused`."""
+        options = binding.port.options
+        if binding.bound is not None:
+            options = attrs.evolve(options, port=binding.bound, port_search=0)
+        self._listener = open_listener(options)
+        self._binding = binding
+        self._connections = connections
+        self._address = _address(self._listener, binding.port)
+        binding.bound = self._address.port
+        if binding.port.options.port not in {0, self._address.port}:
+            _log.warning("port_in_use", wanted=binding.port.options.port, instead=self._address.port)
+        _log.info("gateway_open", urls=self._address.urls)
+        if on_open is not None:
+            on_open(self._address)
+
+    async def run(self) -> None:
+        """Accept until the end."""
+        with self._listener:
+            self.start_soon(accept_connections, self._listener, self._binding.port.admission, self._start)
+            while True:
+                request = await self.receive()
+                if getattr(request, "message", None) == "address":
+                    reply(request, self._address)
+
+    async def _start(self, sock: socket.socket, address: str) -> None:
+        binding = self._binding
+        ticket = binding.next_ticket
+        binding.next_ticket += 1
+        binding.waiting[ticket] = sock, address
+        try:
+            await start_child(self._connections, ChildSpec("connection", Connection, (ticket,), restart="temporary"))
+        except (ChildError, StartError) as error:
+            _log.warning("connection_not_started", reason=str(error))
+            if binding.waiting.pop(ticket, None) is not None:
+                binding.port.admission.leave(address)
+                sock.close()
+
+
+class Connection(ProcessActor):
+    """One connection, from its first byte to its last."""
+
+    def init(self, binding: Binding, ticket: int) -> None:
+        """Take over the accepted socket that waits under ``ticket``."""
+        self._sock, self._peer = binding.waiting.pop(ticket)
+        self._port = binding.port
+
+    async def run(self) -> None:
+        """Serve it."""
+        try:
+            await serve_connection(self._sock, self._port, self.pid)
+        finally:
+            self._sock.close()
+            self._port.admission.leave(self._peer)
+
+
+def public_hosts(options: GatewayOptions) -> tuple[str, ...]:
+    """The names and addresses under which a port with ``options`` is meant to be reached."""
+    loopback = ("localhost", "127.0.0.1", "::1")
+    if options.is_loopback:
+        return loopback
+    name = socket.gethostname()
+    wildcard = options.host.strip("[]") in {"0.0.0.0", "::", ""}  # noqa: S104 - comparing, not binding
+    own = machine_addresses() if wildcard else (options.host,)
+    return (*own, name, f"{name}.local", *options.allowed_hosts, *loopback)
+
+
+def _kept(directory: Path | None) -> Path | None:
+    """``directory`` if it can be written; a development certificate that is not kept is no reason not to start."""
+    if directory is None:
+        return None
+    try:
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError:
+        return None
+    return directory
+
+
+def _address(listener: socket.socket, port: Port) -> Address:
+    host, number = listener.getsockname()[:2]
+    secure = port.tls is not None
+    names = ["127.0.0.1" if port.options.host == "localhost" else port.options.host]
+    if not port.options.is_loopback:
+        names = list(dict.fromkeys(name for name in public_hosts(port.options) if not is_loopback(name)))
+    scheme = "https" if secure else "http"
+    urls = tuple(f"{scheme}://{f'[{name}]' if ':' in name else name}:{number}/" for name in names)
+    return Address(str(host), int(number), secure, urls)
