@@ -79,6 +79,13 @@ def test_a_wrong_tree_is_told_and_nothing_starts(command: list[str], config: Pat
     assert "one_for_one" in done.stderr
 
 
+def test_an_address_that_others_reach_needs_a_word(config: Path) -> None:
+    done = wsactors("run", str(config), "--host", "0.0.0.0")
+
+    assert done.returncode == ExitCode.USAGE
+    assert "set gateway.allow_anonymous_public = true" in done.stderr
+
+
 def test_an_error_cannot_paint_the_terminal(tmp_path: Path) -> None:
     (tmp_path / "node.toml").write_text('["\\u001b[2Jgateway"]\n')
 

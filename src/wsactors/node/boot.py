@@ -16,6 +16,7 @@ import trio
 
 from wsactors.errors import ConfigError, NodeFailed, StartError
 from wsactors.node import context as contexts
+from wsactors.node.causes import cause
 from wsactors.node.cli import ExitCode
 from wsactors.node.context import NodeContext
 from wsactors.node.logs import set_level, set_up_logging
@@ -76,10 +77,10 @@ async def live(launch: Launch, told: Told) -> ExitCode:
             _log.info("stopping", node=settings.name, signal=told.stop_signal)
             await trio.sleep(settings.drain_seconds)
     except StartError as error:
-        _log.critical("the node could not start", node=settings.name, reason=str(error))
+        _log.critical("the node could not start", node=settings.name, reason=cause(error.reason))
         return ExitCode.NOT_STARTED
     except NodeFailed as failed:
-        _log.critical("the node failed: its root supervisor gave up", node=settings.name, reason=str(failed.reason))
+        _log.critical("the node failed: its root supervisor gave up", node=settings.name, reason=cause(failed.reason))
         return ExitCode.NODE_FAILED
     finally:
         contexts.forget(settings.name)
@@ -93,10 +94,9 @@ def _up(launch: Launch, context: NodeContext) -> None:
     if launch.settings.node.gc_freeze:
         gc.collect()
         gc.freeze()
-    addresses = context.addresses()
-    _log.info("ready", **addresses)
+    _log.info("ready", node=launch.settings.node.name, admin=str(context.admin))
     if launch.print_addresses:
-        launch.say(json.dumps(addresses))
+        launch.say(json.dumps(context.addresses()))
     else:
         for line in context.greetings():
             launch.say(visible(line, 1_000))

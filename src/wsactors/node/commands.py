@@ -48,12 +48,20 @@ def fail(message: str, code: ExitCode) -> NoReturn:
 def read_settings(path: Path, overrides: list[str]) -> Settings:
     """The settings in ``path``, or an exit with what is wrong."""
     from wsactors.errors import ConfigError
+    from wsactors.gateway.options import GatewayRefused, check_exposure
     from wsactors.node.config import load_settings
+    from wsactors.node.wiring import gateway_options
 
     try:
-        return load_settings(find_config(path), overrides=overrides)
+        settings = load_settings(find_config(path), overrides=overrides)
     except ConfigError as error:
         fail(str(error), ExitCode.USAGE)
+    if settings.gateway.enabled:
+        try:
+            check_exposure(gateway_options(settings.gateway, None))
+        except GatewayRefused as refusal:
+            fail(str(refusal), ExitCode.USAGE)
+    return settings
 
 
 def read_trees(settings: Settings) -> list[TreeSpec]:
