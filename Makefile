@@ -14,7 +14,7 @@
 PYTHON ?=
 CONFIG ?= config/dev.toml
 TESTS ?= tests
-BENCH ?= *
+BENCH ?= [a-z]*
 
 .PHONY: venv run test check bench soak docs clean
 

@@ -11,7 +11,6 @@ from tests.differential._world import Obedient, Server, World, echo, note, note_
 from wsactors.actors import NoReply, Stop, call, cast, reply, send, send_request
 
 
-
 def answer_kept(actor: Server, value: Any) -> None:
     """A handler that answers the call kept earlier with its message."""
     reply(actor.kept, value)

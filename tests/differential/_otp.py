@@ -25,6 +25,10 @@ def facts(module: str) -> dict[str, str]:
         sources = sorted(str(path) for path in ERLANG.glob("*.erl"))
         subprocess.run(["erlc", "-o", directory, *sources], check=True, timeout=120)
         run = subprocess.run(
-            ["erl", "-noshell", "-pa", directory, "-s", module, "main"], check=True, timeout=120, capture_output=True, text=True
+            ["erl", "-noshell", "-pa", directory, "-s", module, "main"],
+            check=True,
+            timeout=120,
+            capture_output=True,
+            text=True,
         )
     return dict(line.split(": ", 1) for line in run.stdout.splitlines())

@@ -7,7 +7,7 @@ references or traces, written as Erlang writes them, so that two lists of facts 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import Any, TypeVar
 
 import trio
 
@@ -15,10 +15,11 @@ from wsactors.actors import Actor, Crash, Down, Exit, MonitorRef, Pid, ProcessAc
 from wsactors.errors import CallExit, NameTaken
 from wsactors.supervision.node import Node
 
+T = TypeVar("T")
 Scenario = Callable[["World"], Awaitable[None]]
 
 
-class boom(Exception):  # noqa: N801 - its name becomes the crash reason, and Erlang's is an atom
+class boom(Exception):
     """What a scenario's code raises where its twin says ``error(boom)``."""
 
 
@@ -37,7 +38,7 @@ class World:
         """Note one fact."""
         self.facts.append(term(fact))
 
-    def who(self, thing: Any, name: str) -> Any:
+    def who(self, thing: T, name: str) -> T:
         """Give a pid or a reference the name it has in the facts; returns the thing."""
         self.names[thing] = name
         return thing
@@ -87,7 +88,8 @@ class World:
 
     async def start(self, name: str, trap: bool = False) -> Pid:
         """An obedient process."""
-        return self.who(await self.node.spawn(Obedient, self, trap), name)
+        pid: Pid = await self.node.spawn(Obedient, self, trap)
+        return self.who(pid, name)
 
     async def ask(self, pid: Pid, function: Callable[[Obedient], Any] = lambda _: None) -> Any:
         """Run a function inside an obedient process and wait for its value."""
@@ -118,8 +120,7 @@ class World:
 
     def watch(self, target: Pid | str, name: str = "ref") -> MonitorRef:
         """Monitor from ``me``."""
-        ref: MonitorRef = self.who(self.me.monitor(target), name)
-        return ref
+        return self.who(self.me.monitor(target), name)
 
     def alive(self, pid: Pid) -> None:
         """Note whether a process lives."""
@@ -133,7 +134,8 @@ class World:
 
     async def server(self, **script: Any) -> Pid:
         """A server with the handlers of ``script``."""
-        return self.who(await self.node.spawn(Server, self, script), "server")
+        pid: Pid = await self.node.spawn(Server, self, script)
+        return self.who(pid, "server")
 
     async def call(self, target: Any, message: Any, timeout: float = 5) -> None:
         """Call from ``me`` and note the outcome."""
