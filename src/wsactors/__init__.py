@@ -30,20 +30,33 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from wsactors.actors import UNHANDLED as UNHANDLED
     from wsactors.actors import Actor as Actor
+    from wsactors.actors import Agent as Agent
+    from wsactors.actors import Answer as Answer
     from wsactors.actors import Caller as Caller
     from wsactors.actors import Continue as Continue
     from wsactors.actors import Crash as Crash
     from wsactors.actors import Down as Down
+    from wsactors.actors import EventTimeout as EventTimeout
     from wsactors.actors import Exit as Exit
     from wsactors.actors import IdleAfter as IdleAfter
     from wsactors.actors import Ignore as Ignore
+    from wsactors.actors import KeepState as KeepState
     from wsactors.actors import Mailbox as Mailbox
     from wsactors.actors import MonitorRef as MonitorRef
+    from wsactors.actors import NamedTimeout as NamedTimeout
+    from wsactors.actors import NextEvent as NextEvent
+    from wsactors.actors import NextState as NextState
     from wsactors.actors import NoReply as NoReply
     from wsactors.actors import Pid as Pid
+    from wsactors.actors import Postpone as Postpone
     from wsactors.actors import ProcessActor as ProcessActor
+    from wsactors.actors import RepeatState as RepeatState
     from wsactors.actors import Reply as Reply
+    from wsactors.actors import StateMachine as StateMachine
+    from wsactors.actors import StateTimeout as StateTimeout
     from wsactors.actors import Stop as Stop
+    from wsactors.actors import StopAndReply as StopAndReply
+    from wsactors.actors import TaskSupervisor as TaskSupervisor
     from wsactors.actors import Via as Via
     from wsactors.actors import call as call
     from wsactors.actors import cast as cast
@@ -79,8 +92,9 @@ if TYPE_CHECKING:
 
 _HOME = {
     "wsactors.actors": (
-        "UNHANDLED Actor Caller Continue Crash Down Exit IdleAfter Ignore Mailbox MonitorRef NoReply Pid ProcessActor "
-        "Reply Stop Via call cast reply send send_many send_request"
+        "UNHANDLED Actor Agent Answer Caller Continue Crash Down EventTimeout Exit IdleAfter Ignore KeepState Mailbox "
+        "MonitorRef NamedTimeout NextEvent NextState NoReply Pid Postpone ProcessActor RepeatState Reply StateMachine "
+        "StateTimeout Stop StopAndReply TaskSupervisor Via call cast reply send send_many send_request"
     ),
     "wsactors.errors": (
         "AmbiguousNode CallExit CallTimeout CallingSelf ChildError ConfigError Ignored MailboxFull NameTaken "

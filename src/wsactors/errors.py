@@ -43,12 +43,14 @@
     │   ├── BadKey               the value cannot be a key: wrong type, NaN, nested too deep
     │   ├── BadRow               a row, position or counter operation has the wrong shape
     │   └── BadPattern           a pattern, guard or template is not well formed
+    ├── NoSuchSession            no session of that name can be joined now
     └── RenderFault              the render process broke its protocol, stalled or died
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
 
 class WsactorsError(Exception):
@@ -61,7 +63,7 @@ class CallExit(WsactorsError):
     ``reason`` is the exit reason (``"noproc"``, ``"timeout"``, ``"killed"``, a ``Crash`` ...); ``target`` is what was called.
     """
 
-    def __init__(self, reason: object, target: object = None) -> None:
+    def __init__(self, reason: Any, target: object = None) -> None:
         super().__init__(reason, target)
         self.reason = reason
         self.target = target
@@ -104,7 +106,7 @@ class MailboxFull(WsactorsError):
 class StartError(WsactorsError):
     """The child's ``init`` did not succeed. ``reason`` is its exit reason; no name, link or monitor was left behind."""
 
-    def __init__(self, reason: object, what: object = None) -> None:
+    def __init__(self, reason: Any, what: object = None) -> None:
         super().__init__(reason, what)
         self.reason = reason
         self.what = what
@@ -313,3 +315,7 @@ class BadRow(TableError, TypeError):
 
 class BadPattern(TableError, TypeError):
     """A pattern, guard or result template is not well formed. The text says what was expected."""
+
+
+class NoSuchSession(WsactorsError):
+    """No session of that name can be joined now: there is none, or it is full. Ask for the list of sessions."""

@@ -1,9 +1,22 @@
 """The actor runtime: actors without tasks, mailboxes, links and monitors, names, groups, timers and tables."""
 
 from wsactors.actors.actor import Actor, TimerRef
+from wsactors.actors.agent import Agent
 from wsactors.actors.calls import RequestId, call, cast, reply, send, send_many, send_request
 from wsactors.actors.groups import GroupChange, GroupRef, Groups, Member
 from wsactors.actors.kind import Mailbox
+from wsactors.actors.machine_results import (
+    Answer,
+    EventTimeout,
+    KeepState,
+    NamedTimeout,
+    NextEvent,
+    NextState,
+    Postpone,
+    RepeatState,
+    StateTimeout,
+    StopAndReply,
+)
 from wsactors.actors.messages import (
     UNHANDLED,
     Continue,
@@ -25,6 +38,10 @@ from wsactors.actors.process_actor import Attached, ProcessActor
 from wsactors.actors.registry import Registry
 from wsactors.actors.requests import Request
 from wsactors.actors.runtime import Runtime
+from wsactors.actors.state_machine import StateMachine
+from wsactors.actors.task_stream import TaskStream
+from wsactors.actors.task_supervisor import Outcome, Task, TaskSupervisor
+from wsactors.actors.threads import FromThread
 
 Caller = Request
 """What ``handle_call`` gets as its second argument: hand it to ``reply`` to answer later."""
@@ -32,32 +49,49 @@ Caller = Request
 __all__ = [
     "UNHANDLED",
     "Actor",
+    "Agent",
+    "Answer",
     "Attached",
     "Caller",
     "Continue",
     "Crash",
     "Down",
+    "EventTimeout",
     "Exit",
+    "FromThread",
     "GroupChange",
     "GroupRef",
     "Groups",
     "IdleAfter",
     "Ignore",
+    "KeepState",
     "Mailbox",
     "Member",
     "MonitorRef",
     "NameRegistry",
+    "NamedTimeout",
+    "NextEvent",
+    "NextState",
     "NoReply",
+    "Outcome",
     "Pid",
+    "Postpone",
     "ProcessActor",
     "Registry",
+    "RepeatState",
     "Reply",
     "Request",
     "RequestId",
     "Response",
     "Runtime",
+    "StateMachine",
+    "StateTimeout",
     "Stop",
+    "StopAndReply",
     "Target",
+    "Task",
+    "TaskStream",
+    "TaskSupervisor",
     "Timeout",
     "TimerRef",
     "Via",

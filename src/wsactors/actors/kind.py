@@ -43,7 +43,8 @@ class Mailbox:
     max_bytes: int | None = attrs.field(default=None, validator=_positive)
     """Estimated payload bytes (strings and bytes to depth 2, plus 64 per message), on top of ``capacity``."""
     key: Callable[[Any], Hashable] | None = None
-    """The conflation key of a message; needed by ``conflate`` and only by it."""
+    """The conflation key of a message; needed by ``conflate`` and only by it. A message for which it raises, or whose key cannot
+    be hashed, has no key: a sender must not fail because of what the receiver made of its message."""
     high_water: int | None = attrs.field(default=None, validator=_positive)
     """Length at which the node's ``on_high_water`` is told, once until the mailbox has drained to half of it."""
 
@@ -55,7 +56,18 @@ class Mailbox:
 class Kind:
     """Facts about one actor class that hot paths read instead of asking the class again."""
 
-    __slots__ = ("capacity", "cls", "has_init", "inline", "is_task", "lasting", "settings", "skip_abandoned", "special", "terminates")
+    __slots__ = (
+        "capacity",
+        "cls",
+        "has_init",
+        "inline",
+        "is_task",
+        "lasting",
+        "settings",
+        "skip_abandoned",
+        "special",
+        "terminates",
+    )
 
     def __init__(self, cls: type, base: type) -> None:
         settings: Mailbox = cls.mailbox  # type: ignore[attr-defined]
@@ -64,7 +76,12 @@ class Kind:
         self.cls = cls
         self.settings = settings
         self.capacity = settings.capacity
-        self.special = settings.overflow in ("conflate",) or settings.max_bytes is not None or settings.high_water is not None
+        self.special = (
+            settings.overflow in ("conflate", "drop_oldest")
+            or settings.max_bytes is not None
+            or settings.high_water is not None
+        )
+        """Whether every message needs a look as it comes and goes; exempt ones then travel in an envelope that says so."""
         self.has_init = cls.init is not base.init  # type: ignore[attr-defined]
         self.terminates = cls.terminate is not base.terminate  # type: ignore[attr-defined]
         self.lasting: bool = getattr(cls, "_lasting", False)

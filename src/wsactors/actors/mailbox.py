@@ -9,28 +9,29 @@ from typing import Any, Final
 
 import attrs
 
-from wsactors.actors.messages import Down, Exit, Response, Timeout
 from wsactors.actors.pid import Pid
-from wsactors.actors.process import DEAD, DEBUG, DYING, LIMITS, QUEUED, Process
-from wsactors.actors.requests import FAILED, Cast, Keyed, Request, Resume, rouse
+from wsactors.actors.process import DEAD, DEBUG, DYING, LIMITS, MIXED, QUEUED, Process
+from wsactors.actors.requests import FAILED, FREE, Cast, Keyed, Request, Resume, rouse
 from wsactors.errors import MutableMessage
 
 OVERHEAD: Final = 64
 """Bytes a message counts on top of its payload (an estimate, as every memory figure is)."""
-EXEMPT: Final = frozenset({Down, Exit, Timeout, Response, Resume})
 
 
-def post(process: Process, message: Any) -> bool:
-    """Queue a send or cast under the mailbox's policy; False when it was refused or nobody is there. Never blocks."""
+def post(process: Process, envelope: Cast | Request) -> bool:
+    """Queue a cast or call under the mailbox's policy; False when it was refused or nobody is there. Never blocks."""
     if not process.flags:
-        process.box.append(message)
-        process.flags = QUEUED
+        process.box.append(envelope)
+        process.flags = QUEUED | MIXED
         sched = process.sched
         sched.runq.append(process)
         if sched.leader is None:
             sched.wake()
         return True
-    return post_slow(process, message)
+    if not post_slow(process, envelope):
+        return False
+    process.flags |= MIXED
+    return True
 
 
 def post_slow(process: Process, message: Any) -> bool:
@@ -41,9 +42,11 @@ def post_slow(process: Process, message: Any) -> bool:
         return False
     if flags & DEBUG:
         check_immutable(message)
-    if flags & LIMITS and _conflated(process, message):
-        return True
-    if len(process.box) + len(process.front) >= process.kind.capacity or (flags & LIMITS and _too_heavy(process, message)):
+    if flags & LIMITS and (envelope := _queued_with_same_key(process, message)) is not None:
+        return _replace(process, envelope, message)
+    if len(process.box) + len(process.front) >= process.kind.capacity or (
+        flags & LIMITS and _too_much(process, message)
+    ):
         told = _overflow(process, message)
         if told is not None:
             return told
@@ -66,8 +69,7 @@ def _overflow(process: Process, message: Any) -> bool | None:
         case "drop_newest":
             return True
         case "drop_oldest":
-            dropped = take_first(process, _droppable)
-            return None if dropped is not None and not _still_too_heavy(process, message) else False
+            return None if _drop_oldest(process, message) else False
         case "kill":
             process.sched.doom(process, "mailbox_overflow")
             return False
@@ -75,35 +77,74 @@ def _overflow(process: Process, message: Any) -> bool | None:
             return False
 
 
-def _droppable(message: Any) -> bool:
-    return message.__class__ not in EXEMPT and message.__class__ is not Request
-
-
-def _still_too_heavy(process: Process, message: Any) -> bool:
-    while process.flags & LIMITS and _too_heavy(process, message):
-        if take_first(process, _droppable) is None:
-            return True
-    return False
-
-
-def _conflated(process: Process, message: Any) -> bool:
-    """Whether a queued message of the same key was replaced."""
-    settings = process.kind.settings
-    extras = process.more()
-    if settings.key is None or message.__class__ is Request:
+def _drop_oldest(process: Process, message: Any) -> bool:
+    """Drop queued sends and casts, oldest first, until ``message`` fits; False, and nothing dropped, if it never would."""
+    limit = process.kind.settings.max_bytes
+    if limit is not None and weight(message) > limit:
         return False
-    key = settings.key(message.message if message.__class__ is Cast else message)
-    envelope = None if key is None or extras.keys is None else extras.keys.get(key)
-    if envelope is None:
-        return False
-    extras.bytes += weight(message) - weight(envelope.item)
+    front, box = process.front, process.box
+    while len(box) + len(front) >= process.kind.capacity or _too_much(process, message):
+        index = next((index for index in range(len(front) - 1, -1, -1) if _droppable(front[index])), None)
+        if index is not None:
+            taken(process, front.pop(index))
+            continue
+        index = next((index for index, queued in enumerate(box) if _droppable(queued)), None)
+        if index is None:
+            return False
+        taken(process, box.pop(index))
+    return True
+
+
+def _droppable(queued: Any) -> bool:
+    kind = queued.__class__
+    return kind is not Request and kind is not Resume and not (kind is Keyed and queued.key is FREE)
+
+
+def _key(process: Process, message: Any) -> Any:
+    """The conflation key of a message, or None."""
+    key = process.kind.settings.key
+    if key is None or message.__class__ is Request:
+        return None
+    try:
+        value = key(message.message if message.__class__ is Cast else message)
+        hash(value)
+    except Exception:  # the receiver's function, run in its senders: no reason to fail one of them
+        return None
+    return value
+
+
+def _queued_with_same_key(process: Process, message: Any) -> Keyed | None:
+    keys = process.more().keys
+    if not keys or (key := _key(process, message)) is None:
+        return None
+    return keys.get(key)
+
+
+def _replace(process: Process, envelope: Keyed, message: Any) -> bool:
+    """Conflate: the newer message takes the older one's place, if its bytes fit."""
+    limit = process.kind.settings.max_bytes
+    if limit is not None:
+        extras = process.more()
+        grown = extras.bytes + weight(message) - weight(envelope.item)
+        if grown > limit:
+            extras.refused += 1
+            process.sched.dropped_full += 1
+            return False
+        extras.bytes = grown
     envelope.item = message
     return True
 
 
-def _too_heavy(process: Process, message: Any) -> bool:
+def _too_much(process: Process, message: Any) -> bool:
+    """Whether the bytes, or what a state machine holds back, leave no room for one more message."""
     limit = process.kind.settings.max_bytes
-    return limit is not None and process.more().bytes + weight(message) > limit
+    extras = process.more()
+    if limit is not None and extras.bytes + weight(message) > limit:
+        return True
+    if extras.held is None:
+        return False
+    queued = len(process.box) + len(process.front)
+    return queued + len(extras.held) >= process.kind.capacity and queued + extras.held.purge() >= process.kind.capacity
 
 
 def _account(process: Process, message: Any) -> Any:
@@ -112,13 +153,12 @@ def _account(process: Process, message: Any) -> Any:
     extras = process.more()
     if settings.max_bytes is not None:
         extras.bytes += weight(message)
-    if settings.key is not None and message.__class__ is not Request:
-        key = settings.key(message.message if message.__class__ is Cast else message)
-        if key is not None:
-            message = Keyed(key, message)
-            if extras.keys is None:
-                extras.keys = {}
-            extras.keys[key] = message
+    key = _key(process, message)
+    if key is not None:
+        message = Keyed(key, message)
+        if extras.keys is None:
+            extras.keys = {}
+        extras.keys[key] = message
     length = len(process) + 1
     mark = settings.high_water
     if mark is not None and length >= mark and not extras.high_told:
@@ -132,11 +172,13 @@ def taken(process: Process, message: Any) -> Any:
     """Undo the booking of a message that leaves a mailbox with LIMITS; unwraps a keyed one."""
     extras = process.more()
     settings = process.kind.settings
+    exempt = message.__class__ is Resume
     if message.__class__ is Keyed:
-        if extras.keys is not None:
+        exempt = message.key is FREE
+        if not exempt and extras.keys is not None:
             extras.keys.pop(message.key, None)
         message = message.item
-    if settings.max_bytes is not None and message.__class__ not in EXEMPT:
+    if settings.max_bytes is not None and not exempt:
         extras.bytes -= weight(message)
     if extras.high_told and settings.high_water is not None and len(process) * 2 <= settings.high_water:
         extras.high_told = False
@@ -237,7 +279,9 @@ def check_immutable(message: Any) -> None:
         elif value.__class__.__module__.startswith("wsactors.actors."):
             continue
         else:
-            raise MutableMessage(f"{type(value).__qualname__} inside {type(message).__qualname__} {_short(message)} can be changed")
+            raise MutableMessage(
+                f"{type(value).__qualname__} inside {type(message).__qualname__} {_short(message)} can be changed"
+            )
 
 
 def _is_frozen(cls: type) -> bool:

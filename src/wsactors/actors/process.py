@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     import trio
 
     from wsactors.actors.kind import Kind
+    from wsactors.actors.machine_events import Machine
     from wsactors.actors.monitors import MonitorRef
     from wsactors.actors.pid import Pid
     from wsactors.actors.requests import Request
@@ -46,6 +47,10 @@ DYING: Final = 1024
 """No further message will be handled; its tasks are unwinding."""
 DEAD: Final = 2048
 """Gone."""
+MIXED: Final = 4096
+"""Something in its mailbox is not a plain message: a cast, a call, an Exit."""
+FRONT: Final = 8192
+"""``front`` is not empty."""
 
 PARKED: Final = QUEUED | STARTING | SUSPENDED | DYING | DEAD
 """Any of these: a new message must not put the actor on the run queue."""
@@ -95,7 +100,9 @@ class Halt:
 
     __slots__ = ("answer", "has_answer", "reason", "request")
 
-    def __init__(self, reason: Any, request: Request | None = None, answer: Any = None, has_answer: bool = False) -> None:
+    def __init__(
+        self, reason: Any, request: Request | None = None, answer: Any = None, has_answer: bool = False
+    ) -> None:
         self.reason = reason
         self.request = request
         self.answer = answer
@@ -116,6 +123,7 @@ class Extras:
         "doom",
         "grace",
         "halt",
+        "held",
         "high",
         "high_told",
         "idle",
@@ -156,6 +164,8 @@ class Extras:
         """Exit reason recorded by the control lane. Reasons live here, never in a Cancelled."""
         self.grace: Timer | None = None
         self.halt: Halt | None = None
+        self.held: Machine | None = None
+        """Of a state machine: events it has postponed or inserted, which count towards the mailbox limit."""
         self.high = 0
         self.high_told = False
         self.idle: Timer | None = None

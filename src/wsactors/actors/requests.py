@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from trio.lowlevel import Abort, RaiseCancelT, Task, reschedule
 
-from wsactors.actors.messages import Response
-from wsactors.actors.process import DEAD, PARKED, QUEUED, TASK
+from wsactors.actors.messages import Exit, Response
+from wsactors.actors.process import DEAD, MIXED, PARKED, QUEUED, TASK
 
 if TYPE_CHECKING:
     from wsactors.actors.pid import Pid
@@ -152,11 +152,17 @@ class Resume:
         self.request = request
 
 
+FREE: Final = object()
+"""Key of the envelope that marks a message as exempt, in the mailboxes where that makes a difference."""
+
+
 def append_exempt(process: Process, message: Any) -> bool:
-    """Queue what no limit or policy may touch: Down, trapped Exit, timer messages, responses."""
+    """Queue what no limit or policy may touch: Down, trapped Exit, timer messages, responses, group changes."""
     if process.flags & DEAD:
         return False
-    process.box.append(message)
+    process.box.append(Keyed(FREE, message) if process.kind.special else message)
+    if message.__class__ is Exit:
+        process.flags |= MIXED
     rouse(process)
     return True
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
-from collections.abc import AsyncIterator
 from time import perf_counter, time_ns
 from typing import Any
 
+import attrs
 import trio
 from trio.lowlevel import cancel_shielded_checkpoint
 
@@ -18,12 +18,13 @@ from wsactors.actors.groups import Groups
 from wsactors.actors.messages import Down
 from wsactors.actors.monitors import MonitorRef
 from wsactors.actors.pid import Home, Pid, Target
-from wsactors.actors.process import QUEUED, STARTING, TASK, Process
+from wsactors.actors.process import LIMITS, QUEUED, STARTING, TASK, Process
 from wsactors.actors.process_actor import Attached
 from wsactors.actors.registry import Registry
 from wsactors.actors.scheduler import KILL_GRACE, SLICE, Scheduler
 from wsactors.actors.spawn import new_process, spawn
 from wsactors.actors.tasks import start_task
+from wsactors.actors.threads import FromThread
 from wsactors.actors.worker import IDLE_SECONDS, reap_idle_workers, start_worker
 from wsactors.errors import NodeClosed, NoProcess, NotInActor
 
@@ -37,10 +38,35 @@ def _incarnation() -> int:
     return _last_incarnation
 
 
+@attrs.frozen
+class RuntimeStatistics:
+    """Counts of one node; see ``Runtime.statistics``."""
+
+    actors: int
+    queued: int
+    """Actors on the run queue."""
+    workers: int
+    """Tasks that run handlers: leading, blocked or idle."""
+    idle_workers: int
+    timers: int
+    notices: int
+    """Deaths whose Exit and Down messages are still being delivered."""
+    spawned: int
+    """Since the node opened."""
+    dropped_dead: int
+    """Messages to actors that were dying."""
+    dropped_full: int
+    """Messages refused or dropped by mailbox policies."""
+    zombies: int
+    """Actors declared dead although their code had not unwound within ``kill_grace``."""
+
+
 class Runtime:
     """The living part of a node. ``Node`` adds supervision trees and the ordered stop."""
 
-    def __init__(self, name: str, *, inline_calls: bool = True, debug: bool = False, kill_grace: float = KILL_GRACE) -> None:
+    def __init__(
+        self, name: str, *, inline_calls: bool = True, debug: bool = False, kill_grace: float = KILL_GRACE
+    ) -> None:
         if not name or not isinstance(name, str):
             raise ValueError(f"a node needs a non-empty name, got {name!r}")
         self.sched = Scheduler(Home(name, _incarnation()), inline=inline_calls, debug=debug, kill_grace=kill_grace)
@@ -49,6 +75,8 @@ class Runtime:
         self.sched.doom = doom
         self.registry = Registry()
         self.groups = Groups()
+        self.from_thread = FromThread(self)
+        """The only door from another thread."""
         self.closed = True
         self.keeper: Attached
         """Parent of whatever no actor started, and watcher of the root supervisors."""
@@ -67,10 +95,11 @@ class Runtime:
     async def open(self) -> None:
         """Start the scheduler in a system task: an outer cancellation must not tear actors down before their ordered stop."""
         places.announce(self.sched)
+        self.from_thread.opened()
         sched = self.sched
         sched.timers.now = trio.lowlevel.current_clock().current_time
         notifier = Process()
-        notifier.flags = 0
+        notifier.flags = LIMITS  # never taken for an ordinary actor by the fast path
         notifier.box, notifier.front = [], []
         sched.notifier = notifier
         ready = trio.Event()
@@ -157,6 +186,22 @@ class Runtime:
         if self.on_fatal is not None:
             self.on_fatal(exc)
 
+    def statistics(self) -> RuntimeStatistics:
+        """The node in numbers, now."""
+        sched = self.sched
+        return RuntimeStatistics(
+            actors=len(sched.processes) - sched.lasting,
+            queued=len(sched.runq),
+            workers=sched.workers,
+            idle_workers=len(sched.idle),
+            timers=len(sched.timers),
+            notices=len(sched.notices),
+            spawned=sched.spawned,
+            dropped_dead=sched.dropped_dead,
+            dropped_full=sched.dropped_full,
+            zombies=sched.zombies,
+        )
+
     # -- actors
 
     async def spawn(
@@ -205,7 +250,9 @@ class Runtime:
         """``wsactors.send_many``."""
         return send_many(pids, message)
 
-    def send_request(self, target: Target, message: Any, *, timeout: float | None = None, label: Any = None) -> RequestId:
+    def send_request(
+        self, target: Target, message: Any, *, timeout: float | None = None, label: Any = None
+    ) -> RequestId:
         """``wsactors.send_request`` with names of this node."""
         process = self._process(target)
         return send_request(target if process is None else process.pid, message, timeout=timeout, label=label)
@@ -247,8 +294,12 @@ class Runtime:
         """Watch ``target`` for the calling actor or attached task's mailbox. Raises ``NotInActor`` elsewhere."""
         watcher = self.sched.whoami()
         if watcher is None:
-            raise NotInActor("monitor needs a mailbox for the Down: use `async with node.attach() as me: me.monitor(...)`")
-        return links.monitor(watcher, target if isinstance(target, Pid | str) else str(target.name), self._process(target))
+            raise NotInActor(
+                "monitor needs a mailbox for the Down: use `async with node.attach() as me: me.monitor(...)`"
+            )
+        return links.monitor(
+            watcher, target if isinstance(target, Pid | str) else str(target.name), self._process(target)
+        )
 
     @asynccontextmanager
     async def attach(self, name: str | None = None) -> AsyncIterator[Attached]:
@@ -281,4 +332,3 @@ class Runtime:
         serial = text.strip("<>").rpartition(".")[2]
         process = self.sched.processes.get(int(serial)) if serial.isdigit() else None
         return process.pid if process is not None and repr(process.pid) == f"<{text.strip('<>')}>" else None
-
