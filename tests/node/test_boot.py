@@ -92,7 +92,10 @@ def test_a_root_that_gives_up_fails_the_node(tmp_path: Path) -> None:
 
 def test_the_addresses_are_one_json_line_on_standard_output(tmp_path: Path) -> None:
     with node_running(write_application(tmp_path, TWO), "--print-addresses", "--set", "node.name=printed") as node:
-        assert json.loads(node.wait_line('{"node"'))["node"] == "printed"
+        line = node.wait_line('{"node"')
+        while '"event"' in line:
+            line = node.wait_line('{"node"')
+        assert json.loads(line)["node"] == "printed"
         node.signal(signal.SIGTERM)
         assert node.wait_exit() == ExitCode.OK
 
