@@ -92,6 +92,18 @@ def test_a_swinging_fader_rests_at_both_ends() -> None:
     assert fader.at(5_000 + 960_000 * 77) == -1.0
 
 
+def test_a_gliding_fader_gets_there_in_time_from_wherever_it_is() -> None:
+    fader = Crossfader(-1.0).moved(1_000, 1.0, 480)
+    assert [fader.at(frame) for frame in (0, 1_000, 1_240, 1_480, 9_999)] == [-1.0, -1.0, 0.0, 1.0, 1.0]
+    back = fader.moved(1_240, -1.0, 240)
+    assert [back.at(frame) for frame in (1_240, 1_360, 1_480)] == [0.0, -0.5, -1.0]
+    assert fader.moved(1_240, 0.5).at(1_240) == 0.5
+    stopped = Crossfader(period=960_000, origin=0).moved(480_000, 0.0)
+    assert stopped.at(480_000) == 0.0
+    with pytest.raises(ValueError, match="position"):
+        fader.moved(0, 1.5)
+
+
 @given(
     song=st.none() | st.text(max_size=20),
     position=st.floats(0, 1e9),
@@ -111,7 +123,7 @@ def test_a_state_survives_the_wire(
 
 @pytest.mark.parametrize(
     "value",
-    [None, 3, [], [1, 2, 3, 4], "abcd", [[], [], [], 1.0], [[None] * 8, [None] * 8, [0.0, 0, 0], 1.0]],
+    [None, 3, [], [1, 2, 3, 4], "abcd", [[], [], [], 1.0], [[None] * 8, [None] * 8, [0.0, 0, 0, 0.0, 0], 1.0]],
 )
 def test_what_is_no_state_is_a_value_error(value: object) -> None:
     with pytest.raises(ValueError):

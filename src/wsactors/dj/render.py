@@ -1,9 +1,9 @@
-"""The render process: ``python -m wsactors.dj.render PARENT SOCKET AHEAD``.
+"""The render process: ``python -m wsactors.dj.render PARENT SOCKET AHEAD BITRATE``.
 
 It keeps nothing that matters: songs come by descriptor, the truth by message, the time from the machine's clock. Kill
-it and start another, and the sound goes on where the timeline is. It runs `AHEAD` milliseconds ahead of the timeline,
-so that a late wake-up is made good before anybody hears it; when it falls behind the timeline itself (it was stopped,
-the machine slept) it skips to now rather than play late. It ends when the socket closes, and with its parent.
+it and start another, and the sound goes on where the timeline is. It runs AHEAD milliseconds ahead of the timeline,
+so that a late wake-up is made good before anybody hears it; when it falls far behind the timeline itself (it was
+stopped, the machine slept) it skips to now rather than play late. It ends when the socket closes, and with its parent.
 """
 
 from __future__ import annotations
@@ -41,10 +41,10 @@ from wsactors.media.opus import Encoder
 
 MAX_BATTLES = 12
 """Battles one process carries: what a core renders with room to spare."""
+MAX_LATE = SAMPLE_RATE // 4
+"""Frames it may be behind the timeline and still render everything, which takes a twentieth of the time; beyond, it skips."""
 MAX_SONGS = 16
 """Songs it keeps mapped."""
-BITRATE = 128_000
-"""Bits per second of Opus."""
 _COMPLEXITY = 9
 _ORDERS_PER_TURN = 64
 
@@ -56,8 +56,8 @@ class _Battle:
     packet of timeline frame F *is* frame F: to the sample, as if nothing were in between.
     """
 
-    def __init__(self, songs: dict[str, NDArray[np.int16]], frame: int, order: SetState) -> None:
-        self.encoder = Encoder(channels=2, bitrate=BITRATE, complexity=_COMPLEXITY)
+    def __init__(self, songs: dict[str, NDArray[np.int16]], frame: int, order: SetState, bitrate: int) -> None:
+        self.encoder = Encoder(channels=2, bitrate=bitrate, complexity=_COMPLEXITY)
         self.engine = Engine(songs, frame, order.state)
         self._early = self.engine.delay + self.encoder.lookahead
         self.skip_to(frame)
@@ -80,19 +80,18 @@ class _Battle:
 class Renderer:
     """The process's state and its one loop."""
 
-    def __init__(self, link: socket.socket, ahead: int) -> None:
+    def __init__(self, link: socket.socket, ahead: int, bitrate: int) -> None:
         self._link = link
         self._ahead = ahead
+        self._bitrate = bitrate
         self._songs: dict[str, NDArray[np.int16]] = {}
         self._battles: dict[str, _Battle] = {}
-        self._lookahead = 0
 
     def run(self) -> None:
         """Serve until the host hangs up."""
         self._link.setblocking(False)
-        with Encoder(channels=2, bitrate=BITRATE) as encoder:
-            self._lookahead = encoder.lookahead
-        self._send(encode(Ready(VERSION, self._ahead, self._lookahead)))
+        with Encoder(channels=2, bitrate=self._bitrate) as encoder:
+            self._send(encode(Ready(VERSION, self._ahead, encoder.lookahead)))
         poll = select.poll()
         poll.register(self._link, select.POLLIN)
         while True:
@@ -147,7 +146,7 @@ class Renderer:
         if len(self._battles) >= MAX_BATTLES:
             raise RenderProtocolError(f"one process carries at most {MAX_BATTLES} battles")
         start = packet_from(frame_at(time.monotonic_ns()))
-        self._battles[order.battle] = _Battle(self._songs, start, order)
+        self._battles[order.battle] = _Battle(self._songs, start, order, self._bitrate)
 
     # -- sound --
 
@@ -159,7 +158,7 @@ class Renderer:
             if not due:
                 return
             for name, battle in due:
-                if battle.frame + PACKET < now:
+                if battle.frame + MAX_LATE < now:
                     battle.skip_to(packet_from(now))
                 self._send(encode(battle.packet(name)))
 
@@ -192,10 +191,10 @@ def _map_song(descriptor: int, frames: int) -> NDArray[np.int16]:
 
 def main(arguments: list[str]) -> None:
     """Confine this process and serve the inherited socket."""
-    parent, descriptor, milliseconds = (int(each) for each in arguments)
+    parent, descriptor, milliseconds, bitrate = (int(each) for each in arguments)
     die_with_parent(parent)
     link = socket.socket(fileno=descriptor)
-    renderer = Renderer(link, milliseconds * SAMPLE_RATE // 1000)
+    renderer = Renderer(link, milliseconds * SAMPLE_RATE // 1000, bitrate)
     # Room for sixteen songs of half an hour and the libraries; for its last words; for a descriptor or two in flight.
     limit(Limits(address_space=8 << 30, cpu_seconds=None, file_bytes=1 << 16, open_files=64))
     renderer.run()

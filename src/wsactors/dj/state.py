@@ -100,24 +100,37 @@ class DeckState:
 
 @attrs.frozen
 class Crossfader:
-    """A fader that stays at `position`, or swings by itself between the ends.
+    """A fader that stays at `position`, glides there, or swings by itself between the ends.
 
-    With a `period` (timeline frames) it swings: left alone at `origin`, right alone half a period later, resting at
-    each end for a while. Where it is at any frame is arithmetic, as for a deck.
+    Where it is at any timeline frame is arithmetic, as for a deck. Gliding, it leaves `start` at frame `origin` and
+    reaches `position` `length` frames later. With a `period` it swings: left alone at `origin`, right alone half a
+    period later, resting at each end for a while.
     """
 
     position: float = attrs.field(default=0.0, validator=_between(-1.0, 1.0))
     """−1 is deck a alone, +1 deck b alone. Meaningless while it swings."""
-    period: int = attrs.field(default=0, validator=_between(0, 3600 * SAMPLE_RATE))
+    period: int = attrs.field(default=0, validator=_between(0, 24 * 3600 * SAMPLE_RATE))
     origin: int = attrs.field(default=0, validator=_between(-_MAX_POSITION * 1024, _MAX_POSITION * 1024))
+    start: float = attrs.field(default=0.0, validator=_between(-1.0, 1.0))
+    length: int = attrs.field(default=0, validator=_between(0, 24 * 3600 * SAMPLE_RATE))
 
     def at(self, frame: int) -> float:
         """The fader's place at timeline frame `frame`, −1 to +1."""
-        if not self.period:
+        if self.period:
+            phase = ((frame - self.origin) % self.period) / self.period
+            # A cosine stretched beyond the ends and cut there: more than half of the time is spent resting.
+            return min(1.0, max(-1.0, -math.cos(2 * math.pi * phase) * 1.6))
+        if frame >= self.origin + self.length:
             return self.position
-        phase = ((frame - self.origin) % self.period) / self.period
-        # A cosine stretched beyond the ends and cut there: a third of the time is spent resting on either side.
-        return min(1.0, max(-1.0, -math.cos(2 * math.pi * phase) * 1.6))
+        done = max(0, frame - self.origin) / self.length
+        return self.start + (self.position - self.start) * done
+
+    def moved(self, frame: int, position: float, frames: int = 0) -> Self:
+        """This fader, sent to `position` at `frame`, taking `frames` frames to get there from wherever it is then."""
+        return attrs.evolve(
+            self, position=_number("position", position, -1.0, 1.0), period=0, origin=frame, start=self.at(frame),
+            length=frames,
+        )  # fmt: skip
 
 
 @attrs.frozen
@@ -163,10 +176,10 @@ def _deck(value: list[object]) -> DeckState:
 
 
 def _crossfader(value: list[object]) -> Crossfader:
-    position, period, origin = value
-    if type(period) is not int or type(origin) is not int:
-        raise ValueError("a crossfader needs period: int, origin: int")
-    return Crossfader(_float(position), period, origin)
+    position, period, origin, start, length = value
+    if any(type(each) is not int for each in (period, origin, length)):
+        raise ValueError("a crossfader needs period: int, origin: int, length: int")
+    return Crossfader(_float(position), cast("int", period), cast("int", origin), _float(start), cast("int", length))
 
 
 def _float(value: object) -> float:

@@ -1,0 +1,1 @@
+"""Sessions: live rooms, each a supervised tree of actors."""

@@ -1,0 +1,161 @@
+"""The session actor of a battle: it gathers the truth, has it rendered, and fans the sound out to the listeners.
+
+It owns nothing that cannot be had again: truths come from the parts, listeners and their sinks from their process group,
+sound from whatever render host is up. So when it is killed, its successor asks everybody and the listeners hear again.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+from typing import Any
+
+import trio
+
+from wsactors.actors import UNHANDLED, Actor, GroupChange, Member, Pid, Request
+from wsactors.dj.clock import soon
+from wsactors.dj.render_host import HostUp, Render, Rendering, Samples, Sound
+from wsactors.dj.render_protocol import Packet
+from wsactors.dj.state import BattleState
+from wsactors.dj.timeline import PACKET
+from wsactors.realtime.send_queue import AUDIO
+from wsactors.sessions.listener import Seat, listeners_of
+from wsactors.sessions.messages import (
+    SESSIONS,
+    DeckTruth,
+    GetStatus,
+    MixerTruth,
+    PartChanged,
+    Report,
+    Restore,
+    SessionCard,
+    Status,
+)
+from wsactors.sessions.options import BattleOptions
+from wsactors.wire.native import FLAG_DISCONTINUITY, QUIETEST, encode_audio
+
+PARTS = ("deck_a", "deck_b", "mixer")
+HISTORY = 150
+"""Packets kept for those who ask for a running start: three seconds."""
+_BREATH = 128
+"""Sinks served between two looks at the rest of the node: well under a millisecond."""
+
+
+class Battle(Actor):
+    """The session actor of a battle. Registered as ``options.part("session")``. Calls: `GetStatus`."""
+
+    def init(self, battle: BattleOptions = BattleOptions()) -> None:  # noqa: B008 - frozen
+        self._options = battle
+        self._truths: dict[str, PartChanged] = {}
+        self._host: Pid | None = None
+        self._render_process: int | None = None
+        self._history: deque[bytes] = deque(maxlen=HISTORY)
+        self._next_frame: int | None = None
+        self._packets = self._gaps = 0
+        self._seats: dict[Pid, Seat] = {}
+        self.node.groups.join(
+            SESSIONS, self.pid, SessionCard(battle.name, battle.title or battle.name, "battle", battle.track)
+        )
+        self._ref, seated = self.node.groups.monitor(self.pid, listeners_of(battle.name))
+        self._seat(seated)
+        for part in PARTS:
+            self.node.cast(battle.part(part), Report())
+
+    def handle_call(self, message: Any, caller: Request) -> Any:
+        match message:
+            case GetStatus():
+                return Status(len(self._seats), self._packets, self._gaps, self._render_process, self._host)
+            case _:
+                return UNHANDLED
+
+    async def handle_cast(self, message: Any) -> Any:
+        match message:
+            case Sound(packet):
+                await self._fan_out(packet)
+            case PartChanged():
+                self._take_truth(message)
+            case HostUp():
+                self._next_frame = -1  # a new encoder: decoders are to start afresh
+                self._have_it_rendered(soon())
+            case Rendering(host, process):
+                self._host, self._render_process = host, process
+            case _:
+                return UNHANDLED
+        return None
+
+    def handle_info(self, message: Any) -> Any:
+        match message:
+            case GroupChange(event="join", members=members):
+                self._seat(members)
+            case GroupChange(event="leave", members=members):
+                for member in members:
+                    self._seats.pop(member.pid, None)
+            case _:
+                return UNHANDLED
+        return None
+
+    # -- truth --
+
+    def _take_truth(self, change: PartChanged) -> None:
+        known = self._truths.get(change.part)
+        if change.revision == 0 and known is not None and known.revision > 0:
+            # The part has started anew and forgotten what we still know.
+            self.node.cast(self._options.part(change.part), Restore(known.revision, known.truth))
+            return
+        if known is not None and (change.revision, change.truth) == (known.revision, known.truth):
+            return
+        self._truths[change.part] = change
+        self._have_it_rendered(change.frame)
+
+    def _have_it_rendered(self, frame: int) -> None:
+        """Tell the render host the whole truth, from `frame` on, once every part has reported."""
+        if len(self._truths) < len(PARTS):
+            return
+        a, b, mixer = (self._truths[part].truth for part in PARTS)
+        if not isinstance(a, DeckTruth) or not isinstance(b, DeckTruth) or not isinstance(mixer, MixerTruth):
+            raise TypeError("a part reported the truth of another")
+        state = BattleState(a.state, b.state, mixer.crossfader, mixer.master)
+        samples = {
+            deck.song.id: Samples(deck.song.id, deck.pcm)
+            for deck in (a, b)
+            if deck.song is not None and deck.pcm is not None
+        }
+        self.node.cast(
+            self._options.part("render"), Render(self._options.name, frame, state, tuple(samples.values()), self.pid)
+        )
+
+    # -- sound --
+
+    async def _fan_out(self, packet: Packet) -> None:
+        """Encode once, offer the same bytes to every sink."""
+        jumped = self._next_frame is not None and packet.frame != self._next_frame
+        self._gaps += jumped
+        self._next_frame = packet.frame + PACKET
+        data = encode_audio(
+            self._options.track,
+            packet.frame // PACKET,
+            packet.frame,
+            packet.data,
+            level=min(QUIETEST, max(0, round(-packet.rms))),
+            flags=FLAG_DISCONTINUITY if jumped else 0,
+        )
+        self._history.append(data)
+        self._packets += 1
+        seats = self._seats.values()
+        if len(seats) <= _BREATH:
+            for seat in seats:
+                seat.offer(data, AUDIO)
+            return
+        for at, seat in enumerate(tuple(seats)):
+            seat.offer(data, AUDIO)
+            if at % _BREATH == _BREATH - 1:
+                await trio.lowlevel.checkpoint()
+
+    def _seat(self, members: Sequence[Member]) -> None:
+        for member in members:
+            seat: Seat = member.meta
+            self._seats[member.pid] = seat
+            if not seat.started:
+                seat.started = True
+                for data in tuple(self._history)[len(self._history) - min(seat.history, len(self._history)) :]:
+                    seat.offer(data, AUDIO)

@@ -1,0 +1,83 @@
+"""The actor of one connected person in one session, whatever carries the sound to them."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+import trio
+
+from wsactors.actors import UNHANDLED, Actor, Down, Pid, Stop
+from wsactors.sessions.messages import Leave
+
+
+class Sink(Protocol):
+    """Where a listener's bytes go: `wsactors.realtime.sinks.Sink`."""
+
+    def offer(self, data: bytes, key: object = None) -> bool:
+        """Hand over one whole message. Never raises, never waits; False when it will not be delivered."""
+        ...
+
+
+class Seat:
+    """A listener's place: its sink, closed for good in the moment it leaves. The metadata of its group membership.
+
+    `history` is how many packets of the past it wants for a running start.
+    """
+
+    __slots__ = ("_sink", "ended", "history", "reason", "started")
+
+    def __init__(self, sink: Sink, history: int = 0) -> None:
+        self._sink: Sink | None = sink
+        self.history = history
+        self.started = False
+        self.ended = trio.Event()
+        self.reason = ""
+
+    def offer(self, data: bytes, key: object = None) -> bool:
+        """Offer to the sink; False once the seat is given up."""
+        return self._sink is not None and self._sink.offer(data, key)
+
+    def give_up(self, reason: str) -> None:
+        """From now on nothing more is offered. The first reason given counts."""
+        if self._sink is not None:
+            self._sink = None
+            self.reason = reason
+            self.ended.set()
+
+
+def listeners_of(session: str) -> tuple[str, str]:
+    """The process group of a session's listeners."""
+    return ("listeners", session)
+
+
+class Listener(Actor):
+    """Sits in one session for `owner`, the connection's actor, and ends with it.
+
+    Its place is its membership of the group `listeners_of`: there the session finds the seat, also a session that has
+    just been restarted, and from there it vanishes in the same step in which the listener dies.
+    """
+
+    trap_exit = True
+
+    def init(self, session: str, seat: Seat, owner: Pid) -> None:
+        self._seat = seat
+        self._owner = self.monitor(owner)
+        self.node.groups.join(listeners_of(session), self.pid, seat)
+
+    def handle_cast(self, message: Any) -> Any:
+        match message:
+            case Leave():
+                return Stop("normal")
+            case _:
+                return UNHANDLED
+
+    def handle_info(self, message: Any) -> Any:
+        match message:
+            case Down(ref) if ref is self._owner:
+                return Stop("normal")
+            case _:
+                return UNHANDLED
+
+    def terminate(self, reason: Any) -> None:
+        """Give the seat up, so that whoever waits for its end learns why."""
+        self._seat.give_up("left" if reason == "normal" else "the session ended")

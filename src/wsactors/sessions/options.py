@@ -1,0 +1,51 @@
+"""What a battle is told when it is opened."""
+
+from __future__ import annotations
+
+import re
+import zlib
+from pathlib import Path
+
+import attrs
+
+MAX_NAME = 64
+MAX_TITLE = 200
+_NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?")
+
+
+def _check_name(_instance: object, _attribute: object, value: object) -> None:
+    if not isinstance(value, str) or len(value) > MAX_NAME or not _NAME.fullmatch(value):
+        raise ValueError(
+            f"a session's name has 1 to {MAX_NAME} letters, digits, '.', '_' or '-', and begins and ends with a letter or "
+            f"digit; got {value!r}"
+        )
+
+
+def _check_title(_instance: object, _attribute: object, value: object) -> None:
+    if not isinstance(value, str) or len(value) > MAX_TITLE:
+        raise ValueError(f"a session's title has at most {MAX_TITLE} characters")
+
+
+@attrs.frozen
+class BattleOptions:
+    """One battle: two decks and a crossfader."""
+
+    name: str = attrs.field(default="demo", validator=_check_name)
+    """What people join; part of addresses."""
+    title: str = attrs.field(default="", validator=_check_title)
+    songs: Path | None = None
+    """Folder with the music to play; None plays two synthesised loops."""
+    bitrate: int = attrs.field(default=128_000, validator=[attrs.validators.ge(16_000), attrs.validators.le(510_000)])
+    """Bits per second of the Opus stream."""
+    fade_seconds: float = attrs.field(default=16.0, validator=[attrs.validators.ge(0.0), attrs.validators.le(3600.0)])
+    """With loops: seconds from one move of the crossfader to the next. With songs: seconds in which one gives way to the
+    next, at most sixteen. 0 leaves the crossfader alone."""
+
+    @property
+    def track(self) -> int:
+        """The number of its audio track on the wire: the same after every restart."""
+        return zlib.crc32(self.name.encode())
+
+    def part(self, part: str) -> str:
+        """The registered name of one of its actors."""
+        return f"battle:{self.name}:{part}"

@@ -1,0 +1,327 @@
+"""A demo battle from its supervisor file: heard, commanded, killed in every part, and heard again."""
+
+from __future__ import annotations
+
+import os
+import signal
+from itertools import pairwise
+from typing import Any
+
+import attrs
+import numpy as np
+import pytest
+
+pytest.importorskip("av")
+
+from tests.dj.listening import decode, expected_sound, lag_and_likeness, settled
+from wsactors.actors import Pid
+from wsactors.dj.clock import now, soon
+from wsactors.dj.state import BattleState
+from wsactors.dj.timeline import PACKET
+from wsactors.errors import NoSuchSession
+from wsactors.realtime.send_queue import AUDIO
+from wsactors.sessions.messages import MoveCrossfader, Pause, Play, Refused, Seek, SetGain, SetMaster, SetRate
+from wsactors.sessions.options import BattleOptions
+from wsactors.wire.native import QUIETEST, decode_audio
+
+from .conftest import Ear, House
+
+SECOND = 48_000
+
+
+async def truth(house: House, battle: BattleOptions) -> BattleState:
+    a, b, mixer = await house.deck(battle, "a"), await house.deck(battle, "b"), await house.mixer(battle)
+    return BattleState(a.state, b.state, mixer.crossfader, mixer.master)
+
+
+async def playing(house: House, name: str = "demo", **options: Any) -> tuple[BattleOptions, Ear]:
+    """A battle that is heard."""
+    battle = await house.open(name, **options)
+    ear, _membership = await house.listen(name)
+    await ear.until(lambda: any(arrival.frame.level < 40 for arrival in ear.arrivals))
+    return battle, ear
+
+
+def sounds_right(ear: Ear, begin: int, state: BattleState, loops: dict[str, Any]) -> None:
+    """From arrival `begin` on, what is heard is what the truth says, at the frame it says."""
+    heard = settled(decode(ear.packets(begin))[0])
+    lag, likeness = lag_and_likeness(heard.sound, expected_sound(loops, state, heard.frame, len(heard.sound)))
+    assert abs(lag) <= 2, f"{lag} frames late"
+    assert likeness > 0.9
+
+
+async def test_a_fresh_machine_plays_both_loops_in_phase_at_the_right_place(
+    house: House, loops: dict[str, Any]
+) -> None:
+    battle, ear = await playing(house, fade_seconds=2.0)
+    begin = len(ear.arrivals)
+    await ear.hear(110)
+    state = await truth(house, battle)
+    assert state.a.frame == state.b.frame
+    assert state.a.playing
+    assert state.b.playing
+    sounds_right(ear, begin, state, loops)
+    assert ear.jumps() == 0
+    assert ear.keys == {AUDIO}
+
+
+async def test_frames_are_numbered_by_the_timeline_and_carry_their_level(house: House) -> None:
+    battle, ear = await playing(house)
+    frames = [arrival.frame for arrival in await ear.hear(50)]
+    for one, two in pairwise(frames):
+        assert two.timestamp - one.timestamp == PACKET
+        assert two.sequence - one.sequence == 1
+    assert {frame.track for frame in frames} == {battle.track}
+    assert all(frame.timestamp == frame.sequence * PACKET for frame in frames)
+    assert all(8 <= frame.level <= 40 for frame in frames)
+
+
+async def test_two_listeners_get_the_very_same_bytes(house: House) -> None:
+    _battle, ear = await playing(house)
+    other, _membership = await house.listen("demo")
+    await other.hear(10)
+    known = {arrival.frame.sequence: arrival.data for arrival in ear.arrivals}
+    assert all(known[arrival.frame.sequence] is arrival.data for arrival in other.arrivals)
+
+
+async def test_a_late_joiner_may_have_a_running_start(house: House) -> None:
+    _battle, ear = await playing(house)
+    await ear.hear(60)
+    late, _membership = await house.listen("demo", history=50)
+    await late.until(lambda: len(late.arrivals) >= 50, 0.5)
+    frames = [arrival.frame.timestamp for arrival in late.arrivals]
+    assert frames == list(range(frames[0], frames[0] + PACKET * len(frames), PACKET))
+    plain, _membership = await house.listen("demo")
+    await plain.hear(3)
+    assert plain.longest_gap() > 0.005
+
+
+async def test_commands_are_heard(house: House, loops: dict[str, Any]) -> None:
+    battle, ear = await playing(house)
+    node = house.node
+    moved = await node.call(battle.part("mixer"), MoveCrossfader(-1.0))
+    assert moved.crossfader.position == -1.0
+    await node.call(battle.part("deck_a"), Seek(5.0))
+    await node.call(battle.part("deck_a"), SetRate(1.05))
+    await node.call(battle.part("deck_a"), SetGain(0.7))
+    at = soon() + PACKET
+    await ear.until(lambda: ear.arrivals[-1].frame.timestamp > at)
+    begin = len(ear.arrivals)
+    await ear.hear(60)
+    sounds_right(ear, begin, await truth(house, battle), loops)
+
+    paused = await node.call(battle.part("deck_a"), Pause())
+    await ear.until(lambda: ear.arrivals[-1].frame.timestamp > paused.state.frame + 4 * PACKET)
+    await ear.until(lambda: ear.arrivals[-1].frame.level > 100)
+    again = await node.call(battle.part("deck_a"), Play())
+    assert again.state.position == paused.state.position
+    await ear.until(lambda: ear.arrivals[-1].frame.level < 40)
+    assert ear.jumps() == 0
+
+
+async def test_a_command_for_later_is_carried_out_then(house: House) -> None:
+    battle, ear = await playing(house)
+    at = soon() + SECOND
+    await house.node.call(battle.part("mixer"), SetMaster(0.0, at=at))
+    await ear.until(lambda: ear.arrivals[-1].frame.timestamp > at + 6 * PACKET)
+    levels = {arrival.frame.timestamp: arrival.frame.level for arrival in ear.arrivals}
+    before = [level for frame, level in levels.items() if at - 10 * PACKET < frame < at - 2 * PACKET]
+    after = [level for frame, level in levels.items() if frame > at + 2 * PACKET]
+    assert max(before) < 40
+    assert set(after) == {QUIETEST}
+
+
+@pytest.mark.parametrize(
+    ("part", "command"),
+    [
+        ("deck_a", Seek(1e6)),
+        ("deck_a", Seek(float("nan"))),
+        ("deck_b", SetRate(9.0)),
+        ("deck_b", SetGain(-1.0)),
+        ("mixer", MoveCrossfader(3.0)),
+        ("mixer", SetMaster(float("inf"))),
+        ("mixer", MoveCrossfader(0.0, at=1 << 50)),
+    ],
+)
+async def test_impossible_commands_are_refused_and_change_nothing(house: House, part: str, command: Any) -> None:
+    battle = await house.open("demo")
+    before = await truth(house, battle)
+    answer = await house.node.call(battle.part(part), command)
+    assert isinstance(answer, Refused)
+    assert answer.text
+    if before.a.playing:
+        assert await truth(house, battle) == before
+
+
+# -- death ------------------------------------------------------------------------------------------------------------
+
+
+async def two_battles(house: House) -> tuple[BattleOptions, Ear, Ear]:
+    battle, ear = await playing(house, "one")
+    _other, other = await playing(house, "two")
+    return battle, ear, other
+
+
+async def test_kill_9_of_the_render_process_is_heard_for_less_than_a_second_and_by_nobody_else(
+    house: House, loops: dict[str, Any]
+) -> None:
+    battle, ear, other = await two_battles(house)
+    await ear.hear(20)
+    status = await house.status(battle)
+    assert status.render_process is not None
+    begin, begun = len(ear.arrivals), len(other.arrivals)
+    killed = ear.arrivals[-1].seconds
+    os.kill(status.render_process, signal.SIGKILL)
+    await ear.until(lambda: len(ear.arrivals) > begin and ear.jumps() == 1)
+    back = next(arrival for arrival in ear.arrivals[begin:] if arrival.frame.flags)
+    assert back.seconds - killed < 1.0
+    await ear.hear(60)
+    first = ear.arrivals.index(back)
+    sounds_right(ear, first, await truth(house, battle), loops)
+    assert all(arrival.frame.level < 60 for arrival in ear.arrivals[first + 2 :])
+    assert (await house.status(battle)).render_process != status.render_process
+    heard = other.arrivals[begun:]
+    assert other.jumps() == 0
+    assert max(b.seconds - a.seconds for a, b in pairwise(heard)) < 0.2
+
+
+async def test_kill_of_the_session_actor_is_heard_for_less_than_a_second_and_by_nobody_else(
+    house: House, loops: dict[str, Any]
+) -> None:
+    battle, ear, other = await two_battles(house)
+    second, _membership = await house.listen("one")
+    await second.hear(20)
+    session = house.node.whereis(battle.part("session"))
+    status = await house.status(battle)
+    begin, begun = len(ear.arrivals), len(other.arrivals)
+    killed = ear.arrivals[-1].seconds
+    assert house.node.exit(battle.part("session"), "kill")
+    await ear.hear(60)
+    assert ear.arrivals[begin].seconds - killed < 1.0
+    successor = house.node.whereis(battle.part("session"))
+    assert isinstance(successor, Pid)
+    assert successor != session
+    await second.hear(5)
+    assert second.longest_gap() < 1.0
+    sounds_right(ear, begin + 5, await truth(house, battle), loops)
+    after = await house.status(battle)
+    assert after.listeners == 2
+    assert after.render_process == status.render_process  # nothing else was disturbed
+    assert other.jumps() == 0
+    assert max(b.seconds - a.seconds for a, b in pairwise(other.arrivals[begun:])) < 0.2
+
+
+@pytest.mark.parametrize("part", ["deck_a", "deck_b", "mixer"])
+async def test_a_killed_part_gets_its_truth_back_and_is_not_missed(
+    house: House, part: str, loops: dict[str, Any]
+) -> None:
+    battle, ear = await playing(house)
+    await house.node.call(battle.part("deck_b"), SetGain(0.5))
+    before = await truth(house, battle)
+    monitor = house.visitor.monitor(battle.part(part))
+    house.node.exit(battle.part(part), "kill")
+    assert await monitor.wait(2) is not None
+    begin = len(ear.arrivals)
+    await ear.hear(60)
+    assert await truth(house, battle) == before
+    assert ear.jumps() == 0
+    sounds_right(ear, begin, before, loops)
+    answer = await house.node.call(battle.part("deck_b"), SetGain(0.6))
+    assert answer.state == attrs.evolve(before.b, gain=0.6)
+
+
+async def test_autoplay_killed_goes_on_without_starting_over(house: House) -> None:
+    battle, ear = await playing(house)
+    before = await truth(house, battle)
+    monitor = house.visitor.monitor(battle.part("autoplay"))
+    house.node.exit(battle.part("autoplay"), "kill")
+    await monitor.wait(2)
+    await ear.hear(30)
+    assert await truth(house, battle) == before
+    assert house.node.whereis(battle.part("autoplay")) is not None
+
+
+# -- coming and going -------------------------------------------------------------------------------------------------
+
+
+async def test_after_leaving_nothing_more_is_offered(house: House) -> None:
+    battle, ear = await playing(house)
+    leaver, membership = await house.listen("demo")
+    await leaver.hear(3)
+    membership.leave()
+    count = len(leaver.arrivals)
+    assert await membership.wait_ended() == "left"
+    await ear.hear(5)
+    assert len(leaver.arrivals) == count
+    assert (await house.status(battle)).listeners == 1
+    membership.leave()
+
+
+async def test_a_listener_ends_with_its_owner(house: House) -> None:
+    battle, ear = await playing(house)
+    async with house.node.attach() as owner:
+        mine = Ear()
+        membership = await house.directory.join("demo", mine, owner.pid)
+        await mine.hear(3)
+    assert await membership.wait_ended() == "left"
+    await ear.hear(3)
+    assert (await house.status(battle)).listeners == 1
+
+
+async def test_a_killed_listener_ends_its_membership(house: House) -> None:
+    _battle, ear = await playing(house)
+    mine, membership = await house.listen("demo")
+    await mine.hear(3)
+    house.node.exit(membership.listener, "kill")
+    assert await membership.wait_ended() == "the session ended"
+    await ear.hear(3)
+
+
+async def test_closing_a_battle_ends_its_listeners_and_processes(house: House) -> None:
+    from wsactors.sessions.directory import close_battle, open_battle
+    from wsactors.supervision import load_tree
+
+    from .conftest import SUPERVISORS
+
+    template = load_tree(SUPERVISORS / "battle.toml", ["wsactors"])
+    pid = await open_battle(house.node, BattleOptions("short"), template)
+    ear, membership = await house.listen("short")
+    await ear.hear(3)
+    with pytest.raises(ValueError, match="already a session"):
+        await open_battle(house.node, BattleOptions("short"), template)
+    assert [info.name for info in await house.directory.sessions()] == ["short"]
+    process = (await house.status(BattleOptions("short"))).render_process
+    await close_battle(house.node, pid)
+    assert await membership.wait_ended() == "the session ended"
+    assert not await house.directory.sessions()
+    assert not os.path.exists(f"/proc/{process}")  # noqa: PTH110
+    assert not [
+        name for name in ("session", "deck_a", "render") if house.node.whereis(BattleOptions("short").part(name))
+    ]
+    with pytest.raises(NoSuchSession):
+        await house.listen("short")
+
+
+async def test_the_list_says_what_there_is(house: House) -> None:
+    await house.open("b", title="<b>Zwei\x1b")
+    await house.open("a")
+    _ear, _membership = await house.listen("a")
+    rows = [(info.name, info.title, info.kind, info.listeners) for info in await house.directory.sessions()]
+    assert rows == [("a", "a", "battle", 1), ("b", "<b>Zwei\x1b", "battle", 0)]
+
+
+@pytest.mark.parametrize("name", ["", "a b", "../x", "x" * 65, "a/b", "-", "ä", "a\n"])
+def test_names_of_sessions_are_plain(name: str) -> None:
+    with pytest.raises(ValueError, match="name has"):
+        BattleOptions(name)
+
+
+async def test_a_battle_stands_still_while_nobody_has_time(house: House) -> None:
+    """Packets that nobody could hand on in time are skipped, not played late."""
+    _battle, ear = await playing(house)
+    await ear.hear(10)
+    delays = sorted(arrival.at - arrival.frame.timestamp for arrival in ear.arrivals[5:])
+    assert delays[0] >= 0
+    assert delays[len(delays) // 2] < 2 * PACKET
+    assert np.median(delays) < SECOND // 10
+    assert decode_audio(ear.arrivals[-1].data).timestamp <= now()
