@@ -1,0 +1,152 @@
+"""The demo's disc jockey: the songs of a folder, one fading into the next; loops where there is nothing to play."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+pytest.importorskip("av")
+
+from tests.dj import hostile
+from tests.dj.listening import decode, expected_sound, lag_and_likeness, settled, strongest
+from wsactors.dj.song import Pcm
+from wsactors.dj.state import BattleState
+from wsactors.sessions.messages import GetState
+from wsactors.sessions.options import BattleOptions
+
+from .conftest import Ear, House
+
+TONES = (300.0, 500.0, 700.0)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    for number, hertz in enumerate(TONES):
+        hostile.tone(tmp_path / f"{number}.wav", seconds=2.4, hertz=hertz)
+    return tmp_path
+
+
+def melody(ear: Ear) -> list[int]:
+    """Which tones were heard, in order, at 100 ms steps; 0 is silence. Runs are folded."""
+    heard: list[int] = []
+    for stretch in decode(ear.packets()):
+        for at in range(0, len(stretch.sound) - 4_800, 4_800):
+            piece = stretch.sound[at : at + 4_800, 0]
+            loud = float(np.sqrt(np.mean(piece**2)))
+            tone = 0 if loud < 0.01 else min(TONES, key=lambda hertz: abs(hertz - strongest(piece)))
+            if not heard or heard[-1] != tone:
+                heard.append(int(tone))
+    return heard
+
+
+async def test_songs_follow_each_other_without_a_hole(house: House, folder: Path) -> None:
+    await house.open("mix", songs=folder, fade_seconds=0.6)
+    ear, _membership = await house.listen("mix")
+    await ear.until(lambda: ear.arrivals and ear.arrivals[-1].frame.level < 40)
+    begin = len(ear.arrivals)
+    await ear.hear(int(6.5 * 50), 20)
+    ear.arrivals = ear.arrivals[begin:]
+    assert melody(ear)[:4] == [300, 500, 700, 300]  # and round again, never silent
+    assert ear.jumps() == 0
+
+
+async def test_a_hostile_song_among_honest_ones_is_left_out(house: House, folder: Path) -> None:
+    (folder / "0a.mp3").write_text("ffconcat version 1.0\nfile '2.wav'\n")
+    hostile.random_bytes(folder / "0b.flac", 10_000, b"fLaC")
+    await house.open("mix", songs=folder, fade_seconds=0.6)
+    ear, _membership = await house.listen("mix")
+    await ear.until(lambda: ear.arrivals and ear.arrivals[-1].frame.level < 40)
+    begin = len(ear.arrivals)
+    await ear.hear(230, 20)
+    ear.arrivals = ear.arrivals[begin:]
+    assert melody(ear)[:3] == [300, 500, 700]
+
+
+@pytest.mark.parametrize("content", ["nothing", "only bad songs", "no folder"])
+async def test_a_folder_without_music_gives_the_loops_not_silence(house: House, tmp_path: Path, content: str) -> None:
+    folder = tmp_path / "songs"
+    if content != "no folder":
+        folder.mkdir()
+    if content == "only bad songs":
+        hostile.random_bytes(folder / "x.mp3", 5_000)
+        (folder / "y.mp3").write_text("ffconcat version 1.0\nfile 'x.mp3'\n")
+    battle = await house.open("mix", songs=folder)
+    ear, _membership = await house.listen("mix")
+    await ear.until(lambda: ear.arrivals and ear.arrivals[-1].frame.level < 40)
+    assert {(await house.deck(battle, side)).state.song for side in ("a", "b")} == {"loop-a", "loop-b"}
+
+
+async def test_killed_in_a_song_it_does_not_interrupt_it(house: House, folder: Path) -> None:
+    battle = await house.open("mix", songs=folder, fade_seconds=0.6)
+    ear, _membership = await house.listen("mix")
+    await ear.until(lambda: ear.arrivals and ear.arrivals[-1].frame.level < 40)
+    begin = len(ear.arrivals)
+    await ear.hear(20)
+    house.node.exit(battle.part("autoplay"), "kill")
+    await ear.hear(4 * 50, 20)
+    ear.arrivals = ear.arrivals[begin:]
+    heard = melody(ear)
+    assert heard[0] == 300
+    assert 0 not in heard
+    assert len(set(heard)) > 1  # and it goes on to another song when this one ends
+
+
+# -- recorded music ---------------------------------------------------------------------------------------------------
+
+PACKAGE = "singularity-music"
+
+
+@pytest.fixture(scope="session")
+def recorded() -> Path:
+    """A folder with songs of a Debian package (CC-BY-SA 3.0), unpacked outside the repository and kept for next time."""
+    cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "wsactors-tests" / PACKAGE
+    if not any(cache.rglob("*.ogg")):
+        if shutil.which("apt-get") is None or shutil.which("dpkg") is None:
+            pytest.skip(f"recorded music needs Debian's {PACKAGE}, and this is no Debian")
+        cache.mkdir(parents=True, exist_ok=True)
+        got = subprocess.run(
+            ["apt-get", "download", PACKAGE], cwd=cache, capture_output=True, text=True, timeout=240, check=False
+        )
+        archives = list(cache.glob("*.deb"))
+        if got.returncode or not archives:
+            pytest.skip(f"recorded music: apt-get download {PACKAGE} failed: {got.stderr.strip()[-200:]}")
+        subprocess.run(["dpkg", "-x", archives[0].name, "."], cwd=cache, check=True, timeout=120)
+        archives[0].unlink()
+    return max((path.parent for path in cache.rglob("*.ogg")), key=lambda path: len(list(path.glob("*.ogg"))))
+
+
+@pytest.mark.slow
+async def test_recorded_music_plays_as_recorded(house: House, recorded: Path, tmp_path: Path) -> None:
+    """A real song, through decoder process, render process, Opus and session, is the song, at the right place."""
+    first = min(recorded.glob("*.ogg"), key=lambda path: path.stat().st_size)
+    shutil.copy(first, tmp_path / first.name)
+    shutil.copy(first, tmp_path / f"z-{first.name}")
+    battle = BattleOptions("real", songs=tmp_path, fade_seconds=4.0)
+    await house.open("real", songs=tmp_path, fade_seconds=4.0)
+    ear, _membership = await house.listen("real")
+    await ear.until(lambda: len(ear.arrivals) > 50 and ear.arrivals[-1].frame.level < 60, 60)
+    begin = len(ear.arrivals)
+    await ear.hear(100)
+    deck = await house.node.call(battle.part("deck_a"), GetState())
+    assert isinstance(deck.pcm, Pcm)
+    assert deck.song.title
+    song = mapped(deck.pcm)
+    assert len(song) > 48_000 * 30
+    mixer = await house.mixer(battle)
+    heard = settled(decode(ear.packets(begin))[0])
+    state = BattleState(a=deck.state, crossfader=mixer.crossfader)
+    wanted = expected_sound({deck.song.id: song}, state, heard.frame, len(heard.sound))
+    lag, likeness = lag_and_likeness(heard.sound, wanted)
+    assert abs(lag) <= 2
+    assert likeness > 0.9
+
+
+def mapped(pcm: Pcm) -> Any:
+    data = os.pread(pcm.descriptor, pcm.size, 0)
+    return np.frombuffer(data, np.int16).reshape(-1, 2)
