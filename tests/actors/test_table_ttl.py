@@ -112,6 +112,9 @@ def test_ttl_of_the_table_and_of_the_row(host: FakeHost) -> None:
         with pytest.raises(BadRow):
             t.insert(("x", 1), ttl=bad)  # type: ignore[arg-type]
     assert "x" not in t
+    with pytest.raises(BadRow):
+        t.update_counter("default", 1, ttl=-1)
+    assert t.get("default") == ("default", 1)
 
 
 def test_an_insert_without_ttl_makes_a_row_stay(host: FakeHost) -> None:

@@ -48,11 +48,12 @@ class TokenBuckets:
         """
         price = self._price(cost)
         now = self._nanoseconds()
-        elapsed = now - self._table.lookup_element(key, 2, now)
+        row = self._table.get(key)
+        elapsed = 0 if row is None else max(0, now - row[2])
         # Refill up to the brim, move the stamp, pay: in this order, in one step.
         ops: list[CounterOp] = [
-            (1, max(elapsed, 0) * self._tokens, self._capacity, self._capacity),
-            (2, max(elapsed, 0)),
+            (1, elapsed * self._tokens, self._capacity, self._capacity),
+            (2, elapsed),
             (1, -price),
         ]
         try:

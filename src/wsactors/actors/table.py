@@ -40,8 +40,16 @@ class Table(TableQueries):
         the table's ``ttl``, or for ever. Raises ``BadRow``, ``BadKey``, ``TableFull``.
         """
         self._may_write()
-        keyed = [self._keyed(row) for row in _rows(rows)]
-        self._write(keyed, ttl)
+        if (
+            type(rows) is tuple
+            and ttl is None
+            and self._unbounded
+            and self._store.deadlines is None
+            and not self._changes
+        ):
+            self._store.put(*self._keyed(rows), None)  # nobody to tell, nothing to expire, nothing to count
+            return
+        self._write([self._keyed(row) for row in _rows(rows)], ttl)
 
     def insert_new(self, rows: Row | list[Row], *, ttl: float | None = None) -> bool:
         """Write all the rows if none of their keys has a row yet, else write nothing and return False."""
@@ -139,7 +147,7 @@ class Table(TableQueries):
         deadline = None if ttl is None else self._deadline(ttl)
         for slot, _row in entries:
             self._store.renew(slot, deadline)
-        self._deadlines_changed()
+        self._deadlines_changed(deadline)
         return bool(entries)
 
     # --- owner and heir ----------------------------------------------------------------------------------------------
@@ -210,7 +218,7 @@ class Table(TableQueries):
             old, changed = self._store.put(key, row, deadline)
             if changed and self._changes is not None:
                 self._published("insert" if old is None else "update", key, old, row)
-        self._deadlines_changed()
+        self._deadlines_changed(deadline)
 
     def _deadline(self, ttl: float | None) -> float | None:
         seconds = self.spec.ttl if ttl is None else ttl
@@ -220,9 +228,9 @@ class Table(TableQueries):
             raise BadRow(f"ttl= is a number of seconds above zero, not {ttl!r}")
         return self._host.now() + seconds
 
-    def _deadlines_changed(self) -> None:
-        if self._store.deadlines is not None:
-            self._registry.expires(self)
+    def _deadlines_changed(self, deadline: float | None) -> None:
+        if deadline is not None:
+            self._registry.expires(self, deadline)
             if not self._slow:
                 self._settle_speed()
 
@@ -270,10 +278,11 @@ class Table(TableQueries):
         if old is None:
             self._write([(key, row)], ttl)
             return
+        deadline = None if ttl is None else self._deadline(ttl)  # may refuse, so before anything changes
         self._store.swap(key, row)
-        if ttl is not None:
-            self._store.renew(key, self._deadline(ttl))
-            self._deadlines_changed()
+        if deadline is not None:
+            self._store.renew(key, deadline)
+            self._deadlines_changed(deadline)
         self._published("update", key, old, row)
 
     def _watch(self, subscription: Subscription, key: Any, low: Any, high: Any, prefix: Any) -> KeyWatch | RangeWatch:

@@ -36,8 +36,8 @@ class Registry(Protocol):
         """Free these a little at a time."""
         ...
 
-    def expires(self, table: Table) -> None:
-        """A row with a deadline was written."""
+    def expires(self, table: Table, deadline: float) -> None:
+        """A row that ends at ``deadline`` was written."""
         ...
 
     def at_death(self, pid: Pid, key: int, call: Callable[[], None] | None) -> None:
@@ -92,11 +92,14 @@ class TableCore:
         "_host",
         "_owner",
         "_plain",
+        "_private",
+        "_public",
         "_registry",
         "_rows",
         "_scanned",
         "_slow",
         "_store",
+        "_unbounded",
         "_walk",
         "id",
         "spec",
@@ -109,6 +112,10 @@ class TableCore:
         self._host = registry.host
         self._debug = registry.host.debug
         self._owner = owner
+        self._private = spec.access == "private"
+        self._unbounded = spec.ttl is None and spec.max_rows is None
+        """Whether any number of rows may stay for ever."""
+        self._public = spec.access == "public"
         self._heir: Pid | None = None
         self._heir_data: Any = None
         self._store = make_store(spec.kind, fifo=spec.overflow == "drop_oldest")
@@ -192,20 +199,24 @@ class TableCore:
     def _may_read(self) -> None:
         if self._gone:
             raise TableGone(self._gone_text())
-        if self.spec.access == "private" and self._host.current() != self._owner:
+        if self._private and not self._is_owner():
             raise TableAccess(self._refusal("read"))
 
     def _may_write(self) -> None:
         if self._gone:
             raise TableGone(self._gone_text())
-        if self.spec.access != "public" and self._host.current() != self._owner:
+        if not self._public and not self._is_owner():
             raise TableAccess(self._refusal("write"))
 
     def _must_own(self, what: str) -> None:
         if self._gone:
             raise TableGone(self._gone_text())
-        if self._host.current() != self._owner:
+        if not self._is_owner():
             raise TableAccess(self._refusal(what))
+
+    def _is_owner(self) -> bool:
+        caller, owner = self._host.current(), self._owner
+        return caller is owner or caller == owner
 
     def _refusal(self, what: str) -> str:
         caller = self._host.current()
@@ -240,9 +251,7 @@ class TableCore:
 
     def _settle_speed(self) -> None:
         """Whether reads must take the careful way."""
-        self._slow = (
-            self._gone or not self._store.unique or self.spec.access == "private" or self._store.deadlines is not None
-        )
+        self._slow = self._gone or not self._store.unique or self._private or self._store.deadlines is not None
 
     def _published(self, kind: ChangeKind, key: Key, old: Row | None, row: Row | None) -> None:
         if self._changes is not None:
@@ -260,12 +269,12 @@ class TableCore:
             for slot in self._store.lapsed(key, self._host.now()):
                 self._expired += 1
                 self._discard(key, slot, "expire")
-            self._settle_speed()
 
     def _sweep(self, limit: int) -> bool:
-        if self._store.deadlines is None:
+        deadlines, now = self._store.deadlines, self._now()
+        if deadlines is None or not deadlines.due(now):
             return False
-        rows, more = self._store.purge(self._host.now(), limit)
+        rows, more = self._store.purge(now, limit)
         self._expired += len(rows)
         for row in rows:
             self._published("expire", self._encode(row[self.spec.keypos]), row, None)

@@ -58,11 +58,15 @@ class Deadlines:
         held = self._of.get(slot)
         return held is not None and held[0] <= now
 
+    def due(self, now: float) -> bool:
+        """Whether ``take`` has something to look at."""
+        return bool(self._entries) and self._entries[0][0] <= now
+
     def take(self, now: float, limit: int) -> tuple[list[Slot], bool]:
         """Take out slots that have expired, in at most ``limit`` steps; and whether there may be more."""
         taken: list[Slot] = []
         for _ in range(limit):
-            if not self._due(now):
+            if not self.due(now):
                 break
             slot = self._entries.pop(0)[2]
             deadline = self._of.pop(slot)[0]
@@ -70,7 +74,7 @@ class Deadlines:
                 taken.append(slot)
             else:
                 self._enter(slot, deadline)
-        return taken, self._due(now)
+        return taken, self.due(now)
 
     def next(self) -> float | None:
         """A time before which nothing expires; None if nothing ever does."""
@@ -81,9 +85,6 @@ class Deadlines:
         held = [self._of, self._entries]
         self._of, self._entries = {}, type(self._entries)()
         return held
-
-    def _due(self, now: float) -> bool:
-        return bool(self._entries) and self._entries[0][0] <= now
 
     def _enter(self, slot: Slot, deadline: float) -> None:
         self._number += 1

@@ -95,8 +95,11 @@ class TableReads(TableCore):
             raise TableKindError(
                 f"get() is for tables with one row per key; {self!r} is a {self.spec.kind}: use lookup()"
             )
-        rows = self._careful_lookup(key)
-        return rows[0] if rows else default
+        self._may_read()
+        encoded = self._key_of(key)
+        row = self._rows.get(encoded, default)
+        deadlines = self._store.deadlines
+        return default if deadlines is not None and deadlines.expired(encoded, self._host.now()) else row
 
     def _careful_lookup(self, key: Any) -> list[Row]:
         self._may_read()

@@ -182,12 +182,12 @@ class Tables:
         if self._graveyard:
             self._wake.set()
 
-    def expires(self, table: Table) -> None:
-        """A row with a deadline was written."""
-        at, before = table.next_expiry(), self._expiring.get(table.id)
-        if at is not None and (before is None or at < before):
-            self._expiring.set(table.id, at)
-            if at < self._planned:
+    def expires(self, table: Table, deadline: float) -> None:
+        """A row that ends at ``deadline`` was written."""
+        before = self._expiring.get(table.id)
+        if before is None or deadline < before:
+            self._expiring.set(table.id, deadline)
+            if deadline < self._planned:
                 self._wake.set()
 
     def subscribed(self, table: Table, subscription: Subscription) -> None:

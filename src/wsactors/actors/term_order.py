@@ -73,7 +73,10 @@ def exact_key(key: Any, depth: int = 0) -> Any:
     if kind in EXACT_PLAIN:
         return key
     if kind is tuple:
-        if EXACT_PLAIN.issuperset(map(type, key)):
+        for element in key:
+            if type(element) not in EXACT_PLAIN:
+                break
+        else:
             return key
         _check_depth(key, depth)
         return tuple([exact_key(element, depth + 1) for element in key])
@@ -90,7 +93,10 @@ def ordered_key(key: Any, depth: int = 0) -> Any:
     if kind in EXACT_PLAIN:
         return key
     if kind is tuple:
-        if EXACT_PLAIN.issuperset(map(type, key)):
+        for element in key:
+            if type(element) not in EXACT_PLAIN:
+                break
+        else:
             return key
         _check_depth(key, depth)
         return tuple([ordered_key(element, depth + 1) for element in key])
