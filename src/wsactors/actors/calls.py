@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from time import perf_counter
 from types import CoroutineType
 from typing import TYPE_CHECKING, Any, Final
@@ -21,7 +21,7 @@ from wsactors.actors.death import crash
 from wsactors.actors.mailbox import post, post_slow
 from wsactors.actors.pid import Pid, Target
 from wsactors.actors.places import resolve
-from wsactors.actors.process import CONTINUE, DEAD, DEBUG, DYING, QUEUED, SIGNAL, SUSPENDED, Process
+from wsactors.actors.process import CONTINUE, DEAD, DEBUG, DYING, FRONT, MIXED, QUEUED, SIGNAL, SUSPENDED, Process
 from wsactors.actors.requests import ABANDONED, ANSWERED, FAILED, TIMED_OUT, Cast, Request, Resume
 from wsactors.actors.results import VOCABULARY, settle
 from wsactors.actors.spawn import PAUSE
@@ -36,7 +36,7 @@ DEFAULT_TIMEOUT: Final = 5.0
 
 def send(target: Target, message: Any) -> bool:
     """Queue ``message`` for ``handle_info``. Never blocks, never raises for a full or dead target: False, and counted."""
-    process = target._process if target.__class__ is Pid else resolve(target)  # type: ignore[union-attr]
+    process = target._process if type(target) is Pid else resolve(target)
     if process is None:
         return False
     if not process.flags:
@@ -52,7 +52,7 @@ def send(target: Target, message: Any) -> bool:
 
 def cast(target: Target, message: Any) -> bool:
     """Queue ``message`` for ``handle_cast``; otherwise as ``send``."""
-    process = target._process if target.__class__ is Pid else resolve(target)  # type: ignore[union-attr]
+    process = target._process if type(target) is Pid else resolve(target)
     return process is not None and post(process, Cast(message))
 
 
@@ -62,9 +62,10 @@ def send_many(pids: Iterable[Target], message: Any) -> int:
     About a third faster than a loop of ``send``: for fan-out to thousands.
     """
     refused = 0
-    sched = None
+    sched: Scheduler | None = None
+    append: Callable[[Process], None] = _no_queue
     for pid in pids:
-        process = pid._process if pid.__class__ is Pid else resolve(pid)  # type: ignore[union-attr]
+        process = pid._process if type(pid) is Pid else resolve(pid)
         if process is None:
             refused += 1
         elif not process.flags:
@@ -83,6 +84,10 @@ def send_many(pids: Iterable[Target], message: Any) -> int:
     return refused
 
 
+def _no_queue(process: Process) -> None:
+    raise AssertionError(f"{process} has no scheduler")
+
+
 async def call(target: Target, message: Any, timeout: float | None = DEFAULT_TIMEOUT) -> Any:
     """Ask an actor and wait for its answer, at most ``timeout`` seconds (None: for ever).
 
@@ -97,8 +102,10 @@ async def call(target: Target, message: Any, timeout: float | None = DEFAULT_TIM
         CallingSelf: an actor called itself.
         MailboxFull: the target's mailbox refused the request.
     """
-    await checkpoint_if_cancelled()
-    process = target._process if target.__class__ is Pid else resolve(target)  # type: ignore[union-attr]
+    task = current_task()
+    if task._cancel_status.effectively_cancelled:
+        await checkpoint_if_cancelled()
+    process = target._process if type(target) is Pid else resolve(target)
     if process is None:
         raise NoProcess(target)
     sched = process.sched
@@ -115,7 +122,7 @@ async def call(target: Target, message: Any, timeout: float | None = DEFAULT_TIM
         else:
             sched.current = caller
             process.handled += 1
-            if result.__class__ not in VOCABULARY and result.__class__ is not CoroutineType and process.flags == 1:
+            if type(result) not in VOCABULARY and type(result) is not CoroutineType and process.flags == 1:
                 request.state = ANSWERED
                 if process.box:
                     _requeue(process)
@@ -129,7 +136,16 @@ async def call(target: Target, message: Any, timeout: float | None = DEFAULT_TIM
             _finish_inline(process, request, message, result)
     else:
         enqueue(process, request, target)
-    return await _answer(sched, request, target, timeout)
+    if request.state == 0:
+        request.task = task
+        if timeout is not None:
+            sched.timers.schedule(timeout, request)
+        if caller is not None and caller.flags & DEBUG:
+            caller.more().calling = process
+        await wait_task_rescheduled(request.abort)
+        if caller is not None and caller.extras is not None:
+            caller.extras.calling = None
+    return request.value if request.state == ANSWERED else outcome(request, target)
 
 
 def enqueue(process: Process, request: Request, target: Any) -> None:
@@ -143,29 +159,9 @@ def enqueue(process: Process, request: Request, target: Any) -> None:
     if not post(process, request):
         if process.flags & (DEAD | DYING):
             raise NoProcess(target)
-        raise MailboxFull(f"the mailbox of {process.pid} is full ({len(process)} messages): slow down, retry later or shed")
-
-
-async def _answer(sched: Scheduler, request: Request, target: Any, timeout: float | None) -> Any:
-    """Wait until the slot is filled, or not."""
-    if request.state == 0:
-        request.task = current_task()
-        if timeout is not None:
-            request.deadline = sched.timers.add(timeout, expire, request)
-        caller = request.caller
-        if caller is not None and caller.flags & DEBUG:
-            caller.more().calling = request.process
-        try:
-            await wait_task_rescheduled(request.abort)
-        finally:
-            if caller is not None and caller.extras is not None:
-                caller.extras.calling = None
-    return outcome(request, target)
-
-
-def expire(request: Request) -> None:
-    """A call's deadline passed (a timer's callback)."""
-    request.expire()
+        raise MailboxFull(
+            f"the mailbox of {process.pid} is full ({len(process)} messages): slow down, retry later or shed"
+        )
 
 
 def outcome(request: Request, target: Any) -> Any:
@@ -199,11 +195,12 @@ def _finish_inline(process: Process, request: Request, message: Any, result: Any
     """An inlined handler did more than answer: do it, or leave it to a turn."""
     if process.flags & DEAD:
         return
-    if result.__class__ is CoroutineType:
+    if type(result) is CoroutineType:
         if process.front:
             process.front.append(Resume(result, request))
         else:
             process.front = [Resume(result, request)]
+        process.flags |= FRONT | MIXED
     else:
         settle(process, request, message, result)
     _requeue(process)
@@ -317,5 +314,5 @@ def send_request(
         request.settle(FAILED, "noproc" if isinstance(refused, NoProcess) else "mailbox_full")
     else:
         if timeout is not None:
-            request.deadline = sched.timers.add(timeout, expire, request)
+            sched.timers.schedule(timeout, request)
     return RequestId(request, sched, target, label)

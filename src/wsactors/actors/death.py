@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any, Final
 from trio.lowlevel import reschedule
 
 from wsactors.actors.mailbox import fail_requests, pending_requests
-from wsactors.actors.messages import Crash, Down, Exit, is_normal
-from wsactors.actors.process import DEAD, DYING, EMPTY, QUEUED, SIGNAL, STARTING, SUSPENDED, Extras, Halt, Process
+from wsactors.actors.messages import Crash, Down, Exit
+from wsactors.actors.process import DEAD, DYING, EMPTY, QUEUED, SIGNAL, STARTING, SUSPENDED, TASK, Extras, Halt, Process
 from wsactors.actors.requests import Request, append_exempt, rouse
 
 if TYPE_CHECKING:
@@ -75,7 +75,12 @@ def _lose_patience(process: Process) -> None:
 
 
 def halt(
-    process: Process, reason: Any, request: Request | None = None, answer: Any = None, has_answer: bool = False
+    process: Process,
+    reason: Any,
+    request: Request | None = None,
+    answer: Any = None,
+    has_answer: bool = False,
+    message: Any = None,
 ) -> None:
     """An orderly end (Stop, crash, trapped exit): ``terminate`` runs at the next boundary, then the actor ends."""
     if process.flags & (DEAD | DYING):
@@ -84,7 +89,7 @@ def halt(
         return
     extras = process.more()
     if extras.halt is None:
-        extras.halt = Halt(reason, request, answer, has_answer)
+        extras.halt = Halt(reason, request, answer, has_answer, message)
     elif request is not None:
         fail_requests((request,), reason)
     process.flags = (process.flags | SIGNAL) & ~SUSPENDED
@@ -117,13 +122,16 @@ def die(process: Process, reason: Any) -> None:
     """The one visible step."""
     sched = process.sched
     pid = process.pid
+    extras = process.extras
+    if extras is not None and extras.halt is not None and sched.on_crash is not None:
+        sched.on_crash(process)
+    tracers = extras.tracers if extras is not None else ()
     process.flags = DEAD | (process.flags & QUEUED)
     pid._process = None
     processes = sched.processes
     processes.pop(pid.serial, None)
     if sched.drained is not None and len(processes) <= sched.lasting:
         sched.drained.set()
-    extras = process.extras
     if process.box or process.front or extras is not None:
         requests = pending_requests(process)
     else:
@@ -132,8 +140,6 @@ def die(process: Process, reason: Any) -> None:
     process.front = EMPTY
     if extras is not None:
         _release(process, extras)
-        if extras.halt is not None and sched.on_crash is not None and not is_normal(reason):
-            sched.on_crash(process, reason, requests)
     process.actor = None
     if requests and len(requests) <= CALLS_AT_ONCE:
         fail_requests(requests, reason)
@@ -144,6 +150,8 @@ def die(process: Process, reason: Any) -> None:
         if len(notices) == 1:
             _call_notifier(sched)
     process.extras = None
+    for trace in tracers:
+        trace("exit", reason)
 
 
 def _release(process: Process, extras: Extras) -> None:
@@ -252,11 +260,24 @@ def deliver_exit(process: Process, sender: Pid, reason: Any, *, linked: bool) ->
     if reason == "kill" and not linked:
         doom(process, "killed")
     elif traps(process) or (sender is process.parent and process.kind.terminates and reason != "normal"):
-        append_exempt(process, Exit(sender, reason))
+        if process.flags & SUSPENDED and sender is process.parent:
+            _end_suspended(process, sender, reason)
+        else:
+            append_exempt(process, Exit(sender, reason))
     elif reason == "normal" and sender is not process.pid:
         return
     else:
         doom(process, reason)
+
+
+def _end_suspended(process: Process, sender: Pid, reason: Any) -> None:
+    """Its parent's exit reaches a suspended actor past the messages that wait, as in OTP's ``sys``: it ends, in order."""
+    if process.flags & TASK:
+        # Only its own code can end it in order: let that go on.
+        process.flags &= ~SUSPENDED
+        append_exempt(process, Exit(sender, reason))
+    else:
+        halt(process, reason)
 
 
 def traps(process: Process) -> bool:
@@ -270,6 +291,6 @@ def unlink_one(process: Process, pid: Pid) -> None:
         process.extras.links.pop(pid, None)
 
 
-def crash(process: Process, exc: BaseException, request: Request | None = None) -> None:
-    """A handler raised."""
-    halt(process, Crash.of(exc), request)
+def crash(process: Process, exc: BaseException, request: Request | None = None, message: Any = None) -> None:
+    """A handler raised, of ``message``."""
+    halt(process, Crash.of(exc), request, message=message)

@@ -153,12 +153,7 @@ def _account(process: Process, message: Any) -> Any:
     extras = process.more()
     if settings.max_bytes is not None:
         extras.bytes += weight(message)
-    key = _key(process, message)
-    if key is not None:
-        message = Keyed(key, message)
-        if extras.keys is None:
-            extras.keys = {}
-        extras.keys[key] = message
+    message = keyed(process, message)
     length = len(process) + 1
     mark = settings.high_water
     if mark is not None and length >= mark and not extras.high_told:
@@ -166,6 +161,18 @@ def _account(process: Process, message: Any) -> Any:
         if process.sched.on_high_water is not None:
             process.sched.on_high_water(process, length)
     return message
+
+
+def keyed(process: Process, message: Any) -> Any:
+    """``message`` in the envelope that a newer one of its key finds, if it has a key."""
+    key = _key(process, message)
+    if key is None:
+        return message
+    extras = process.more()
+    if extras.keys is None:
+        extras.keys = {}
+    envelope = extras.keys[key] = Keyed(key, message)
+    return envelope
 
 
 def taken(process: Process, message: Any) -> Any:

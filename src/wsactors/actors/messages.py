@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import attrs
 
+from wsactors.actors.redact import safe_text
+
 if TYPE_CHECKING:
     from wsactors.actors.monitors import MonitorRef
     from wsactors.actors.pid import Pid
@@ -65,18 +67,25 @@ class Crash:
 
     @classmethod
     def of(cls, exc: BaseException) -> Crash:
-        """Text of an exception. A group around one single error counts as that error: nurseries wrap even one."""
+        """Text of an exception. A group around one single error counts as that error: nurseries wrap even one.
+
+        Secrets that show as such (``token=...``) are redacted here, for reasons travel far.
+        """
         leaf = exc
         while isinstance(leaf, BaseExceptionGroup) and len(leaf.exceptions) == 1:
             leaf = leaf.exceptions[0]
         trace = "".join(traceback.format_exception(exc))
+        if len(trace) > 4 * TRACE_LIMIT:
+            trace = trace[: 2 * TRACE_LIMIT] + trace[-2 * TRACE_LIMIT :]
+        # Before the final cut, which could part a secret from its name.
+        trace = safe_text(trace)
         if len(trace) > TRACE_LIMIT:
             trace = trace[: TRACE_LIMIT // 2] + "\n  ...\n" + trace[-TRACE_LIMIT // 2 :]
         try:
             message = str(leaf)
         except Exception as broken:  # the exception's own __str__ is user code
             message = f"<unprintable: {type(broken).__name__}>"
-        return cls(type(leaf).__qualname__, message[:1_000], trace)
+        return cls(type(leaf).__qualname__, safe_text(message[:1_000]), trace)
 
 
 class Unhandled:
@@ -149,7 +158,9 @@ class Ignore(Result):
 
 def is_normal(reason: Any) -> bool:
     """Whether a reason counts as an orderly end: ``normal``, ``shutdown`` or ``("shutdown", why)``."""
-    return reason in ("normal", "shutdown") or (isinstance(reason, tuple) and len(reason) == 2 and reason[0] == "shutdown")
+    return reason in ("normal", "shutdown") or (
+        isinstance(reason, tuple) and len(reason) == 2 and reason[0] == "shutdown"
+    )
 
 
 def leaves(exc: BaseException) -> Iterator[BaseException]:

@@ -22,7 +22,9 @@ def announce(sched: Scheduler) -> None:
         NodeNameTaken: a live node of this process has the name; pids of the two could not be told apart.
     """
     if sched.home.name in _open:
-        raise NodeNameTaken(f"a node named {sched.home.name!r} is already open in this process; give this one another name")
+        raise NodeNameTaken(
+            f"a node named {sched.home.name!r} is already open in this process; give this one another name"
+        )
     _open[sched.home.name] = (get_ident(), sched)
 
 
@@ -49,7 +51,9 @@ def scheduler_here() -> Scheduler:
         if sched.whoami() is not None:
             return sched
     what = "no node is open" if not here else f"{len(here)} nodes are open"
-    raise AmbiguousNode(f"{what}, so a bare name means nothing here: use node.call, node.send, node.whereis, node.monitor")
+    raise AmbiguousNode(
+        f"{what}, so a bare name means nothing here: use node.call, node.send, node.whereis, node.monitor"
+    )
 
 
 def resolve(target: Any, sched: Scheduler | None = None) -> Process | None:

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from wsactors.actors.requests import Request
     from wsactors.actors.scheduler import Scheduler
     from wsactors.actors.timers import Timer
+    from wsactors.actors.tracing import Tracer
+    from wsactors.actors.worker import Worker
 
 QUEUED: Final = 1
 """On the run queue, or in its turn."""
@@ -98,15 +100,22 @@ EMPTY: Final[list[Any]] = []
 class Halt:
     """A stop on its way: the reason, and the call it answers after ``terminate``."""
 
-    __slots__ = ("answer", "has_answer", "reason", "request")
+    __slots__ = ("answer", "has_answer", "message", "reason", "request")
 
     def __init__(
-        self, reason: Any, request: Request | None = None, answer: Any = None, has_answer: bool = False
+        self,
+        reason: Any,
+        request: Request | None = None,
+        answer: Any = None,
+        has_answer: bool = False,
+        message: Any = None,
     ) -> None:
         self.reason = reason
         self.request = request
         self.answer = answer
         self.has_answer = has_answer
+        self.message = message
+        """What it was handling, for the crash report."""
 
 
 class Extras:
@@ -128,6 +137,7 @@ class Extras:
         "high_told",
         "idle",
         "keys",
+        "last",
         "links",
         "monitors",
         "names",
@@ -138,7 +148,7 @@ class Extras:
         "serving",
         "since",
         "start",
-        "statistics",
+        "suspends",
         "tasks",
         "timers",
         "tracers",
@@ -149,8 +159,8 @@ class Extras:
     def __init__(self) -> None:
         self.argument: Any = None
         """Of the pending ``handle_continue``."""
-        self.blocked: trio.CancelScope | None = None
-        """Standing scope of the worker that its blocked handler occupies."""
+        self.blocked: Worker | None = None
+        """The worker that its blocked handler occupies."""
         self.bytes = 0
         self.calling: Process | None = None
         """Debug mode: whom its handler waits for in a call."""
@@ -171,6 +181,8 @@ class Extras:
         self.idle: Timer | None = None
         self.keys: dict[Any, Any] | None = None
         """Conflation: key to the queued envelope."""
+        self.last: Any = None
+        """What a process-style actor received last, for its crash report."""
         self.links: dict[Pid, None] = {}
         self.monitors: dict[MonitorRef, None] = {}
         """Held by this actor."""
@@ -188,10 +200,11 @@ class Extras:
         """When the blocked handler began (``perf_counter`` seconds)."""
         self.start: Any = None
         """Guard of a blocked ``init``."""
-        self.statistics: Any = None
+        self.suspends = 0
+        """How many ``suspend`` are still to be taken back."""
         self.tasks = 0
         self.timers: dict[Timer, None] | None = None
-        self.tracers: tuple[Callable[[str, Any], None], ...] = ()
+        self.tracers: tuple[Tracer, ...] = ()
         self.waiter: Any = None
         """Task that waits in ``receive``."""
         self.watchers: dict[MonitorRef, None] = {}

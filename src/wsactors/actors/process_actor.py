@@ -11,7 +11,7 @@ from trio.lowlevel import Abort, RaiseCancelT, checkpoint, current_task, wait_ta
 from wsactors.actors.actor import BaseActor
 from wsactors.actors.kind import Kind
 from wsactors.actors.mailbox import take_first, taken
-from wsactors.actors.process import DEAD, LIMITS, TRACED, Process
+from wsactors.actors.process import DEAD, LIMITS, SIGNAL, SUSPENDED, TRACED, Process
 from wsactors.actors.requests import Cast, Request
 from wsactors.errors import NoProcess
 
@@ -39,7 +39,7 @@ class Receiver(BaseActor):
             message = _take(self._process, match)
             if message is NOTHING:
                 raise trio.TooSlowError
-            return message
+            return _received(self._process, message)
         with trio.fail_after(timeout):
             return await self._receive(match)
 
@@ -63,18 +63,32 @@ class Receiver(BaseActor):
             waited = True
         if not waited:
             await trio.lowlevel.cancel_shielded_checkpoint()
-        process.handled += 1
-        if process.flags & TRACED and process.extras is not None:
-            for trace in process.extras.tracers:
-                trace("receive", message)
-        return message
+        return _received(process, message)
 
 
 NOTHING: Final = object()
 
 
+def _received(process: Process, message: Any) -> Any:
+    process.handled += 1
+    extras = process.extras
+    if extras is not None:
+        extras.last = message
+        if process.flags & TRACED:
+            for trace in extras.tracers:
+                trace("receive", message)
+    return message
+
+
 def _take(process: Process, match: Callable[[Any], bool] | None) -> Any:
     while True:
+        if process.flags & (SIGNAL | SUSPENDED):
+            extras = process.extras
+            process.flags &= ~SIGNAL
+            while extras is not None and extras.control:
+                extras.control.popleft()()
+            if process.flags & SUSPENDED:
+                return NOTHING
         if not process.box and not process.front:
             return NOTHING
         if match is not None:

@@ -128,7 +128,12 @@ def secrets_in(*values: Any) -> list[str]:
             walk.show(value, DEPTH)
         except Exception as broken:  # as above; what was found so far counts
             walk.hidden.append(f"<unprintable {type(broken).__name__}>")
-    found = {text for item in walk.hidden for text in _texts(item, 3) if len(text) >= SHORTEST and text.lower() not in _COMMON}
+    found = {
+        text
+        for item in walk.hidden
+        for text in _texts(item, 3)
+        if len(text) >= SHORTEST and text.lower() not in _COMMON
+    }
     return sorted(found, key=len, reverse=True)
 
 
@@ -189,7 +194,9 @@ class _Walk:
         return self._container(value, kind, depth)
 
     def _string(self, value: str) -> str:
-        if type(value) is not str and (type(value).__repr__ is not str.__repr__ or type(value).__str__ is not str.__str__):
+        if type(value) is not str and (
+            type(value).__repr__ is not str.__repr__ or type(value).__str__ is not str.__str__
+        ):
             # A text that shows itself as something else has its reasons.
             self.hidden.append(str.__str__(value))
             return f"<{type(value).__module__}.{type(value).__qualname__}>"
@@ -197,14 +204,18 @@ class _Walk:
 
     def _container(self, value: Any, kind: type, depth: int) -> str:
         if isinstance(value, dict | MappingProxyType):
-            return "{" + ", ".join(self._pair(key, item, depth) for key, item in _some(value.items())) + _rest(value) + "}"
+            return (
+                "{" + ", ".join(self._pair(key, item, depth) for key, item in _some(value.items())) + _rest(value) + "}"
+            )
         if isinstance(value, tuple) and hasattr(kind, "_fields"):
             named = ((name, is_secret(name), item) for name, item in zip(kind._fields, value, strict=False))
             return f"{kind.__qualname__}({self._fields(named, depth)})"
         if isinstance(value, list | tuple | set | frozenset | deque):
             opening, closing = "[]" if isinstance(value, list | deque) else "()" if isinstance(value, tuple) else "{}"
             inner = self._sequence(value, depth)
-            return opening + inner + ("," if isinstance(value, tuple) and len(value) == 1 else "") + _rest(value) + closing
+            return (
+                opening + inner + ("," if isinstance(value, tuple) and len(value) == 1 else "") + _rest(value) + closing
+            )
         if attrs.has(kind):
             return f"{kind.__qualname__}({self._fields(_marked(value, attrs.fields(kind)), depth)})"
         if dataclasses.is_dataclass(kind):
@@ -226,7 +237,8 @@ class _Walk:
 
     def _fields(self, fields: Iterable[tuple[str, bool, Any]], depth: int) -> str:
         return ", ".join(
-            f"{name}={self._hide(item) if hidden else self.show(item, depth - 1)}" for name, hidden, item in _some(fields)
+            f"{name}={self._hide(item) if hidden else self.show(item, depth - 1)}"
+            for name, hidden, item in _some(fields)
         )
 
     def _hide(self, item: Any) -> str:

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any, Final
 from trio.lowlevel import Abort, RaiseCancelT, Task, reschedule
 
 from wsactors.actors.messages import Exit, Response
-from wsactors.actors.process import DEAD, MIXED, PARKED, QUEUED, TASK
+from wsactors.actors.process import DEAD, MIXED, PARKED, QUEUED, TASK, TRACED
+from wsactors.actors.timers import Entry
 
 if TYPE_CHECKING:
     from wsactors.actors.pid import Pid
     from wsactors.actors.process import Process
-    from wsactors.actors.timers import Timer
 
 PENDING: Final = 0
 ANSWERED: Final = 1
@@ -23,10 +23,10 @@ ABANDONED: Final = 4
 """The caller gave up; an answer now is a no-op."""
 
 
-class Request:
+class Request(Entry):
     """One call. Handlers see it as ``caller``: give it to ``reply`` to answer later. A process-style actor receives it whole."""
 
-    __slots__ = ("caller", "deadline", "label", "message", "notify", "process", "state", "task", "value")
+    __slots__ = ("caller", "label", "message", "notify", "process", "state", "task", "value")
 
     message: Any
     """What was asked."""
@@ -36,7 +36,6 @@ class Request:
     task: Task | None
     state: int
     value: Any
-    deadline: Timer | None
     notify: Process | None
     label: Any
 
@@ -47,7 +46,7 @@ class Request:
         self.task = None
         self.state = PENDING
         self.value = None
-        self.deadline = None
+        self.lane = None
         self.notify = None
 
     @property
@@ -70,6 +69,10 @@ class Request:
         late = self.state == TIMED_OUT
         self.state = state
         self.value = value
+        process = self.process
+        if process is not None and process.flags & TRACED and process.extras is not None and state == ANSWERED:
+            for trace in process.extras.tracers:
+                trace("reply", value)
         self._detach()
         task = self.task
         if task is not None and not late:
@@ -79,9 +82,8 @@ class Request:
             self._notify()
         return True
 
-    def expire(self, _: Any = None) -> None:
+    def fire(self) -> None:
         """The deadline passed."""
-        self.deadline = None
         if self.state != PENDING:
             return
         task = self.task
@@ -109,9 +111,8 @@ class Request:
     def _detach(self) -> None:
         process = self.process
         if process is not None:
-            if self.deadline is not None:
-                process.sched.timers.cancel(self.deadline)
-                self.deadline = None
+            if self.lane is not None:
+                process.sched.timers.cancel(self)
             extras = process.extras
             if extras is not None and extras.outstanding:
                 extras.outstanding.pop(self, None)

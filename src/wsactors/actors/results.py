@@ -21,7 +21,7 @@ def settle(process: Process, request: Request | None, message: Any, result: Any)
         if request is not None:
             request.settle(ANSWERED, result)
         elif kind is not NoneType:
-            _bad(process, request, result)
+            _bad(process, request, result, message)
         return
     match result:
         case NoReply(then) if request is not None:
@@ -33,18 +33,18 @@ def settle(process: Process, request: Request | None, message: Any, result: Any)
             follow(process, then)
         case Reply(value, then) if request is not None:
             if isinstance(then, Stop):
-                halt(process, then.reason, request, value, True)
+                halt(process, then.reason, request, value, True, message)
             else:
                 request.settle(ANSWERED, value)
                 follow(process, then)
         case Stop(reason):
-            halt(process, reason, request, result.reply if result.has_reply else None, result.has_reply)
+            halt(process, reason, request, result.reply if result.has_reply else None, result.has_reply, message)
         case Continue() | IdleAfter() if request is None:
             follow(process, result)
         case Unhandled():
             _unhandled(process, request, message)
         case _:
-            _bad(process, request, result)
+            _bad(process, request, result, message)
 
 
 def follow(process: Process, then: Any) -> None:
@@ -90,11 +90,11 @@ def _idle(argument: tuple[Process, float]) -> None:
 
 def _unhandled(process: Process, request: Request | None, message: Any) -> None:
     if request is not None:
-        halt(process, Crash("unhandled_call", safe_repr(message)), request)
+        halt(process, Crash("unhandled_call", safe_repr(message)), request, message=message)
     elif message.__class__ is Cast:
-        halt(process, Crash("unhandled_cast", safe_repr(message.message)))
+        halt(process, Crash("unhandled_cast", safe_repr(message.message)), message=message)
     # A plain message nobody knows is dropped, as in OTP: anybody may send anything to a pid.
 
 
-def _bad(process: Process, request: Request | None, result: Any) -> None:
-    halt(process, Crash("bad_return_value", safe_repr(result)), request)
+def _bad(process: Process, request: Request | None, result: Any, message: Any = None) -> None:
+    halt(process, Crash("bad_return_value", safe_repr(result)), request, message=message)

@@ -13,8 +13,10 @@ from trio.lowlevel import cancel_shielded_checkpoint
 
 from wsactors.actors import links, places
 from wsactors.actors.calls import DEFAULT_TIMEOUT, RequestId, call, cast, send, send_many, send_request
+from wsactors.actors.crash_reports import CrashReports
 from wsactors.actors.death import die, doom
 from wsactors.actors.groups import Groups
+from wsactors.actors.inspected import Inspected
 from wsactors.actors.messages import Down
 from wsactors.actors.monitors import MonitorRef
 from wsactors.actors.pid import Home, Pid, Target
@@ -23,9 +25,12 @@ from wsactors.actors.process_actor import Attached
 from wsactors.actors.registry import Registry
 from wsactors.actors.scheduler import KILL_GRACE, SLICE, Scheduler
 from wsactors.actors.spawn import new_process, spawn
+from wsactors.actors.table_runtime import RuntimeTableHost
+from wsactors.actors.tables import Tables
 from wsactors.actors.tasks import start_task
 from wsactors.actors.threads import FromThread
-from wsactors.actors.worker import IDLE_SECONDS, reap_idle_workers, start_worker
+from wsactors.actors.watchdog import THRESHOLD, Watchdog
+from wsactors.actors.worker import EPOCH_SECONDS, reap_idle_workers, start_worker
 from wsactors.errors import NodeClosed, NoProcess, NotInActor
 
 _last_incarnation = 0
@@ -61,11 +66,17 @@ class RuntimeStatistics:
     """Actors declared dead although their code had not unwound within ``kill_grace``."""
 
 
-class Runtime:
+class Runtime(Inspected):
     """The living part of a node. ``Node`` adds supervision trees and the ordered stop."""
 
     def __init__(
-        self, name: str, *, inline_calls: bool = True, debug: bool = False, kill_grace: float = KILL_GRACE
+        self,
+        name: str,
+        *,
+        inline_calls: bool = True,
+        debug: bool = False,
+        kill_grace: float = KILL_GRACE,
+        watchdog: float | None = THRESHOLD,
     ) -> None:
         if not name or not isinstance(name, str):
             raise ValueError(f"a node needs a non-empty name, got {name!r}")
@@ -75,6 +86,10 @@ class Runtime:
         self.sched.doom = doom
         self.registry = Registry()
         self.groups = Groups()
+        self.tables = Tables(RuntimeTableHost(self.sched))
+        self.crash_reports = CrashReports(self.sched)
+        self.sched.on_crash = self.crash_reports.note
+        self.watchdog = None if watchdog is None else Watchdog(self.sched, watchdog)
         self.from_thread = FromThread(self)
         """The only door from another thread."""
         self.closed = True
@@ -105,6 +120,8 @@ class Runtime:
         ready = trio.Event()
         trio.lowlevel.spawn_system_task(self._main, ready, name=f"wsactors node {self.name}", context=sched.base.copy())
         await ready.wait()
+        if self.watchdog is not None:
+            self.watchdog.start()
         self.closed = False
         self.keeper = self._lend(None)
 
@@ -147,6 +164,8 @@ class Runtime:
                 self.sched.nursery = nursery
                 nursery.start_soon(self.sched.timers.run, name="wsactors timers")
                 nursery.start_soon(self._reap, name="wsactors reaper")
+                nursery.start_soon(self.tables.housekeeping, name="wsactors tables")
+                nursery.start_soon(self.crash_reports.run, name="wsactors crash reports")
                 ready.set()
                 await self._stop.wait()
                 nursery.cancel_scope.cancel()
@@ -163,7 +182,8 @@ class Runtime:
 
     async def _reap(self) -> None:
         while True:
-            await trio.sleep(IDLE_SECONDS / 2)
+            await trio.sleep(EPOCH_SECONDS)
+            self.sched.epoch += 1
             while reap_idle_workers(self.sched):
                 await trio.sleep(0.01)
 
@@ -178,6 +198,10 @@ class Runtime:
             await self._finished.wait()
         for process in list(self.sched.processes.values()):
             die(process, "killed")
+        await self.tables.close()
+        self.crash_reports.flush()
+        if self.watchdog is not None:
+            self.watchdog.stop()
 
     def fatal(self, exc: BaseException) -> None:
         """Something no actor may swallow (KeyboardInterrupt, SystemExit, a bug of the runtime): the node ends with it."""

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 BUDGET: Final = 64
 """Messages (reductions) per turn."""
-SLICE: Final = 0.001
+SLICE: Final = 0.0008
 """Seconds a leader runs turns before trio's other tasks get theirs. The promise is 2 ms plus one handler; the rest is margin for
 the tasks that share a tick with the leader."""
 KILL_GRACE: Final = 5.0
@@ -37,15 +37,16 @@ class Scheduler:
         "current",
         "debug",
         "doom",
+        "drained",
         "dropped_dead",
         "dropped_full",
-        "drained",
-        "lasting",
+        "epoch",
         "home",
         "idle",
         "inline",
         "inlined",
         "kill_grace",
+        "lasting",
         "leader",
         "notices",
         "notifier",
@@ -80,6 +81,8 @@ class Scheduler:
         """Whose turn the leader runs."""
         self.inline = inline
         self.inlined = 0
+        self.epoch = 0
+        """Counts the reaper's rounds: a cheap clock for how long a worker has idled."""
         self.pause_at = 0.0
         self.debug = debug
         self.kill_grace = kill_grace
@@ -106,7 +109,7 @@ class Scheduler:
         self.runtime: Any = None
         self.start_worker: Callable[[Scheduler], None]
         self.doom: Callable[[Process, Any], None]
-        self.on_crash: Callable[[Process, Any, Any], None] | None = None
+        self.on_crash: Callable[[Process], None] | None = None
         self.on_high_water: Callable[[Process, int], None] | None = None
 
     def wake(self) -> None:

@@ -69,23 +69,25 @@ async def spawn(
     timeout: float | None = None,
 ) -> Any:
     """Start ``cls`` and wait for its ``init``; see ``Node.spawn``."""
-    await checkpoint_if_cancelled()
+    task = current_task()
+    if task._cancel_status.effectively_cancelled:
+        await checkpoint_if_cancelled()
     try:
         kind = cls._kind
     except AttributeError:
         raise TypeError(f"spawn needs an Actor class, got {cls!r}; subclass wsactors.Actor") from None
     if sched.runtime.closed:
         raise NodeClosed(f"node {sched.home.name!r} is not open")
-    process = new_process(sched, cls(), kind, parent)
+    process = new_process(sched, kind.cls(), kind, parent)
     process.actor._process = process
     ref = _prepare(process, parent, name, link, monitor) if name is not None or link or monitor else None
     if timeout is not None:
         with trio.move_on_after(timeout) as scope:
-            await _initialise(sched, process, args, kwargs)
+            await _initialise(sched, process, args, kwargs, task)
         if scope.cancelled_caught:
             raise StartTimeout(cls.__qualname__)
     elif kind.has_init:
-        await _initialise(sched, process, args, kwargs)
+        await _initialise(sched, process, args, kwargs, task)
     elif args or kwargs:
         die(process, "normal")
         raise TypeError(f"{cls.__qualname__} has no init, so it takes no arguments")
@@ -97,7 +99,9 @@ async def spawn(
     return (process.pid, ref) if monitor else process.pid
 
 
-def _prepare(process: Process, parent: Process | None, name: str | None, link: bool, monitor: bool) -> MonitorRef | None:
+def _prepare(
+    process: Process, parent: Process | None, name: str | None, link: bool, monitor: bool
+) -> MonitorRef | None:
     """Name, link and monitor, before ``init`` runs; undone by ``_withdraw``."""
     if (link or monitor) and parent is None:
         die(process, "normal")
@@ -127,15 +131,16 @@ def _withdraw(process: Process, reason: Any) -> None:
     finish(process, reason)
 
 
-async def _initialise(sched: Scheduler, process: Process, args: tuple[Any, ...], kwargs: Mapping[str, Any] | None) -> None:
+async def _initialise(
+    sched: Scheduler, process: Process, args: tuple[Any, ...], kwargs: Mapping[str, Any] | None, task: Task
+) -> None:
     """Run ``init`` on the starter's task: without a task switch if it does not block."""
     before = sched.current
     sched.current = process
     try:
         result = process.actor.init(*args, **kwargs) if kwargs else process.actor.init(*args)
-        if result.__class__ is CoroutineType:
+        if type(result) is CoroutineType:
             context = sched.base.copy()
-            task = current_task()
             status, nurseries = task._cancel_status, len(task._child_nurseries)
             try:
                 trap = context.run(result.send, None)
@@ -147,7 +152,9 @@ async def _initialise(sched: Scheduler, process: Process, args: tuple[Any, ...],
                 process.more().context = context
             if leaked(task, status, nurseries):
                 await close_leaks(task, status, nurseries)
-                raise ScopeLeak("init left a cancel scope or nursery open; close it in init, or use self.start_soon(fn, *args)")
+                raise ScopeLeak(
+                    "init left a cancel scope or nursery open; close it in init, or use self.start_soon(fn, *args)"
+                )
     except BaseException as exc:
         sched.current = before
         _init_failed(process, exc)
@@ -224,7 +231,7 @@ def _started(sched: Scheduler, process: Process) -> None:
     """``init`` answered: open for business."""
     extras = process.extras
     flags = process.flags & ~STARTING
-    if extras is not None and extras.doom is not None or flags & DEAD:
+    if (extras is not None and extras.doom is not None) or flags & DEAD:
         reason = "killed" if extras is None else extras.doom
         _withdraw(process, reason)
         raise StartError(reason, process.kind.cls.__qualname__)

@@ -154,10 +154,16 @@ class Tables:
             if not self._at_death[pid]:
                 del self._at_death[pid]
 
-    def close(self) -> None:
-        """The node's end: every table is gone."""
+    def drop_all(self) -> None:
+        """Every table is gone."""
         for table in self:
             table._end()
+
+    async def close(self) -> None:
+        """The node's end: every table is gone, and freed without holding the loop of whoever goes on."""
+        self.drop_all()
+        while self.sweep():
+            await trio.lowlevel.cancel_shielded_checkpoint()
 
     # --- what tables ask of their registry ---------------------------------------------------------------------------
 

@@ -136,7 +136,7 @@ class TaskSupervisor(Actor):
     The tasks are tasks of this actor and end with it: newest first when it is shut down in order (each is waited for, all
     together at most ``shutdown`` seconds), at once when it is killed. ``max_children`` bounds how many run at a time.
 
-    >>> tasks = await node.spawn(TaskSupervisor, max_children=100)   # doctest: +SKIP
+    >>> tasks = await node.spawn(TaskSupervisor, 100)                 # doctest: +SKIP
     >>> task = await TaskSupervisor.async_nolink(tasks, fetch, url)  # doctest: +SKIP
     >>> page = await task.result(timeout=5)                          # doctest: +SKIP
     """

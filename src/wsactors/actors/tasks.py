@@ -13,7 +13,9 @@ from wsactors.actors.messages import Crash
 from wsactors.actors.process import DEAD, Extras, Halt, Process
 
 
-def start_task(process: Process, fn: Callable[..., Awaitable[Any]], args: tuple[Any, ...], *, main: bool = False) -> None:
+def start_task(
+    process: Process, fn: Callable[..., Awaitable[Any]], args: tuple[Any, ...], *, main: bool = False
+) -> None:
     """Start a task of ``process``. ``main``: the actor ends when it returns."""
     extras = process.more()
     scope = trio.CancelScope()
@@ -25,7 +27,12 @@ def start_task(process: Process, fn: Callable[..., Awaitable[Any]], args: tuple[
 
 
 async def _run(
-    process: Process, extras: Extras, scope: trio.CancelScope, fn: Callable[..., Awaitable[Any]], args: tuple[Any, ...], main: bool
+    process: Process,
+    extras: Extras,
+    scope: trio.CancelScope,
+    fn: Callable[..., Awaitable[Any]],
+    args: tuple[Any, ...],
+    main: bool,
 ) -> None:
     """Total: what ``fn`` raises becomes an exit reason."""
     task = current_task()

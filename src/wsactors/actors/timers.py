@@ -10,6 +10,7 @@ from __future__ import annotations
 import heapq
 from collections import OrderedDict
 from collections.abc import Callable
+from itertools import count
 from time import perf_counter
 from typing import Any, Final
 
@@ -20,67 +21,89 @@ SLICE: Final = 0.001
 """Seconds of due timers fired before other tasks get a turn."""
 
 
-class Timer:
-    """One timer: calls ``fire(argument)`` at ``when`` (trio clock, seconds) unless cancelled."""
+class Entry:
+    """Something with a time: a ``Timer``, or a call with a deadline. ``lane`` is where it waits, None once fired or cancelled."""
 
-    __slots__ = ("argument", "fire", "lane", "when")
+    __slots__ = ("lane", "when")
 
-    def __init__(self, when: float, fire: Callable[[Any], None], argument: Any) -> None:
-        self.when = when
-        self.fire: Callable[[Any], None] | None = fire
+    lane: OrderedDict[Entry, None] | None
+    when: float
+
+    def fire(self) -> None:
+        """Its time has come."""
+        raise TypeError(f"{type(self).__name__} does not say what happens when it fires")
+
+
+class Timer(Entry):
+    """Calls ``act(argument)``."""
+
+    __slots__ = ("act", "argument")
+
+    def __init__(self, act: Callable[[Any], None], argument: Any) -> None:
+        self.act = act
         self.argument = argument
-        self.lane: OrderedDict[Timer, None] | None = None
+        self.lane = None
 
-    def __lt__(self, other: Timer) -> bool:
-        return self.when < other.when
+    def fire(self) -> None:
+        """Its time has come."""
+        act, argument = self.act, self.argument
+        self.argument = None
+        act(argument)
 
 
 class Timers:
-    """All timers of a node. ``fire`` callables are the runtime's own and never raise."""
+    """All timers of a node. What fires is the runtime's own code and never raises."""
 
     def __init__(self) -> None:
-        self._lanes: dict[float, OrderedDict[Timer, None]] = {}
-        self._heap: list[Timer] = []
-        self._spill: list[OrderedDict[Timer, None]] = []
-        self._cancelled = 0
+        self._lanes: dict[float, OrderedDict[Entry, None]] = {}
+        self._heap: list[tuple[float, int, Entry]] = []
+        self._heaped: OrderedDict[Entry, None] = OrderedDict()
+        """The live entries of the heap; those cancelled stay in the heap until they surface or it is rebuilt."""
+        self._spill: list[OrderedDict[Entry, None]] = []
+        self._order = count()
         self._next = float("inf")
         self._scope: trio.CancelScope | None = None
         self.now: Callable[[], float] = trio.current_time
 
-    def add(self, delay: float, fire: Callable[[Any], None], argument: Any) -> Timer:
-        """Set a timer ``delay`` seconds from now (negative counts as 0)."""
-        timer = Timer(self.now() + (delay if delay > 0 else 0.0), fire, argument)
-        lane = self._lanes.get(delay)
-        if lane is None and len(self._lanes) < MAX_LANES:
-            lane = self._lanes[delay] = OrderedDict()
-        if lane is None:
-            heapq.heappush(self._heap, timer)
-        else:
-            timer.lane = lane
-            lane[timer] = None
-        if timer.when < self._next:
-            self._expect(timer.when)
+    def add(self, delay: float, act: Callable[[Any], None], argument: Any) -> Timer:
+        """Have ``act(argument)`` called in ``delay`` seconds (negative counts as 0)."""
+        timer = Timer(act, argument)
+        self.schedule(delay, timer)
         return timer
 
-    def cancel(self, timer: Timer) -> bool:
-        """Whether it was still to come. A timer cancelled, or fired, stays so."""
-        if timer.fire is None:
+    def schedule(self, delay: float, entry: Entry) -> None:
+        """Have ``entry.fire()`` called in ``delay`` seconds."""
+        entry.when = when = self.now() + (delay if delay > 0 else 0.0)
+        lane = self._lanes.get(delay)
+        if lane is None:
+            lane = self._new_lane(delay, entry)
+        entry.lane = lane
+        lane[entry] = None
+        if when < self._next:
+            self._expect(when)
+
+    def _new_lane(self, delay: float, entry: Entry) -> OrderedDict[Entry, None]:
+        if len(self._lanes) < MAX_LANES:
+            lane: OrderedDict[Entry, None] = OrderedDict()
+            self._lanes[delay] = lane
+            return lane
+        heapq.heappush(self._heap, (entry.when, next(self._order), entry))
+        if len(self._heap) > 1_000 and len(self._heap) > 2 * len(self._heaped):
+            self._heap = [item for item in self._heap if item[2].lane is self._heaped or item[2] is entry]
+            heapq.heapify(self._heap)
+        return self._heaped
+
+    def cancel(self, entry: Entry) -> bool:
+        """Whether it was still to come. What is cancelled, or has fired, stays so."""
+        lane = entry.lane
+        if lane is None:
             return False
-        timer.fire = None
-        timer.argument = None
-        lane = timer.lane
-        if lane is not None:
-            del lane[timer]
-        else:
-            self._cancelled += 1
-            if self._cancelled > 1_000 and self._cancelled * 2 > len(self._heap):
-                self._heap = [entry for entry in self._heap if entry.fire is not None]
-                heapq.heapify(self._heap)
-                self._cancelled = 0
+        entry.lane = None
+        del lane[entry]
         return True
 
     def __len__(self) -> int:
-        return sum(map(len, (*self._lanes.values(), *self._spill))) + len(self._heap) - self._cancelled
+        return sum(map(len, (*self._lanes.values(), *self._spill, self._heaped)))
 
     async def run(self) -> None:
         """Fire what is due, for ever. The node runs it as a task."""
@@ -100,48 +123,47 @@ class Timers:
         stop = perf_counter() + SLICE
         merged = self._due_heads(now)
         while merged:
-            _, order, lane = merged[0]
-            timer = next(iter(lane))
-            del lane[timer]
-            timer.lane = None
-            fire, argument = timer.fire, timer.argument
-            timer.fire = timer.argument = None
-            if fire is not None:
-                fire(argument)
-            if lane and (first := next(iter(lane))).when <= now:
-                heapq.heapreplace(merged, (first.when, order, lane))
+            when, order, lane = merged[0]
+            entry = next(iter(lane), None)
+            if entry is None or entry.when != when:
+                # Something fired before has cancelled the head of this lane.
+                merged = self._due_heads(now)
+                continue
+            del lane[entry]
+            entry.lane = None
+            entry.fire()
+            head = next(iter(lane), None)
+            if head is not None and head.when <= now:
+                heapq.heapreplace(merged, (head.when, order, lane))
             else:
                 heapq.heappop(merged)
-            # A fired timer may have cancelled the head of another lane.
-            while merged and not (merged[0][2] and next(iter(merged[0][2])).when == merged[0][0]):
-                merged = self._due_heads(now)
             if perf_counter() > stop:
                 self._next = now
                 return
-        self._next = min((next(iter(lane)).when for lane in self._lanes.values() if lane), default=float("inf"))
+        heads = [next(iter(lane)).when for lane in self._lanes.values() if lane]
         if self._heap:
-            self._next = min(self._next, self._heap[0].when)
+            heads.append(self._heap[0][0])
+        self._next = min(heads, default=float("inf"))
         if len(self._lanes) == MAX_LANES:
             self._lanes = {delay: lane for delay, lane in self._lanes.items() if lane}
 
-    def _due_heads(self, now: float) -> list[tuple[float, int, OrderedDict[Timer, None]]]:
-        """The lanes with something due, as a heap by their first timer; due timers of the shared heap become lanes of their own."""
+    def _due_heads(self, now: float) -> list[tuple[float, int, OrderedDict[Entry, None]]]:
+        """The lanes with something due, as a heap by their first entry; what is due of the shared heap becomes a lane of its own."""
         heap = self._heap
-        due: OrderedDict[Timer, None] = OrderedDict()
-        while heap and (heap[0].fire is None or heap[0].when <= now):
-            timer = heapq.heappop(heap)
-            if timer.fire is None:
-                self._cancelled -= 1
-            else:
-                due[timer] = None
-                timer.lane = due
+        due: OrderedDict[Entry, None] = OrderedDict()
+        while heap and (heap[0][0] <= now or heap[0][2].lane is not self._heaped):
+            entry = heapq.heappop(heap)[2]
+            if entry.lane is self._heaped:
+                del self._heaped[entry]
+                entry.lane = due
+                due[entry] = None
         if due:
             self._spill.append(due)
         self._spill = [lane for lane in self._spill if lane]
         merged = [
-            (first.when, order, lane)
+            (head.when, order, lane)
             for order, lane in enumerate((*self._lanes.values(), *self._spill))
-            if lane and (first := next(iter(lane))).when <= now
+            if lane and (head := next(iter(lane))).when <= now
         ]
         heapq.heapify(merged)
         return merged

@@ -6,30 +6,42 @@ with nothing else going on, whose handler does not block. All the rest goes to `
 
 from __future__ import annotations
 
+import types
+from collections.abc import Callable, Coroutine, Generator
 from time import perf_counter
 from types import CoroutineType
 from typing import TYPE_CHECKING, Any, Final
 
 import trio
-from trio.lowlevel import Abort, RaiseCancelT, cancel_shielded_checkpoint, current_task, reschedule, wait_task_rescheduled
+from trio.lowlevel import (
+    Abort,
+    RaiseCancelT,
+    cancel_shielded_checkpoint,
+    current_task,
+    reschedule,
+    wait_task_rescheduled,
+)
 
 from wsactors.actors.death import crash, deliver_notices, die, finish, halt
-from wsactors.actors.drive import close_leaks, forward, leaked
+from wsactors.actors.drive import close_leaks, leaked
 from wsactors.actors.mailbox import taken
 from wsactors.actors.messages import Crash, Exit
 from wsactors.actors.process import (
     CONTINUE,
     DEAD,
     DYING,
+    FRONT,
     IDLE,
     LIMITS,
+    MIXED,
     QUEUED,
     SIGNAL,
     SUSPENDED,
     TRACED,
+    Extras,
     Process,
 )
-from wsactors.actors.requests import ANSWERED, Cast, Keyed, Request, Resume
+from wsactors.actors.requests import ANSWERED, Cast, Request, Resume
 from wsactors.actors.results import disarm, settle
 from wsactors.actors.scheduler import BUDGET, SLICE, Scheduler
 from wsactors.actors.tasks import split_cancelled
@@ -40,9 +52,9 @@ if TYPE_CHECKING:
 
     from trio.lowlevel import Task
 
-ENVELOPES: Final = frozenset({Cast, Request, Keyed, Resume, Exit})
-IDLE_SECONDS: Final = 10.0
-"""A worker idle for so long ends: a burst of blocked handlers leaves no crowd behind."""
+EPOCH_SECONDS: Final = 5.0
+REAP_AFTER: Final = 2
+"""Epochs of idling after which a worker ends (10 s): a burst of blocked handlers leaves no crowd behind."""
 REAP_AT_ONCE: Final = 50
 """Idle workers ended per step, so that ending thousands never holds the loop."""
 NOTHING: Final = object()
@@ -58,7 +70,7 @@ def start_worker(sched: Scheduler) -> None:
 
 def reap_idle_workers(sched: Scheduler) -> bool:
     """End some workers that have been idle too long; whether there are more such."""
-    limit = sched.timers.now() - IDLE_SECONDS
+    limit = sched.epoch - REAP_AFTER
     idle = sched.idle
     count = 0
     # The list is a stack: those at the bottom have been idle longest. One is always kept.
@@ -71,15 +83,40 @@ def reap_idle_workers(sched: Scheduler) -> bool:
     return count == REAP_AT_ONCE
 
 
-class Worker:
-    """One task that runs turns: leading, blocked in somebody's handler, or idle."""
+class Switch:
+    """A private trap: go on in this context."""
 
-    __slots__ = ("idle_since", "retired", "scope", "status", "sched", "task")
+    __slots__ = ("context",)
+
+    def __init__(self, context: Context) -> None:
+        self.context = context
+
+
+@types.coroutine
+def switch(context: Context) -> Generator[Switch, None, None]:
+    """Have the worker's shell run what follows in ``context``."""
+    yield Switch(context)
+
+
+class Worker:
+    """One task that runs turns: leading, blocked in somebody's handler, or idle.
+
+    ``_body`` awaits handlers as any code would. ``_shell`` drives ``_body`` and sees each of its traps first, so that it can hand over
+    the lead when a handler blocks. That costs nothing as long as handlers do not block: to drive each handler's coroutine by hand
+    would cost an exception (``StopIteration``) per message.
+    """
+
+    __slots__ = ("blocked", "context", "idle_since", "request", "retired", "sched", "scope", "status", "task")
 
     def __init__(self, sched: Scheduler) -> None:
         self.sched = sched
         self.retired = False
-        self.idle_since = 0.0
+        self.idle_since = 0
+        self.blocked: Process | None = None
+        """Whose handler it is blocked in."""
+        self.request: Request | None = None
+        """The call that a slow turn's handler answers."""
+        self.context = sched.base.copy()
         self.task: Task
         self.scope: trio.CancelScope
         self.status: Any
@@ -87,6 +124,11 @@ class Worker:
     def rouse(self) -> None:
         """Wake it from idling."""
         reschedule(self.task)
+
+    def cancel(self) -> None:
+        """Unwind the handler it is blocked in. Its scope stays cancelled, so the worker ends with it."""
+        self.retired = True
+        self.scope.cancel()
 
     async def run(self) -> None:
         """The task's body. Total: whatever an actor does ends in that actor's exit reason."""
@@ -96,23 +138,80 @@ class Worker:
         try:
             with trio.CancelScope() as self.scope:
                 self.status = self.task._cancel_status
-                while not self.retired:
-                    if sched.leader is self:
-                        await self._lead()
-                        if sched.leader is self:
-                            sched.leader = None
-                    elif sched.runq and sched.leader is None:
-                        sched.leader = self
-                    else:
-                        self.idle_since = sched.timers.now()
-                        sched.idle.append(self)
-                        await wait_task_rescheduled(self._leave_idle)
+                await self._shell(self._body())
         finally:
             sched.workers -= 1
             if sched.leader is self:
                 sched.leader = None
             if sched.leader is None and sched.runq:
                 sched.wake()
+
+    @types.coroutine
+    def _shell(self, body: Coroutine[Any, Any, None]) -> Generator[Any, Any, None]:
+        """Drive ``body``, pass its traps on to trio and what trio sends or throws back to it."""
+        sched = self.sched
+        step: Callable[[Any], Any] = body.send
+        argument: Any = None
+        while True:
+            try:
+                trap = self.context.run(step, argument)
+            except StopIteration:
+                return
+            if trap.__class__ is Switch:
+                self.context = trap.context
+                step, argument = body.send, None
+                continue
+            if sched.turn is not None and sched.leader is self:
+                self._hand_over(sched.turn, body)
+            sched.current = None
+            try:
+                argument = yield trap
+            except GeneratorExit:
+                body.close()
+                raise
+            except BaseException as exc:
+                step, argument = body.throw, exc
+            else:
+                step = body.send
+            sched.current = self.blocked
+
+    def _hand_over(self, process: Process, body: Any) -> None:
+        """A handler blocks for the first time: let another worker lead."""
+        sched = self.sched
+        extras = process.more()
+        self.blocked = process
+        extras.blocked = self
+        extras.serving = self.request
+        extras.coroutine = body
+        extras.since = perf_counter()
+        sched.owners[self.task] = process
+        if extras.doom is not None:
+            self.cancel()
+        sched.leader = sched.turn = None
+        if sched.runq:
+            sched.wake()
+
+    def _unblock(self, process: Process) -> None:
+        """The handler that had blocked has ended."""
+        self.blocked = None
+        self.sched.owners.pop(self.task, None)
+        extras = process.extras
+        if extras is not None:
+            extras.blocked = extras.serving = extras.coroutine = None
+
+    async def _body(self) -> None:
+        sched = self.sched
+        while not self.retired:
+            if sched.leader is self:
+                await self._lead()
+                if sched.leader is self:
+                    sched.leader = None
+            elif sched.runq and sched.leader is None:
+                sched.leader = self
+            else:
+                self.idle_since = sched.epoch
+                sched.idle.append(self)
+                await wait_task_rescheduled(self._leave_idle)
 
     def _leave_idle(self, _: RaiseCancelT) -> Abort:
         self.sched.idle.remove(self)
@@ -123,61 +222,86 @@ class Worker:
         runq = sched.runq
         popleft = runq.popleft
         push = runq.append
+        base = sched.base
         task, status = self.task, self.status
         until = perf_counter() + SLICE
-        while runq and sched.leader is self and not self.retired:
-            process = popleft()
-            box = process.box
-            if process.flags != 1 or len(box) != 1 or process.front or box[0].__class__ in ENVELOPES:
-                await self._turn(process)
-            else:
+        while True:
+            try:
+                process = popleft()
+            except IndexError:
+                break
+            if process.flags == 1:
+                box = process.box
                 message = box.pop()
-                sched.current = sched.turn = process
-                context = None
-                try:
-                    result = process.actor.handle_info(message)
-                    if result.__class__ is CoroutineType and process.extras is None:
-                        context = sched.base.copy()
-                        try:
-                            trap = context.run(result.send, None)
-                        except StopIteration as stop:
-                            result = stop.value
+                if not box:
+                    sched.current = sched.turn = process
+                    try:
+                        result = process.actor.handle_info(message)
+                        process.handled += 1
+                        if result is None:
+                            pass
+                        elif type(result) is CoroutineType and self.context == base and process.extras is None:
+                            result = await result
+                            if self.blocked is not None:
+                                self._unblock(process)
+                            if self.context != base:
+                                await self._keep_context(process)
+                            if task._cancel_status is not status or task._child_nurseries:
+                                await self._mend()
+                            if result is not None:
+                                settle(process, None, message, result)
                         else:
-                            result = await self._blocked(process, context, result, trap, None)
-                        if context != sched.base:
-                            self._keep(process, context)
-                        if task._cancel_status is not status or task._child_nurseries:
-                            raise ScopeLeak("this handler left a cancel scope or nursery open")
-                except BaseException as exc:
-                    await self._failed(process, exc, None)
-                    self._end_turn(process)
-                else:
-                    process.handled += 1
-                    if result is None and process.flags == 1:
-                        if box:
-                            push(process)
-                        else:
-                            process.flags = 0
+                            await self._finish_fast(process, message, result)
+                    except BaseException as exc:
+                        await self._failed(process, exc, None, message)
+                    if process.flags != 1 or self.retired:
+                        self._end_turn(process)
+                    elif box:
+                        push(process)
                     else:
-                        await self._finish_fast(process, message, result)
+                        process.flags = 0
+                    if perf_counter() < until and sched.leader is self:
+                        continue
+                else:
+                    box.append(message)
+                    await self._burst(process, until)
+            else:
+                await self._turn(process)
+            if sched.leader is not self or self.retired:
+                sched.current = None
+                return
             if perf_counter() > until:
                 sched.current = sched.turn = None
-                if sched.leader is not self:
-                    return
                 await cancel_shielded_checkpoint()
                 until = perf_counter() + SLICE
-        sched.current = None
-        if sched.leader is self:
-            sched.turn = None
+        sched.current = sched.turn = None
 
     async def _finish_fast(self, process: Process, message: Any, result: Any) -> None:
-        """The rest of a fast turn that turned out not to be plain."""
-        try:
-            if result.__class__ is CoroutineType:
-                result = await self._drive(process, result, None)
+        """The rest of a turn that began as a plain one."""
+        if type(result) is CoroutineType:
+            result = await self._drive(process, result, None)
+        if result is not None:
             settle(process, None, message, result)
+
+    async def _burst(self, process: Process, until: float) -> None:
+        """Several plain messages in one go, until the budget or the slice is used up or one of them needs more than its handler."""
+        sched = self.sched
+        sched.current = sched.turn = process
+        message = None
+        try:
+            front = detach(process)
+            handle = process.actor.handle_info
+            for _ in range(min(len(front), BUDGET)):
+                message = front.pop()
+                result = handle(message)
+                process.handled += 1
+                if result is not None:
+                    await self._finish_fast(process, message, result)
+                    break
+                if process.flags != 1 or perf_counter() > until:
+                    break
         except BaseException as exc:
-            await self._failed(process, exc, None)
+            await self._failed(process, exc, None, message)
         self._end_turn(process)
 
     async def _turn(self, process: Process) -> None:
@@ -202,16 +326,16 @@ class Worker:
                 break
             if message is SKIP:
                 continue
-            request = message if message.__class__ is Request else None
+            kind = message.__class__
+            request = message if kind is Request else message.request if kind is Resume else None
             try:
                 result = self._handle(process, message)
-                if result.__class__ is CoroutineType:
-                    if message.__class__ is Resume:
-                        request = message.request
+                if type(result) is CoroutineType:
                     result = await self._drive(process, result, request)
-                settle(process, request, message, result)
+                if result is not None or request is not None:
+                    settle(process, request, message, result)
             except BaseException as exc:
-                await self._failed(process, exc, request)
+                await self._failed(process, exc, request, message)
             process.handled += 1
             if sched.leader is not self or self.retired or perf_counter() > until:
                 break
@@ -228,15 +352,7 @@ class Worker:
             box = process.box
             if not box:
                 return NOTHING
-            if len(box) > 1:
-                front = process.front = box
-                process.box = []
-                front.reverse()
-                extras = process.extras
-                if extras is not None and len(front) > extras.high:
-                    extras.high = len(front)
-            else:
-                front = box
+            front = box if len(box) == 1 else detach(process)
         message = front.pop()
         if flags & IDLE:
             disarm(process)
@@ -261,27 +377,38 @@ class Worker:
             return actor.handle_call(message.message, message)
         if kind is Cast:
             return actor.handle_cast(message.message)
-        if message is process.extras:
-            argument, process.extras.argument = process.extras.argument, None
+        if kind is Extras:
+            argument, message.argument = message.argument, None
             return actor.handle_continue(argument)
         if kind is Resume:
             return message.coroutine
         return actor.handle_info(message)
 
     async def _drive(self, process: Process, coroutine: Any, request: Request | None) -> Any:
-        """Run a handler's coroutine to its end, on this task."""
+        """Await a handler's coroutine in the actor's own context."""
         extras = process.extras
-        context = self.sched.base.copy() if extras is None or extras.context is None else extras.context
+        base = self.sched.base
+        if extras is not None and extras.context is not None:
+            await switch(extras.context)
+        elif self.context != base:
+            await switch(base.copy())
+        self.request = request
         try:
-            trap = context.run(coroutine.send, None)
-        except StopIteration as stop:
-            return stop.value
-        else:
-            return await self._blocked(process, context, coroutine, trap, request)
+            return await coroutine
         finally:
-            self._keep(process, context)
+            self.request = None
+            if self.blocked is not None:
+                self._unblock(process)
+            if self.context != base:
+                await self._keep_context(process)
             if leaked(self.task, self.status, 0):
                 await self._mend()
+
+    async def _keep_context(self, process: Process) -> None:
+        """The handler has set context variables: they stay the actor's, and the worker goes on without them."""
+        if not process.flags & DEAD:
+            process.more().context = self.context
+        await switch(self.sched.base.copy())
 
     async def _mend(self) -> None:
         self.retired = True
@@ -289,35 +416,6 @@ class Worker:
         raise ScopeLeak(
             "this handler left a cancel scope or nursery open; close it in the same handler, or use self.start_soon(fn, *args)"
         )
-
-    def _keep(self, process: Process, context: Context) -> None:
-        """Remember a context only if the handler set something in it."""
-        if context != self.sched.base and not process.flags & DEAD:
-            process.more().context = context
-
-    async def _blocked(
-        self, process: Process, context: Context, coroutine: Any, trap: Any, request: Request | None
-    ) -> Any:
-        """The handler blocks: hand over the lead, then wait with it."""
-        sched = self.sched
-        extras = process.more()
-        extras.blocked = self.scope
-        extras.serving = request
-        extras.coroutine = coroutine
-        extras.since = perf_counter()
-        sched.owners[self.task] = process
-        if extras.doom is not None:
-            self.scope.cancel()
-        sched.turn = None
-        if sched.leader is self:
-            sched.leader = None
-            if sched.runq:
-                sched.wake()
-        try:
-            return await forward(sched, process, context, coroutine, trap)
-        finally:
-            del sched.owners[self.task]
-            extras.blocked = extras.serving = extras.coroutine = None
 
     async def _boundary(self, process: Process) -> bool:
         """What waits between two messages; whether the actor may go on to the next."""
@@ -346,12 +444,12 @@ class Worker:
         if process.kind.terminates:
             try:
                 result = process.actor.terminate(reason)
-                if result.__class__ is CoroutineType:
+                if type(result) is CoroutineType:
                     await self._drive(process, result, None)
             except Exception as exc:
                 stop.reason = reason = Crash.of(exc)
             except BaseException as exc:
-                await self._failed(process, exc, None)
+                await self._failed(process, exc, None, None)
                 if process.flags & DEAD:
                     return
         if extras.doom is not None:
@@ -360,8 +458,10 @@ class Worker:
             stop.request.settle(ANSWERED, stop.answer)
         finish(process, reason)
 
-    async def _failed(self, process: Process, exc: BaseException, request: Request | None) -> None:
+    async def _failed(self, process: Process, exc: BaseException, request: Request | None, message: Any) -> None:
         """A handler ended with an exception: make it the actor's exit, whatever it is."""
+        if self.blocked is not None:
+            self._unblock(process)
         if leaked(self.task, self.status, 0):
             self.retired = True
             await close_leaks(self.task, self.status, 0)
@@ -371,16 +471,20 @@ class Worker:
         cancelled, rest = split_cancelled(exc)
         if process.flags & DEAD:
             return
+        doomed = extras is not None and extras.doom is not None
+        if request is not None and (doomed or rest is None):
+            # The death step has to tell this caller.
+            process.more().serving = request
         if extras is not None and extras.doom is not None:
             finish(process, extras.doom)
         elif rest is not None:
-            crash(process, rest, request)
+            crash(process, rest, request, message)
             if not isinstance(rest, Exception | BaseExceptionGroup):
                 self.sched.runtime.fatal(rest)
         elif cancelled and self.status.effectively_cancelled:
             die(process, "shutdown")
         else:
-            crash(process, exc, request)
+            crash(process, exc, request, message)
 
     def _end_turn(self, process: Process) -> None:
         """Back on the run queue, or idle."""
@@ -388,17 +492,29 @@ class Worker:
         sched.current = None
         if sched.leader is self:
             sched.turn = None
-        if self.scope.cancel_called:
-            self.retired = True
-        flags = process.flags
+        flags = process.flags & ~FRONT
         if flags & DEAD:
             return
+        if process.front:
+            flags |= FRONT
         if flags & (DYING | SIGNAL) and process.extras is not None and process.extras.doom is not None:
             finish(process, process.extras.doom)
             return
         if flags & (DYING | SUSPENDED) and not (flags & SIGNAL and not flags & DYING):
             process.flags = flags & ~QUEUED
         elif process.box or process.front or flags & (CONTINUE | SIGNAL):
+            process.flags = flags
             sched.runq.append(process)
         else:
-            process.flags = flags & ~QUEUED
+            process.flags = flags & ~(QUEUED | MIXED)
+
+
+def detach(process: Process) -> list[Any]:
+    """Take everything queued for handling: ``front``, oldest last."""
+    front = process.front = process.box
+    process.box = []
+    front.reverse()
+    extras = process.extras
+    if extras is not None and len(front) > extras.high:
+        extras.high = len(front)
+    return front
