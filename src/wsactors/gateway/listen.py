@@ -29,8 +29,8 @@ HEADERS: Final = [
 _HEADER_PAGES: Final = 2
 _PACKET_SAMPLES: Final = 960
 """What one packet holds, at Ogg Opus' fixed 48 kHz."""
-_HISTORY: Final = 50
-"""Frames of the past that begin a response: players want about a second before they start."""
+_HISTORY: Final = 120
+"""Frames of the past that begin a response, 2.4 s: Chromium plays nothing before it has read 32 KiB, two seconds of this."""
 _MAX_TRACKS: Final = 256
 
 
