@@ -23,6 +23,17 @@ class World:
         self.events: list[str] = []
         self.plans: dict[str, deque[str]] = defaultdict(deque)
         self.born: list[tuple[str, float]] = []
+        self._birth = trio.Event()
+
+    def bear(self, name: str) -> None:
+        self.born.append((name, trio.current_time()))
+        self._birth.set()
+        self._birth = trio.Event()
+
+    async def next_birth(self) -> float:
+        """When the next actor has started (seconds of the trio clock)."""
+        await self._birth.wait()
+        return self.born[-1][1]
 
     def say(self, text: str) -> None:
         self.events.append(text)
@@ -53,7 +64,7 @@ class Worker(Actor):
             return Stop("broken")
         if outcome == "ignore":
             return Ignore()
-        world.born.append((name, trio.current_time()))
+        world.bear(name)
         return None
 
     def handle_cast(self, message: Any) -> Any:

@@ -41,15 +41,16 @@ def stable_hash(key: Key) -> int:
 def _parts(key: Any) -> Iterator[bytes]:
     match key:
         case str():
-            yield b"s" + key.encode("utf-8", "surrogatepass")
+            yield b"s%d:" % len(key) + key.encode("utf-8", "surrogatepass")
         case bytes():
-            yield b"b" + key
+            yield b"b%d:" % len(key) + key
         case bool() | None:
             yield b"c" + repr(key).encode()
         case int() | float():
-            yield b"n" + repr(key).encode()
+            # 1 == 1.0: equal keys must meet the same partition.
+            yield b"n%r;" % (int(key) if isinstance(key, float) and key.is_integer() else key)
         case Pid():
-            yield f"p{key.node}.{key.incarnation}.{key.serial}".encode()
+            yield f"p{key.node}.{key.incarnation}.{key.serial};".encode()
         case tuple():
             yield b"(%d" % len(key)
             for item in key:

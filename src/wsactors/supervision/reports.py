@@ -48,15 +48,15 @@ _MAX_TEXT: Final = 500
 
 def report(event: str, **fields: Any) -> None:
     """Log one event; values become short text."""
-    texts = {name: _text(value) for name, value in fields.items()}
     level = _LEVELS.get(event, "error")
     # Not imported here: a program that never configures structlog does not pay for it either.
     structlog = sys.modules.get("structlog")
     if structlog is not None and structlog.is_configured():
-        getattr(structlog.get_logger(LOGGER), level)(event, **texts)
-    else:
-        log = logging.getLogger(LOGGER)
-        getattr(log, level)("%s %s", event, " ".join(f"{name}={text}" for name, text in texts.items()))
+        getattr(structlog.get_logger(LOGGER), level)(event, **{name: _text(value) for name, value in fields.items()})
+        return
+    log = logging.getLogger(LOGGER)
+    if log.isEnabledFor(getattr(logging, level.upper())):
+        getattr(log, level)("%s %s", event, " ".join(f"{name}={_text(value)}" for name, value in fields.items()))
 
 
 def _text(value: Any) -> Any:

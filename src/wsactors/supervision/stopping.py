@@ -5,8 +5,9 @@ A monitor and not the link tells of the end, because a child may have unlinked i
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Iterable
+from math import inf
 from time import perf_counter
 from typing import Any, Final
 
@@ -59,8 +60,9 @@ class Crowd:
 
     def __init__(self, supervisor: Actor) -> None:
         self._supervisor = supervisor
-        self._pending: dict[Shutdown, dict[MonitorRef, ChildSpec]] = {}
-        self._by_ref: dict[MonitorRef, Shutdown] = {}
+        self._waiting: dict[MonitorRef, ChildSpec] = {}
+        self._buckets: dict[Shutdown, deque[MonitorRef]] = {}
+        """Those that were not dead at once, by their time-out."""
         self._wrong: Counter[tuple[str, str]] = Counter()
         self._until = 0.0
 
@@ -71,8 +73,14 @@ class Crowd:
         for pid, spec in children:
             self._ask(pid, spec)
             await self._breathe()
-        for shutdown in sorted(self._pending, key=_seconds):
-            await self._await_bucket(shutdown, began)
+        for shutdown in sorted(self._buckets, key=_seconds):
+            bucket = self._buckets[shutdown]
+            await self._drain(bucket, began + _seconds(shutdown))
+            for late in bucket:
+                assert isinstance(late.target, Pid)
+                self._supervisor.exit(late.target, "kill")
+                await self._breathe()
+            await self._drain(bucket, inf)
         for (cls, reason), count in self._wrong.items():
             fields = {"child": cls, "reason": reason, "count": count}
             report(reports.CHILD_STOP_FAILED, supervisor=self._supervisor.pid, **fields)
@@ -80,44 +88,32 @@ class Crowd:
     def _ask(self, pid: Pid, spec: ChildSpec) -> None:
         supervisor = self._supervisor
         supervisor.exit(pid, "kill" if spec.shutdown == "brutal_kill" else "shutdown")
+        # Most are idle and trap nothing: they are dead by now. No await lies between, so no reason gets lost.
         if pid._process is not None:
             ref = supervisor.monitor(pid)
-            self._pending.setdefault(spec.shutdown, {})[ref] = spec
-            self._by_ref[ref] = spec.shutdown
+            self._waiting[ref] = spec
+            self._buckets.setdefault(spec.shutdown, deque()).append(ref)
 
-    async def _await_bucket(self, shutdown: Shutdown, began: float) -> None:
-        """Wait for all children of one time-out; kill those that are left when it has passed."""
-        bucket = self._pending[shutdown]
-        deadline = began + _seconds(shutdown)
+    async def _drain(self, bucket: deque[MonitorRef], deadline: float) -> None:
+        """Wait for all of ``bucket``, but not beyond ``deadline`` (seconds of the trio clock); those left are late.
+
+        It is emptied one by one: 100,000 references let go at once would hold the loop.
+        """
         while bucket:
-            ref = next(iter(bucket))
-            left = deadline - trio.current_time()
-            down = await ref.wait(None if left == float("inf") else max(0.0, left))
-            if down is not None:
+            ref = bucket[0]
+            if ref in self._waiting:
+                left = deadline - trio.current_time()
+                down = await ref.wait(None if left == inf else max(0.0, left))
+                if down is None:
+                    return
                 self._gone(down)
-            elif ref in bucket:  # its time is over
-                break
-            self._sweep()
-            await self._breathe()
-        else:
-            return
-        for ref in list(bucket):
-            assert isinstance(ref.target, Pid)
-            self._supervisor.exit(ref.target, "kill")
-            await self._breathe()
-        while bucket:
-            down = await next(iter(bucket)).wait()
-            if down is not None:
-                self._gone(down)
-            self._sweep()
+                self._sweep()
+            bucket.popleft()
             await self._breathe()
 
     def _gone(self, down: Down) -> None:
-        shutdown = self._by_ref.pop(down.ref, None)
-        if shutdown is None:
-            return
-        spec = self._pending[shutdown].pop(down.ref)
-        if not stopped_well(spec.restart, spec.shutdown, down.reason):
+        spec = self._waiting.pop(down.ref, None)
+        if spec is not None and not stopped_well(spec.restart, spec.shutdown, down.reason):
             self._wrong[spec.start.__qualname__, str(down.reason)[:200]] += 1
 
     def _sweep(self) -> None:
@@ -138,4 +134,4 @@ def _is_notice(message: Any) -> bool:
 
 
 def _seconds(shutdown: Shutdown) -> float:
-    return shutdown if isinstance(shutdown, int | float) else float("inf")
+    return shutdown if isinstance(shutdown, int | float) else inf

@@ -29,7 +29,7 @@ class TreeSpec:
     options: SupervisorOptions
     children: tuple[ChildSpec, ...] = ()
     """In start order; a nested tree is a ``Supervisor`` child."""
-    subtrees: Mapping[Hashable, TreeSpec] = attrs.field(factory=dict)
+    subtrees: Mapping[Any, TreeSpec] = attrs.field(factory=dict)
     """The trees of the children that are trees, by child id."""
 
     def init_arguments(self) -> dict[str, Any]:
