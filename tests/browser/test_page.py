@@ -1,0 +1,223 @@
+"""The page in real browsers: what is heard, what is shown, and what it does where a browser cannot decode by itself."""
+
+from __future__ import annotations
+
+import json
+import random
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+
+from tests.browser.driver import Page, open_chromium, open_firefox
+from tests.browser.tap import RATE, TAP, Recording
+from tests.browser.tones import ToneBattle, ToneSource, is_cyclic, listen, order_of, phase_jumps
+from tests.gateway.harness import Gateway, TestDirectory, TestSession, open_gateway, until
+from wsactors.client.late import LateGate
+from wsactors.gateway.options import GatewayOptions, TlsOptions
+from wsactors.gateway.tls import machine_addresses
+from wsactors.wire import native
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+pytestmark = pytest.mark.browser
+
+HOSTILE = "</script><img src=x onerror='window.__pwned=1'><b>&amp;\u202e"
+SETTLE = 3 * RATE
+"""Samples after the first sound in which the buffer may still find its aim."""
+
+
+def tone_session(source: ToneSource, gateway: Gateway) -> TestSession:
+    state = native.Event("tones", "state", {"decks": [{"title": HOSTILE, "artist": "<i>A</i>"}, {"title": 7}, None]})
+    session = gateway.directory.add(TestSession("tones", title=f"Tones {HOSTILE}", events=[state]))
+    gateway.nursery.start_soon(session.play, source.block)
+    return session
+
+
+async def check_sound(page: Page, gateway: Gateway, seconds: float) -> None:
+    """Press the one button; hear deck a, move the crossfader, hear deck b, without a jump for ``seconds``."""
+    seed = random.randrange(2**32)
+    print(f"tones of seed {seed}")
+    battle = ToneBattle.make(seed)
+    source = ToneSource(battle)
+    tone_session(source, gateway)
+    await page.before_load(TAP)
+    await page.goto(gateway.url + "/")
+    await page.click("#sessions button")
+
+    recording = Recording(page)
+    before = await recording.more(SETTLE / RATE + 3.2)
+    source.fade(1, 1.5)
+    during = await recording.more(3)
+    after = await recording.more(3.2)
+    await recording.more(max(0.0, seconds - len(recording.sound) / RATE + SETTLE / RATE))
+
+    for channel in (0, 1):
+        deck_a, deck_b = battle.sequences["a", channel], battle.sequences["b", channel]
+        assert is_cyclic(order_of(listen(before[SETTLE:], "a", channel), deck_a))
+        assert order_of(listen(before[SETTLE:], "b", channel), deck_b) == []
+        assert is_cyclic(order_of(listen(after, "b", channel), deck_b))
+        assert order_of(listen(after, "a", channel), deck_a) == []
+        assert_crossfade(listen(during, "a", channel).level, listen(during, "b", channel).level)
+    await assert_continuous(page, recording, seconds)
+    await assert_shown_as_text(page)
+    assert page.complaints() == []
+
+
+def assert_crossfade(falling: NDArray[np.float64], rising: NDArray[np.float64]) -> None:
+    """One deck goes while the other comes, and neither is gone before the other is there (equal power)."""
+    assert falling[:5].mean() > 0.15 > 0.03 > falling[-5:].mean()
+    assert rising[:5].mean() < 0.03 < 0.15 < rising[-5:].mean()
+    assert np.hypot(falling, rising).min() > 0.1
+
+
+async def assert_continuous(page: Page, recording: Recording, seconds: float) -> None:
+    """No jump of either pilot's phase for ``seconds``. A machine that starves the browser gets a second chance."""
+    for chance in (1, 2):
+        sound = recording.sound[-int(seconds * RATE) :]
+        jumps = [phase_jumps(sound, channel) for channel in (0, 1)]
+        if all(len(each) == 0 for each in jumps):
+            return
+        dropouts = int(await page.evaluate("document.getElementById('health-underruns').textContent"))
+        assert chance == 1, f"the phase jumps at {jumps}"
+        assert dropouts, f"the phase jumps at {jumps}, and the page does not know why"
+        await recording.more(seconds)
+
+
+async def assert_shown_as_text(page: Page) -> None:
+    shown: dict[str, Any] = await page.evaluate(
+        """({
+          title: document.querySelector("#player-title").textContent,
+          row: document.querySelector("#sessions .title").textContent,
+          decks: [...document.querySelectorAll("#decks li")].map((deck) => deck.textContent),
+          elements: document.querySelectorAll("img, b, i, body script").length,
+          pwned: window.__pwned ?? null,
+        })"""
+    )
+    assert shown["title"] == shown["row"] == f"Tones {HOSTILE}"
+    assert shown["decks"] == [f"{HOSTILE} – <i>A</i>", "empty", "empty"]
+    assert shown["elements"] == 0
+    assert shown["pwned"] is None
+
+
+async def test_chromium_plays_both_decks_on_the_right_channels_for_thirty_seconds(tmp_path: Path) -> None:
+    async with open_gateway() as gateway, open_chromium(tmp_path) as page:
+        await check_sound(page, gateway, 30)
+
+
+async def test_firefox_plays_both_decks_on_the_right_channels(tmp_path: Path, sound_server: None) -> None:
+    async with open_gateway() as gateway, open_firefox(tmp_path) as page:
+        await check_sound(page, gateway, 6)
+
+
+async def test_without_webcodecs_the_plain_player_plays_the_same(tmp_path: Path) -> None:
+    battle = ToneBattle.make(random.randrange(2**32))
+    async with open_gateway() as gateway, open_chromium(tmp_path) as page:
+        tone_session(ToneSource(battle), gateway)
+        await page.before_load(TAP)
+        await page.before_load("() => { delete window.AudioDecoder; }")
+        await page.goto(gateway.url + "/")
+        assert "WebCodecs" in await page.wait_for("document.getElementById('notice').textContent")
+        await page.click("#sessions button")
+        await page.wait_for("document.getElementById('plain').currentTime > 0")
+        await page.evaluate(
+            """(() => {
+              const context = new AudioContext({ sampleRate: 48000 });
+              context.createMediaElementSource(document.getElementById("plain")).connect(context.destination);
+              return context.resume();
+            })()"""
+        )
+        sound = await Recording(page).more(4)
+        for channel in (0, 1):
+            assert is_cyclic(order_of(listen(sound[RATE:], "a", channel), battle.sequences["a", channel]))
+        await page.click("#sessions button")
+        await page.wait_for("document.getElementById('player').hidden")
+        await until(lambda: not gateway.directory.by_name["tones"].members)
+
+
+async def test_an_insecure_page_says_why_and_plays_all_the_same(tmp_path: Path) -> None:
+    address = next((each for each in machine_addresses() if "." in each), None)
+    if address is None:
+        pytest.skip("this machine has no address but loopback, which browsers trust")
+    options = GatewayOptions(host="0.0.0.0", port=0, allow_anonymous_public=True, tls=TlsOptions("off"))
+    async with open_gateway(options) as gateway, open_chromium(tmp_path) as page:
+        tone_session(ToneSource(ToneBattle.make(1)), gateway)
+        await page.goto(f"http://{address}:{gateway.port}/")
+        assert "https" in await page.wait_for("document.getElementById('notice').textContent")
+        await page.click("#sessions button")
+        await page.wait_for("document.getElementById('plain').currentTime > 0.3")
+        assert page.complaints() == []
+
+
+async def test_the_page_takes_no_script_but_its_own_and_its_codecs_agree_with_ours(tmp_path: Path) -> None:
+    directory = TestDirectory()
+    async with open_gateway(directory=directory) as gateway, open_chromium(tmp_path) as page:
+        await page.goto(gateway.url + "/")
+        await page.wait_for("document.getElementById('connection').dataset.state === 'online'")
+        assert await page.wait_for("!document.getElementById('nothing').hidden")
+        await assert_late_gates_agree(page)
+        await assert_codecs_agree(page)
+        assert page.complaints() == []
+        await page.evaluate(
+            """(() => {
+              try {
+                const script = document.createElement("script");
+                script.textContent = "window.__inline = 1";
+                document.head.append(script);
+              } catch { return; }
+            })()"""
+        )
+        assert await page.evaluate("window.__inline ?? null") is None
+
+
+async def assert_late_gates_agree(page: Page) -> None:
+    chance = random.Random(5)
+    now = 0.0
+    arrivals: list[tuple[int, float]] = []
+    for number in range(600):
+        now = max(now, number * 0.02 + chance.choice([0, 0, 0, 0.01, 0.1, 0.6, 2.0 if 200 < number < 230 else 0]))
+        arrivals.append((number * 960, now))
+    gate = LateGate(rate=RATE)
+    ours = [gate.accept(timestamp, now=now) for timestamp, now in arrivals]
+    theirs = await page.evaluate(
+        f"""(async () => {{
+          const {{ LateGate }} = await import("/js/late.js");
+          const gate = new LateGate({RATE});
+          return {json.dumps(arrivals)}.map(([timestamp, now]) => gate.lateness(timestamp, now) !== null);
+        }})()"""
+    )
+    assert theirs == ours
+    assert False in ours
+
+
+async def assert_codecs_agree(page: Page) -> None:
+    event = native.Event(
+        "s", "x", {"a": [1, -1, 300, 70_000, 2**40, -(2**40), 0.5, None, True, "é" * 40], "b": {"c": ""}}
+    )
+    data = list(native.encode(event))
+    payload = await page.evaluate(
+        f"""(async () => {{
+          const {{ decode }} = await import("/js/msgpack.js");
+          return decode(new Uint8Array({data}).buffer).payload;
+        }})()"""
+    )
+    assert payload == event.payload
+    join = await page.evaluate(
+        """(async () => {
+          const { encode } = await import("/js/msgpack.js");
+          return [...encode({ t: "join", session: "ü".repeat(60) })];
+        })()"""
+    )
+    assert native.decode_client(bytes(join)) == native.Join("ü" * 60)
+    refused = await page.evaluate(
+        """(async () => {
+          const { decode } = await import("/js/msgpack.js");
+          const hostile = [[0xdf, 0xff, 0xff, 0xff, 0xff], Array(50).fill(0x91), [0xa5, 0x61], [0xc1], [0x01, 0x02], []];
+          return hostile.map((bytes) => {
+            try { decode(new Uint8Array(bytes).buffer); return false; } catch (error) { return error instanceof Error; }
+          });
+        })()"""
+    )
+    assert refused == [True] * 6
