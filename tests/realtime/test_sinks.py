@@ -3,6 +3,7 @@ from __future__ import annotations
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import pytest
 import trio
@@ -69,7 +70,7 @@ def frame(number: int, size: int = 350) -> bytes:
     return number.to_bytes(4, "big") * (size // 4)
 
 
-async def test_what_the_kernel_takes_is_sent_at_once_without_the_writer():
+async def test_what_the_kernel_takes_is_sent_at_once_without_the_writer() -> None:
     with connected_pair() as (ours, peer):
         sink = SocketSink(ours)
 
@@ -82,7 +83,7 @@ async def test_what_the_kernel_takes_is_sent_at_once_without_the_writer():
         sink.close()
 
 
-async def test_an_audio_socket_holds_no_more_than_promised_in_the_kernel():
+async def test_an_audio_socket_holds_no_more_than_promised_in_the_kernel() -> None:
     with connected_pair() as (ours, _peer):
         sink = SocketSink(ours)
         accepted = fill(sink, b"x" * 350) * 350
@@ -93,7 +94,7 @@ async def test_an_audio_socket_holds_no_more_than_promised_in_the_kernel():
         sink.close()
 
 
-async def test_audio_ages_out_and_a_started_frame_is_finished():
+async def test_audio_ages_out_and_a_started_frame_is_finished() -> None:
     clock = Clock()
     with connected_pair() as (ours, peer):
         sink = SocketSink(ours, clock=clock)
@@ -132,7 +133,7 @@ async def read_until(peer: socket.socket, wanted: bytes) -> bytes:
     return got
 
 
-async def test_memory_stays_bounded_while_a_peer_stalls():
+async def test_memory_stays_bounded_while_a_peer_stalls() -> None:
     clock = Clock()
     with connected_pair() as (ours, _peer):
         sink = SocketSink(ours, limit=20_000, clock=clock)
@@ -147,7 +148,7 @@ async def test_memory_stays_bounded_while_a_peer_stalls():
         sink.close()
 
 
-async def test_ordered_bytes_go_before_waiting_audio_and_never_age():
+async def test_ordered_bytes_go_before_waiting_audio_and_never_age() -> None:
     clock = Clock()
     with connected_pair() as (ours, peer):
         sink = SocketSink(ours, clock=clock)
@@ -163,7 +164,7 @@ async def test_ordered_bytes_go_before_waiting_audio_and_never_age():
     assert got.index(b"control") <= sent, "ordered bytes overtook the audio that waited"
 
 
-async def test_the_newest_of_a_key_replaces_the_one_that_waits():
+async def test_the_newest_of_a_key_replaces_the_one_that_waits() -> None:
     with connected_pair() as (ours, peer):
         sink = SocketSink(ours)
         fill(sink, b"a" * 400)
@@ -179,7 +180,7 @@ async def test_the_newest_of_a_key_replaces_the_one_that_waits():
     assert sink.statistics().replaced == 99
 
 
-async def test_ordered_bytes_that_do_not_fit_end_the_connection():
+async def test_ordered_bytes_that_do_not_fit_end_the_connection() -> None:
     with connected_pair() as (ours, peer):
         sink = SocketSink(ours, limit=10_000)
         fill(sink, b"a" * 400)
@@ -192,7 +193,7 @@ async def test_ordered_bytes_that_do_not_fit_end_the_connection():
     assert ours.fileno() == -1
 
 
-async def test_write_waits_until_the_kernel_has_it_and_keeps_order():
+async def test_write_waits_until_the_kernel_has_it_and_keeps_order() -> None:
     body = bytes(range(256)) * 4_000
     with connected_pair() as (ours, peer):
         sink = SocketSink(ours, limit=1_000)
@@ -207,7 +208,7 @@ async def test_write_waits_until_the_kernel_has_it_and_keeps_order():
     assert got == body
 
 
-async def test_a_peer_that_reads_nothing_is_given_up_after_the_stall_timeout():
+async def test_a_peer_that_reads_nothing_is_given_up_after_the_stall_timeout() -> None:
     with connected_pair() as (ours, _peer):
         sink = SocketSink(ours, stall_timeout=0.05)
         async with trio.open_nursery() as nursery:
@@ -216,7 +217,7 @@ async def test_a_peer_that_reads_nothing_is_given_up_after_the_stall_timeout():
                 await sink.write(b"x" * 1_000_000)
 
 
-async def test_close_wakes_a_shielded_write_and_the_writer():
+async def test_close_wakes_a_shielded_write_and_the_writer() -> None:
     with connected_pair() as (ours, _peer):
         sink = SocketSink(ours)
         outcome: list[str] = []
@@ -240,7 +241,7 @@ async def test_close_wakes_a_shielded_write_and_the_writer():
     sink.close()
 
 
-async def test_a_peer_that_left_closes_the_sink_and_nothing_is_raised():
+async def test_a_peer_that_left_closes_the_sink_and_nothing_is_raised() -> None:
     with connected_pair() as (ours, peer):
         sink = SocketSink(ours)
         peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\x01\0\0\0\0\0\0\0")
@@ -253,7 +254,7 @@ async def test_a_peer_that_left_closes_the_sink_and_nothing_is_raised():
     assert sink.statistics().refused == 1
 
 
-async def test_what_was_sealed_is_sent_in_the_order_of_sealing():
+async def test_what_was_sealed_is_sent_in_the_order_of_sealing() -> None:
     """A TLS record may not be dropped or reordered once made: seal happens at the moment of writing."""
     sealed: list[int] = []
 
@@ -288,7 +289,7 @@ async def test_what_was_sealed_is_sent_in_the_order_of_sealing():
         )
     )
 )
-def test_the_queue_against_a_simple_model(steps):
+def test_the_queue_against_a_simple_model(steps: Any) -> None:
     """Bounded, nothing lost but audio and replaced messages, no audio older than allowed, lanes in order."""
     queue = SendQueue(limit=100, age=0.5)
     now, serial = 0.0, 0
@@ -314,7 +315,7 @@ def test_the_queue_against_a_simple_model(steps):
         assert queue.size == sum(map(len, waiting)) <= 100
 
 
-async def test_a_pull_sink_hands_out_fresh_audio_only():
+async def test_a_pull_sink_hands_out_fresh_audio_only() -> None:
     clock = Clock()
     sink = PullSink(clock=clock, limit=1_000)
     sink.offer(b"header")

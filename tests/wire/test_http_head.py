@@ -11,7 +11,7 @@ from wsactors.wire.http_head import MAX_HEAD_BYTES, parse_head
 GET = b"GET /a/b?c=d HTTP/1.1\r\nHost: localhost:8080\r\n"
 
 
-def test_a_head_is_read_and_what_follows_is_left():
+def test_a_head_is_read_and_what_follows_is_left() -> None:
     head = parse_head(GET + b"X-One:\t 1 \r\nUpgrade: h2c, WebSocket\r\n\r\nrest")
 
     assert head is not None
@@ -21,7 +21,7 @@ def test_a_head_is_read_and_what_follows_is_left():
     assert head.size == len(GET) + len(b"X-One:\t 1 \r\nUpgrade: h2c, WebSocket\r\n\r\n")
 
 
-def test_every_beginning_of_a_good_head_waits_for_more():
+def test_every_beginning_of_a_good_head_waits_for_more() -> None:
     whole = GET + b"\r\n"
     assert all(parse_head(whole[:cut]) is None for cut in range(len(whole)))
 
@@ -54,7 +54,7 @@ def test_every_beginning_of_a_good_head_waits_for_more():
         (GET + b"A: " + b"b" * MAX_HEAD_BYTES + b"\r\n\r\n", 431),
     ],
 )
-def test_a_head_that_is_refused(data, status):
+def test_a_head_that_is_refused(data: bytes, status: int) -> None:
     with pytest.raises(HeadError) as caught:
         parse_head(data)
 
@@ -69,7 +69,7 @@ pieces = st.sampled_from(PIECES)
 
 
 @given(st.lists(pieces, max_size=14).map(b"".join) | st.binary(max_size=60))
-def test_what_passes_here_is_understood_alike_by_the_server_behind(data):
+def test_what_passes_here_is_understood_alike_by_the_server_behind(data: bytes) -> None:
     """One parser decides: h11, which reads the replayed bytes, sees the same request."""
     try:
         head = parse_head(data)

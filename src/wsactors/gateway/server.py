@@ -66,7 +66,7 @@ class Gateway(Supervisor):
     >>> await node.spawn(Gateway, GatewayOptions(port=0), on_open=print)               # doctest: +SKIP
     """
 
-    async def init(  # type: ignore[override]  # a supervisor that computes its children
+    async def init(
         self,
         options: GatewayOptions,
         is_ready: Callable[[], bool] | None = None,
