@@ -22,6 +22,7 @@
     ├── TreeError                a supervisor file is wrong; ``.faults`` lists every fault, nothing was started
     ├── ConfigError              a node's configuration is wrong; ``.faults`` lists every fault, nothing was started
     ├── NotInActor               the function needs to be called from an actor (or use ``node.attach()``)
+    ├── CodeChangeFailed         new code could not be loaded; the old one goes on
     ├── ScopeLeak                a handler left a cancel scope or nursery open after its turn
     ├── MutableMessage           debug mode: the message could be changed after it was sent
     ├── BadResult                a handler returned something outside the result vocabulary
@@ -178,6 +179,10 @@ class ConfigError(WsactorsError):
 
 class NotInActor(WsactorsError):
     """Called from a task that is no actor. Use the node's method of the same name, or ``async with node.attach() as me``."""
+
+
+class CodeChangeFailed(WsactorsError):
+    """A module could not be loaded anew: no source, a syntax error, or running it raised. Mend it and try again; nothing has changed."""
 
 
 class ScopeLeak(WsactorsError):

@@ -270,6 +270,8 @@ def _rebook(process: Process, kind: Kind) -> None:
     extras = process.extras
     if not old.special and not kind.special:
         return
+    process.spill()
+    process.spill()
     queued = [*reversed(process.front), *process.box]
     extras = process.more()
     free = [message.key is FREE if message.__class__ is Keyed else message.__class__ in EXEMPT for message in queued]
@@ -289,6 +291,8 @@ def _rebook(process: Process, kind: Kind) -> None:
     process.flags &= ~(FRONT | LIMITS)
     if process.box:
         process.flags |= MIXED
+    else:
+        process.box = EMPTY
     if kind.special or extras.held is not None:
         process.flags |= LIMITS
 

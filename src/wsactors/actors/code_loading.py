@@ -14,6 +14,7 @@ from wsactors.errors import CodeChangeFailed
 
 
 def module_of(what: type | ModuleType | str) -> ModuleType:
+    """The loaded module that a class, a name or a module means. Raises ``CodeChangeFailed``."""
     name = what.__module__ if isinstance(what, type) else what if isinstance(what, str) else what.__name__
     module = sys.modules.get(name)
     if module is None:
@@ -62,6 +63,7 @@ def _find(module: ModuleType, qualname: str) -> type | None:
 
 
 def descendants(cls: type) -> list[type]:
+    """All living subclasses, and theirs."""
     found: dict[type, None] = {}
     stack: list[type] = [cls]
     while stack:

@@ -162,7 +162,7 @@ class CrashReports:
                 message=content,
                 caller=None if stop.request is None else stop.request.pid,
                 ancestors=ancestors_of(process.parent),
-                mailbox=len(process.box) + len(process.front),
+                mailbox=len(process),
                 handled=process.handled,
             )
         )

@@ -295,7 +295,7 @@ def resume(target: Target) -> bool:
     process.flags &= ~SUSPENDED
     if process.flags & TRACED:
         emit(process, "resume")
-    if process.box or process.front or process.flags & (CONTINUE | SIGNAL):
+    if len(process) or process.flags & (CONTINUE | SIGNAL):
         rouse(process)
     return True
 

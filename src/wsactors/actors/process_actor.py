@@ -11,7 +11,7 @@ from trio.lowlevel import Abort, RaiseCancelT, checkpoint, current_task, wait_ta
 from wsactors.actors.actor import BaseActor
 from wsactors.actors.kind import Kind
 from wsactors.actors.mailbox import take_first, taken
-from wsactors.actors.process import DEAD, LIMITS, SIGNAL, SUSPENDED, TRACED, Process
+from wsactors.actors.process import DEAD, EMPTY, LIMITS, SIGNAL, SUSPENDED, TRACED, Process
 from wsactors.actors.requests import Cast, Request
 from wsactors.errors import NoProcess
 
@@ -74,6 +74,11 @@ def _received(process: Process, message: Any) -> Any:
     extras = process.extras
     if extras is not None:
         extras.last = message
+        if message.__class__ is Request and message.waiting:
+            # It is owed an answer: if the actor ends without one, its death gives it.
+            if extras.outstanding is None:
+                extras.outstanding = {}
+            extras.outstanding[message] = None
         if process.flags & TRACED:
             for trace in extras.tracers:
                 trace("receive", message)
@@ -89,6 +94,7 @@ def _take(process: Process, match: Callable[[Any], bool] | None) -> Any:
                 extras.control.popleft()()
             if process.flags & SUSPENDED:
                 return NOTHING
+        process.spill()
         if not process.box and not process.front:
             return NOTHING
         if match is not None:
@@ -98,7 +104,7 @@ def _take(process: Process, match: Callable[[Any], bool] | None) -> Any:
         else:
             if not process.front:
                 process.front = process.box
-                process.box = []
+                process.box = EMPTY
                 process.front.reverse()
             message = process.front.pop()
             if process.flags & LIMITS:

@@ -48,7 +48,11 @@ _STEMS: Final = (
 """Where ``_NAMED`` may match, found without a regular expression: that is ten times as fast."""
 
 # A quote that is never closed (cut text) reaches to the end: every alternative consumes, so a scan stays linear.
-_QUOTED: Final = r"""[bBrRuUfF]{0,2}(?:"(?:[^"\\]|\\.)*(?:"|\\?\Z)|'(?:[^'\\]|\\.)*(?:'|\\?\Z))"""
+_QUOTED: Final = (
+    r"""(?:[bBrRuUfF]{0,2}(?:"(?:[^"\\]|\\.)*(?:"|\\?\Z)|'(?:[^'\\]|\\.)*(?:'|\\?\Z))"""
+    # Inside the repr of a repr the quotes themselves are escaped.
+    r"""|\\+"(?:[^"\\]|\\(?!"))*(?:\\*"|\Z)|\\+'(?:[^'\\]|\\(?!'))*(?:\\*'|\Z))"""
+)
 _BARE: Final = r"""(?:(?:bearer|basic|digest|token)[ \t]+)?[^\s&;,'")}\]]+"""
 _VALUE: Final = rf"(?:{_QUOTED}|{_BARE})"
 _NAMED: Final = re.compile(
@@ -216,9 +220,9 @@ class _Walk:
             return (
                 opening + inner + ("," if isinstance(value, tuple) and len(value) == 1 else "") + _rest(value) + closing
             )
-        if attrs.has(kind):
+        if attrs.has(kind) and _shows_itself(kind):
             return f"{kind.__qualname__}({self._fields(_marked(value, attrs.fields(kind)), depth)})"
-        if dataclasses.is_dataclass(kind):
+        if dataclasses.is_dataclass(kind) and kind.__dataclass_params__.repr:  # type: ignore[attr-defined]
             return f"{kind.__qualname__}({self._fields(_marked(value, dataclasses.fields(kind)), depth)})"
         return f"<{kind.__module__}.{kind.__qualname__}>"
 
@@ -247,6 +251,12 @@ class _Walk:
 
 
 _UNSET: Final = "<unset>"
+
+
+def _shows_itself(kind: type) -> bool:
+    """Whether an attrs class has the repr that attrs makes. One with its own, or with none, has its reasons."""
+    code = getattr(kind.__repr__, "__code__", None)
+    return code is not None and code.co_filename.startswith("<attrs generated")
 
 
 def _marked(value: Any, fields: Iterable[Any]) -> Iterator[tuple[str, bool, Any]]:

@@ -71,21 +71,21 @@ def where(code: Any, line: int) -> tuple[str, str]:
 
 
 def inner(lines: Any) -> list[str]:
-    """Report lines without the runtime's own at the top."""
+    """Report lines without the runtime's own at the top, and without trio's kernel."""
     kept: list[str] = []
     for file, text in lines:
-        if file in _AROUND or (not kept and "/trio/" in file):
+        if file in _AROUND:
             kept.clear()
-        else:
+        elif "/trio/_core/" not in file:
             kept.append(text)
     return kept
 
 
 def own(frames: list[FrameType]) -> list[FrameType]:
-    """The frames of an actor's own code: those after the last of the runtime's."""
+    """The frames of an actor's own code: those after the last of the runtime's; of anybody else's, those after trio's loop."""
     first = 0
     for index, frame in enumerate(frames):
-        if frame.f_code.co_filename in _AROUND:
+        if frame.f_code.co_filename in _AROUND or frame.f_code.co_name == "unrolled_run":
             first = index + 1
     return frames[first:]
 

@@ -135,7 +135,7 @@ def describe(
     """The row of one actor. ``shares``: the watchdog's samples by serial; ``known``: ancestors of pids already looked at."""
     extras, kind = process.extras, process.kind
     state = state_of(process)
-    mailbox = len(process.box) + len(process.front)
+    mailbox = len(process)
     return ProcessInfo(
         pid=process.pid,
         names=tuple(extras.names) if extras is not None and extras.names else (),

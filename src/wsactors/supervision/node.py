@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from time import perf_counter
 from types import TracebackType
-from typing import Any, Final, Literal, Self
+from typing import Final, Literal, Self
 
 import trio
 from trio.lowlevel import cancel_shielded_checkpoint
@@ -13,6 +13,7 @@ from wsactors.actors import Down, Pid
 from wsactors.actors.death import deliver_exit
 from wsactors.actors.runtime import Runtime
 from wsactors.actors.scheduler import KILL_GRACE, SLICE
+from wsactors.actors.watchdog import THRESHOLD
 from wsactors.errors import NodeFailed
 from wsactors.supervision.supervisor import Supervisor
 from wsactors.supervision.tree import TreeSpec
@@ -39,6 +40,7 @@ class Node(Runtime):
         kill_grace: seconds a killed actor's code may take to unwind before it counts as dead all the same.
         inline_calls: whether calls to idle ``def`` handlers run at once. Off only to compare.
         debug: refuse mutable messages and report cycles of calls.
+        watchdog: seconds the loop may be held before a thread names the actor that holds it, while it does; None: no such thread.
 
     Raises (on leaving):
         NodeFailed: a root supervisor gave up; the body was cancelled.
@@ -52,8 +54,9 @@ class Node(Runtime):
         kill_grace: float = KILL_GRACE,
         inline_calls: bool = True,
         debug: bool = False,
+        watchdog: float | None = THRESHOLD,
     ) -> None:
-        super().__init__(name, inline_calls=inline_calls, debug=debug, kill_grace=kill_grace)
+        super().__init__(name, inline_calls=inline_calls, debug=debug, kill_grace=kill_grace, watchdog=watchdog)
         self.shutdown_timeout = shutdown_timeout
         self.trees: dict[str, Pid] = {}
         """Root supervisors by tree name, in start order."""
@@ -152,4 +155,3 @@ class Node(Runtime):
 
     def _on_fatal(self, _: BaseException) -> None:
         self._body.cancel()
-
