@@ -124,8 +124,11 @@ def test_after_the_loop_has_ended() -> None:
 
 
 async def test_a_waiting_thread_is_told_when_the_node_stops() -> None:
+    asked = trio.Event()
+
     class Silent(Actor):
         async def handle_call(self, message: Any, caller: Any) -> Any:
+            asked.set()
             await trio.sleep_forever()
 
     outcome: list[Any] = []
@@ -136,13 +139,11 @@ async def test_a_waiting_thread_is_told_when_the_node_stops() -> None:
         except CallExit as failure:
             outcome.append(failure.reason)
 
-    async with trio.open_nursery() as nursery:
-        async with Node("stopping") as node:
-            pid = await node.spawn(Silent, name="silent")
-            nursery.start_soon(trio.to_thread.run_sync, ask)
-            with trio.fail_after(10):
-                while pid._process.extras is None or pid._process.extras.blocked is None:
-                    await trio.sleep(0.01)
+    async with trio.open_nursery() as nursery, Node("stopping") as node:
+        await node.spawn(Silent, name="silent")
+        nursery.start_soon(trio.to_thread.run_sync, ask)
+        with trio.fail_after(10):
+            await asked.wait()
     assert outcome == ["shutdown"]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import TYPE_CHECKING
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class Registry:
-    """The names of one node. Satisfies ``NameRegistry``, so it works in ``Via`` too."""
+    """The names of one node. Satisfies ``NameRegistry``, so one of your own works in ``Via`` too, and loses its dead as well."""
 
     def __init__(self) -> None:
         self._pids: dict[str, Pid] = {}
@@ -45,9 +46,14 @@ class Registry:
         if process is None or (process.extras is not None and process.extras.doom is not None):
             raise NoProcess(pid)
         extras = process.more()
-        if extras.names is None:
-            extras.names = {}
-        extras.names[name] = None
+        if process.sched.runtime.registry is self:
+            if extras.names is None:
+                extras.names = {}
+            extras.names[name] = None
+        else:
+            if extras.on_death is None:
+                extras.on_death = OrderedDict()
+            extras.on_death[self] = self._gone
         self._pids[name] = pid
 
     def unregister(self, name: str) -> None:
@@ -57,6 +63,11 @@ class Registry:
             extras = pid._process.extras
             if extras is not None and extras.names is not None:
                 extras.names.pop(name, None)
+
+    def _gone(self, pid: Pid) -> None:
+        """The death step of an actor named here and perhaps not by its node."""
+        for name in [name for name, holder in self._pids.items() if holder is pid]:
+            del self._pids[name]
 
     def forget(self, name: str, pid: Pid) -> None:
         """The death step: drop the name if it is still ``pid``'s."""
