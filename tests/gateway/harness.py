@@ -189,6 +189,14 @@ async def exchange(port: int, data: bytes, *, seconds: float = 5) -> bytes:
             return answer
 
 
+async def open_narrow_stream(port: int) -> trio.SocketStream:
+    """A connection whose receive buffer holds next to nothing: what is not read soon blocks the sender."""
+    sock = trio.socket.socket()
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    await sock.connect(("127.0.0.1", port))
+    return trio.SocketStream(sock)
+
+
 def request(target: str = "/", *, host: str = "127.0.0.1", method: str = "GET", headers: str = "") -> bytes:
     return f"{method} {target} HTTP/1.1\r\nHost: {host}\r\n{headers}\r\n".encode()
 

@@ -12,16 +12,17 @@ from typing import Any
 import pytest
 import trio
 
-from tests.gateway.harness import TestDirectory, TestSession, exchange, request, until, upgrade
+from tests.gateway.harness import TestDirectory, TestSession, exchange, open_narrow_stream, request, until, upgrade
 from wsactors.actors import Actor, GroupChange, Pid
 from wsactors.client import connect
 from wsactors.errors import StartError
 from wsactors.gateway.options import GatewayOptions
+from wsactors.gateway.port import Port
 from wsactors.gateway.server import Address, Connection, Endpoint, Gateway
 from wsactors.realtime.send_queue import AUDIO
 from wsactors.sessions.listener import Listener, Seat, listeners_of
 from wsactors.sessions.messages import SESSIONS, SessionCard
-from wsactors.supervision import Node
+from wsactors.supervision import DynamicSupervisor, Node
 from wsactors.wire import native
 
 
@@ -57,11 +58,16 @@ async def running(options: GatewayOptions | None = None, **arguments: Any) -> As
         await node.spawn(
             Gateway, options or GatewayOptions(port=0), name="gateway", kwargs={"on_open": opened.append, **arguments}
         )
+        await node.spawn(DynamicSupervisor, name="battle:room:listeners")
         yield node, opened[-1]
 
 
 def pids_of(node: Node, cls: type) -> list[Pid]:
     return [process.pid for process in node.sched.processes.values() if process.kind.cls is cls]
+
+
+def ports_of(node: Node) -> list[Port]:
+    return [process.actor._binding.port for process in node.sched.processes.values() if process.kind.cls is Endpoint]
 
 
 async def test_join_hear_and_leave_a_session_of_the_node() -> None:
@@ -128,10 +134,12 @@ async def test_killing_a_connection_closes_its_descriptor_and_ends_its_listeners
 
 async def test_a_kill_ends_a_response_that_hypercorn_shields() -> None:
     """The peer reads nothing, so a write is in progress, shielded by hypercorn: closing the descriptor ends it."""
-    async with running() as (node, address), await trio.open_tcp_stream("127.0.0.1", address.port) as stream:
-        with trio.move_on_after(1):
-            while True:
-                await stream.send_all(request("/") * 10)
+    async with running() as (node, address), await open_narrow_stream(address.port) as stream:
+        await stream.send_all(request("/js/page.js") * 100)
+        (endpoint,) = pids_of(node, Endpoint)
+        (port,) = ports_of(node)
+        await until(lambda: any(sink.buffered_bytes for sink in port.statistics().sinks))
+        assert (await node.call(endpoint, "statistics")).open == 1
         (victim,) = pids_of(node, Connection)
         node.exit(victim, "kill")
         await until(lambda: not pids_of(node, Connection))

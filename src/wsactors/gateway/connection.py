@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 WEBSOCKET_PATH = "/ws"
 LINGER_SECONDS = 1.0
+SEND_BUFFER = 64 * 1024
+"""SO_SNDBUF, which Linux doubles: by itself the kernel would keep up to 4 MB for every peer that does not read."""
 
 
 async def serve_connection(sock: socket.socket, port: Port, owner: Pid) -> None:
@@ -35,6 +37,7 @@ async def serve_connection(sock: socket.socket, port: Port, owner: Pid) -> None:
 
     ``owner`` is the actor whose connection this is: listeners end with it at the latest.
     """
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER)
     engine = TlsEngine(port.tls) if port.tls is not None else None
     sink = SocketSink(
         sock,
@@ -42,15 +45,25 @@ async def serve_connection(sock: socket.socket, port: Port, owner: Pid) -> None:
         audio_age=port.options.limits.audio_age_ms / 1000,
         stall_timeout=port.options.limits.stall_seconds,
     )
+    port.sinks.add(sink)
     stream = ConnectionStream(sock, sink) if engine is None else TlsStream(sock, sink, engine)
     try:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(_close_when_cancelled, stream)
-            nursery.start_soon(sink.run)
+            nursery.start_soon(_write_until_closed, sink, nursery.cancel_scope)
             await _Connection(sock, stream, port, owner).serve()
             nursery.cancel_scope.cancel()
     finally:
         sink.close()
+
+
+async def _write_until_closed(sink: SocketSink, connection: trio.CancelScope) -> None:
+    """A connection that nothing can be written to is over, whatever its reader waits for.
+
+    (hypercorn does wait, for ever, when a pipelined request stands behind a response that broke off.)
+    """
+    await sink.run()
+    connection.cancel()
 
 
 async def _close_when_cancelled(stream: ConnectionStream) -> None:

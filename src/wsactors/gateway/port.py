@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import ssl
+import weakref
 from collections.abc import Callable
 
 import attrs
 
-from wsactors.realtime.sinks import Sink
+from wsactors.realtime.sinks import Sink, SinkStatistics, SocketSink
 from wsactors.wire.ws_frame import binary_frame
 
 from .admission import Admission
@@ -47,6 +48,18 @@ class WebSocketSink:
         return self._sink.offer(self._framing.frame(data), key)
 
 
+@attrs.frozen
+class PortStatistics:
+    """How a port is doing."""
+
+    open: int
+    """Connections open now."""
+    refused: int
+    """Connections turned away by the limits since the start."""
+    sinks: tuple[SinkStatistics, ...]
+    """One per open connection."""
+
+
 @attrs.frozen(eq=False)
 class Port:
     """One open port: its settings, its guards and what it serves."""
@@ -59,6 +72,8 @@ class Port:
     http: HttpServer
     tls: ssl.SSLContext | None
     framing: SharedFraming
+    sinks: weakref.WeakSet[SocketSink] = attrs.field(factory=weakref.WeakSet)
+    """Of the connections that are open, for statistics."""
 
     @classmethod
     def build(
@@ -84,3 +99,8 @@ class Port:
             tls=tls,
             framing=SharedFraming(),
         )
+
+    def statistics(self) -> PortStatistics:
+        """How it is doing now."""
+        sinks = tuple(sink.statistics() for sink in self.sinks)
+        return PortStatistics(self.admission.open, self.admission.refused, sinks)

@@ -9,14 +9,14 @@ from pathlib import Path
 import attrs
 import structlog
 
-from wsactors.actors import ProcessActor, reply
+from wsactors.actors import ProcessActor, Request, reply
 from wsactors.errors import ChildError, StartError
+from wsactors.sessions.directory import SessionDirectory
 from wsactors.supervision import ChildSpec, DynamicSupervisor, Supervisor, start_child
 
 from .connection import serve_connection
 from .directory import Directory
 from .endpoint import accept_connections, open_listener
-from .node_directory import NodeDirectory
 from .options import GatewayOptions, is_loopback
 from .port import Port
 from .tls import machine_addresses, server_context
@@ -77,7 +77,7 @@ class Gateway(Supervisor):
         hosts = public_hosts(options)
         port = Port.build(
             options,
-            directory or NodeDirectory(self.node),
+            directory or SessionDirectory(self.node),
             node_name=self.node.name,
             is_ready=is_ready or (lambda: True),
             tls=server_context(options.tls, hosts, _kept(options.state_directory)) if options.uses_tls else None,
@@ -98,7 +98,7 @@ class Gateway(Supervisor):
 
 
 class Endpoint(ProcessActor):
-    """The listening socket. Answers ``call(endpoint, "address")`` with its `Address`."""
+    """The listening socket. Calls: ``"address"`` (an `Address`), ``"statistics"`` (`PortStatistics`)."""
 
     def init(self, binding: Binding, connections: str, on_open: Callable[[Address], None] | None = None) -> None:
         """Bind. Raises `GatewayRefused`."""
@@ -121,9 +121,11 @@ class Endpoint(ProcessActor):
         with self._listener:
             self.start_soon(accept_connections, self._listener, self._binding.port.admission, self._start)
             while True:
-                request = await self.receive()
-                if getattr(request, "message", None) == "address":
-                    reply(request, self._address)
+                match await self.receive():
+                    case Request(message="address") as request:
+                        reply(request, self._address)
+                    case Request(message="statistics") as request:
+                        reply(request, self._binding.port.statistics())
 
     async def _start(self, sock: socket.socket, address: str) -> None:
         binding = self._binding
