@@ -5,6 +5,7 @@
 #   make check                   lint and types
 #   make bench                   our numbers beside our peers'           (BENCH=actors  ARGS=--quick)
 #   make soak                    the long runs
+#   make first-sound             seconds and megabytes from a clone to the first sound in a browser
 #   make docs                    write the pages that are made from the code
 #   make venv                    only the environment, in .venv
 #   make clean                   remove what make made
@@ -16,7 +17,7 @@ CONFIG ?= config/dev.toml
 TESTS ?= tests
 BENCH ?= [a-z]*
 
-.PHONY: venv run test check bench soak docs clean
+.PHONY: venv run test check bench soak first-sound docs clean
 
 venv:
 	@PYTHON=$(PYTHON) scripts/venv.sh dev
@@ -41,6 +42,10 @@ bench:
 soak:
 	@PYTHON=$(PYTHON) scripts/venv.sh dev libopus0
 	.venv/bin/python -m pytest tests -m soak $(ARGS)
+
+first-sound:
+	@PYTHON=$(PYTHON) scripts/venv.sh dev chromium
+	.venv/bin/python scripts/first_sound.py
 
 docs:
 	@PYTHON=$(PYTHON) scripts/venv.sh dev

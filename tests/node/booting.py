@@ -116,7 +116,9 @@ def node_running(config: Path, *arguments: str, environ: Mapping[str, str] | Non
     code = "from wsactors.node.cli import main; main()"
     runtime = config.parent / "runtime"
     runtime.mkdir(mode=0o700, exist_ok=True)
-    env = {**os.environ, "PYTHONPATH": str(config.parent), "XDG_RUNTIME_DIR": str(runtime), **(environ or {})}
+    # A buffered standard output, as everywhere else: what is not flushed is not seen.
+    plain = {key: value for key, value in os.environ.items() if key != "PYTHONUNBUFFERED"}
+    env = {**plain, "PYTHONPATH": str(config.parent), "XDG_RUNTIME_DIR": str(runtime), **(environ or {})}
     with subprocess.Popen(
         [sys.executable, "-c", code, "run", str(config), *arguments],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=env,

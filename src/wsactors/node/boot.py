@@ -6,6 +6,7 @@ none of it.
 
 from __future__ import annotations
 
+import functools
 import gc
 import json
 from collections.abc import Callable, Sequence
@@ -41,7 +42,7 @@ class Launch:
     """Reads the configuration again, for SIGHUP. Raises ConfigError if it is wrong now."""
     print_addresses: bool = False
     """Print the addresses as one JSON line on standard output, once the node is ready."""
-    say: Callable[[str], object] = print
+    say: Callable[[str], object] = functools.partial(print, flush=True)
     """Where the addresses go."""
 
 
