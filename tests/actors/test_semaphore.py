@@ -102,3 +102,13 @@ def test_the_death_of_a_holder_after_the_table_is_harmless(host: FakeHost) -> No
         s.acquire("a", 1, linked=True)
     host.tables["semaphores"].drop()
     host.kill(pid)
+
+
+def test_a_row_spoilt_by_others_does_not_break_a_death_step(host: FakeHost) -> None:
+    s, pid = make(host), host.actor()
+    with host.as_actor(pid):
+        s.acquire("a", 1, linked=True)
+        s.acquire("b", 1, linked=True)
+    host.tables["semaphores"].insert(("a", "nonsense"))
+    host.kill(pid)
+    assert (s.held("a"), s.held("b")) == (0, 0)

@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from wsactors.actors.pid import Pid
 from wsactors.actors.table import Table
-from wsactors.errors import NotInActor, TableFull, TableKindError
+from wsactors.errors import NotInActor, TableError, TableFull, TableKindError
 
 _at_death_keys: Final = itertools.count(1)
 
@@ -110,5 +110,10 @@ class Semaphores:
 
     def _died(self, pid: Pid) -> None:
         for name, places in self._linked.pop(pid, Counter()).items():
-            if not self._table.gone:
+            if self._table.gone:
+                return
+            try:
                 self._give_back(name, places)
+            except TableError:
+                # Somebody wrote something else into the row of a public table. A death step must go on: begin anew.
+                self._table.delete(name)
