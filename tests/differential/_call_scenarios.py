@@ -79,7 +79,7 @@ async def call_queued_at_death(w: World) -> None:
 
     send(q, ("do", ask))
     await trio.testing.wait_all_tasks_blocked()
-    await w.node.resume(p)
+    w.node.resume(p)
     await w.saw()
 
 

@@ -328,7 +328,7 @@ async def suspended_server_keeps_messages(w: World) -> None:
     cast(p, 1)
     await trio.testing.wait_all_tasks_blocked()
     w.fact("resuming")
-    await w.node.resume(p)
+    w.node.resume(p)
     await w.call(p, "sync")
 
 
