@@ -550,7 +550,9 @@ async def test_status_shows_where_the_tasks_of_an_actor_wait() -> None:
 
 async def test_the_tree_shows_who_started_whom() -> None:
     async with Node("demo") as node:
-        inner = ChildSpec("inner", Supervisor, ("one_for_one", [ChildSpec("leaf", Counter, name="leaf")]), type="supervisor")
+        inner = ChildSpec(
+            "inner", Supervisor, ("one_for_one", [ChildSpec("leaf", Counter, name="leaf")]), type="supervisor"
+        )
         top = await node.spawn(Supervisor, "one_for_one", [ChildSpec("first", Counter), inner], name="top")
         alone = await node.spawn(Counter, name="alone")
 

@@ -174,10 +174,20 @@ def test_size_is_bounded_however_wide_deep_or_circular() -> None:
 
 @pytest.mark.parametrize(
     "evil",
-    ["token" * 20_000, "token='" * 15_000, "a." * 50_000, 'token="\\' * 12_000, "auth " * 20_000, "://" * 30_000, "password\t" * 10_000,
-     "cookie:" * 15_000, "eyJ" * 30_000, "-----BEGIN PRIVATE KEY-----" * 4_000],
+    [
+        "token" * 20_000,
+        "token='" * 15_000,
+        "a." * 50_000,
+        'token="\\' * 12_000,
+        "auth " * 20_000,
+        "://" * 30_000,
+        "password\t" * 10_000,
+        "cookie:" * 15_000,
+        "eyJ" * 30_000,
+        "-----BEGIN PRIVATE KEY-----" * 4_000,
+    ],
     ids=lambda text: text[:12],
-)  # fmt: skip
+)
 def test_hostile_text_of_100_kilobytes_takes_linear_time(evil: str) -> None:
     started = perf_counter()
 

@@ -150,7 +150,7 @@ async def _move_all(
     for process in list(sched.processes.values()):
         new = successors.get(type(process.actor))
         if new is not None and not process.flags & DEAD:
-            if _ready(process) and not hasattr(new, "code_change"):
+            if _ready(process) and not hasattr(new, "code_change") and not issubclass(new, StateMachine):
                 _switch(process, new, tally)
             else:
                 busy.append((process, new))
