@@ -67,7 +67,7 @@ async def test_it_shows_the_actors_that_live(path: Path) -> None:
 
         rows = {row["name"]: row for row in listed["processes"]}
         assert info["node"] == "admin-test"
-        assert info["count"] == len(listed["processes"]) == len(node.sched.processes)
+        assert info["actors"] + info["attached"] == len(listed["processes"]) == len(node.sched.processes)
         assert rows["idle-1"]["pid"] == repr(pids[1])
         assert rows["idle-1"]["class"] == "Idle"
         assert "idle-0" not in rows
@@ -125,6 +125,55 @@ async def test_it_changes_nothing_unless_allowed(path: Path) -> None:
             down = await ref.wait(10)
             assert down is not None
             assert down.reason == "killed"
+
+
+class Busy(Actor):
+    """Blocks in its first message."""
+
+    async def init(self, token: str) -> None:
+        self.token = token
+
+    async def handle_cast(self, message: trio.Event) -> None:
+        message.set()
+        await trio.sleep_forever()
+
+
+async def test_the_fullest_come_first_and_a_status_tells_no_secret(path: Path) -> None:
+    async with serving(path) as node:
+        for number in range(50):
+            await node.spawn(Idle, name=f"idle-{number}")
+        await node.spawn(Busy, "PLANTED", name="busy")
+        blocked = trio.Event()
+        node.cast("busy", blocked)
+        await blocked.wait()
+        for _ in range(7):
+            node.cast("busy", "more")
+
+        first, status = await exchange(
+            path, b'{"op": "processes", "sort": "queue", "limit": 1}', b'{"op": "status", "pid": "busy"}'
+        )
+
+        [row] = first["processes"]
+        assert (row["name"], row["state"], row["queue"]) == ("busy", "blocked", 7)
+        assert first["queued"] == 7
+        assert any("handle_cast" in line for line in status["status"]["stack"])
+        assert "PLANTED" not in json.dumps(status)
+
+
+async def test_an_actor_is_held_still_and_let_go_again(path: Path) -> None:
+    async with serving(path, allow_changes=True) as node:
+        await node.spawn(Idle, name="idle")
+
+        held, shown, gone_on, nobody = await exchange(
+            path,
+            b'{"op": "suspend", "pid": "idle"}',
+            b'{"op": "status", "pid": "idle"}',
+            b'{"op": "resume", "pid": "idle"}',
+            b'{"op": "suspend", "pid": "<admin-test.999>"}',
+        )
+
+        assert (held["done"], shown["state"], gone_on["done"]) == (True, "suspended", True)
+        assert "no live actor" in nobody["error"]
 
 
 @pytest.mark.parametrize(

@@ -17,10 +17,10 @@ from rich.console import Console
 from wsactors.node.top import NoNode, Query, ask, connected, draw, find_socket
 
 ANSWER = {
-    "node": "demo", "count": 12_345, "queued": 7, "uptime": 12.4,
+    "node": "demo", "actors": 12_345, "queued": 7, "uptime": 12.4, "workers": 3, "crashes": 1, "dropped_full": 2, "holds": 4,
     "processes": [
-        {"pid": "<demo.3>", "name": "\x1b[2J[red]evil[/]", "class": "Deck", "queue": 7, "messages": 900, "busy_ms": 12.34,
-         "state": "running"},
+        {"pid": "<demo.3>", "name": "\x1b[2J[red]evil[/]", "class": "Deck", "queue": 7, "high_water": 9, "handled": 900,
+         "refused": 0, "state": "blocked", "seconds": 1.25, "cpu": 0.125},
     ],
 }  # fmt: skip
 
@@ -112,4 +112,6 @@ def test_a_foreign_name_cannot_paint_the_terminal() -> None:
 
     assert "\x1b[2J" not in output.getvalue()
     assert "\\x1b[2J[red]evil[/]" in output.getvalue()
-    assert "demo: 12345 actors, 7 messages waiting, up 12 s" in output.getvalue()
+    assert "demo, up 12 s: 12345 actors, 7 messages waiting" in output.getvalue()
+    assert "blocked 1.2 s" in output.getvalue()
+    assert "12.5%" in output.getvalue()

@@ -59,7 +59,7 @@ def sound(url: str, seconds: float) -> np.ndarray[Any, Any]:
             data += piece
             if len(data) > seconds * 16_000 or time.monotonic() > until:
                 break
-    with av.open(io.BytesIO(bytes(data)), format="ogg") as container:
+    with av.open(io.BytesIO(bytes(data)), "r", format="ogg") as container:
         return np.concatenate([frame.to_ndarray() for frame in container.decode(audio=0)], axis=1)
 
 
@@ -79,7 +79,7 @@ def test_it_sounds_shows_itself_drains_and_stops(node: RunningNode) -> None:
     assert float(np.abs(heard).max()) <= 1.0
 
     code = "from wsactors.node.cli import main; main()"
-    arguments = ["top", "--once", "--socket", told["admin"], "--sort", "messages"]
+    arguments = ["top", "--once", "--socket", told["admin"], "--sort", "handled"]
     top = subprocess.run(
         [sys.executable, "-c", code, *arguments], capture_output=True, text=True, timeout=SECONDS, check=False,
         env={**os.environ, "COLUMNS": "160"},

@@ -86,15 +86,15 @@ class AdminSocket(ProcessActor):
             while (end := buffer.find(b"\n")) >= 0:
                 line = bytes(buffer[:end])
                 del buffer[: end + 1]
-                await trio.SocketStream(connection).send_all(self._answer(line))
+                await trio.SocketStream(connection).send_all(await self._answer(line))
 
-    def _answer(self, line: bytes) -> bytes:
+    async def _answer(self, line: bytes) -> bytes:
         context, node = context_of(self.pid.node), self.node
         if not isinstance(node, Node):
             raise TypeError("the admin socket runs on a Node")
         try:
             uptime = trio.current_time() - context.booted
-            said = answer(node, json.loads(line), may_change=context.settings.admin.allow_changes, uptime=uptime)
+            said = await answer(node, json.loads(line), may_change=context.settings.admin.allow_changes, uptime=uptime)
         except Refused as refusal:
             said = {"error": str(refusal)}
         except (ValueError, RecursionError):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated, Literal, NoReturn
 
 import attrs
 import typer
@@ -153,7 +153,7 @@ def top(
     socket: Annotated[
         Path | None, typer.Option(help="The node's admin socket, if it is not in the usual place.")
     ] = None,
-    sort: Annotated[str, typer.Option(help="queue, busy, messages or pid.")] = "busy",
+    sort: Annotated[Literal["cpu", "queue", "handled", "pid"], typer.Option(help="What comes first.")] = "cpu",
     limit: Annotated[int, typer.Option(min=1, max=1000, help="How many actors are shown.")] = 30,
     interval: Annotated[float, typer.Option(min=0.2, max=60, help="Seconds between two looks.")] = 1.0,
     once: Annotated[bool, typer.Option("--once", help="Look once, print, and end.")] = False,

@@ -35,7 +35,7 @@ class Query:
     node: str | None = None
     """Name of the node; None if only one runs here."""
     socket: Path | None = None
-    sort: str = "busy"
+    sort: str = "cpu"
     limit: int = 30
 
 
@@ -131,8 +131,8 @@ def watch(query: Query, interval: float | None) -> None:
 
 
 _COLUMNS = (
-    ("pid", "left"), ("name", "left"), ("class", "left"), ("queue", "right"), ("messages", "right"),
-    ("busy ms", "right"), ("state", "left"),
+    ("pid", "left"), ("name", "left"), ("class", "left"), ("state", "left"), ("loop", "right"), ("queue", "right"),
+    ("high", "right"), ("handled", "right"), ("refused", "right"),
 )  # fmt: skip
 
 
@@ -140,21 +140,18 @@ def draw(answer: Mapping[str, Any]) -> Table:
     """The table for one answer of the node; every text in it may be foreign."""
     from rich.table import Table
 
-    title = (
-        f"{answer['node']}: {answer['count']} actors, {answer['queued']} messages waiting, up {answer['uptime']:.0f} s"
+    counted = f"{answer['actors']} actors, {answer['queued']} messages waiting, {answer['workers']} workers"
+    wrong = (
+        f"{answer['crashes']} crashes, {answer['dropped_full']} messages refused, {answer['holds']} holds of the loop"
     )
+    title = f"{answer['node']}, up {answer['uptime']:.0f} s: {counted}; {wrong}"
     table = Table(title=as_text(title), title_justify="left", expand=True)
     for name, justify in _COLUMNS:
         table.add_column(name, justify=justify, no_wrap=name == "pid", overflow="ellipsis")  # type: ignore[arg-type]
     for row in answer["processes"]:
-        texts = (
-            row["pid"],
-            row["name"],
-            row["class"],
-            row["queue"],
-            row["messages"],
-            f"{row['busy_ms']:.1f}",
-            row["state"],
-        )
+        doing = f"{row['state']} {row['seconds']:.1f} s" if row["seconds"] else row["state"]
+        share = "" if row["cpu"] is None else f"{row['cpu']:.1%}"
+        counts = (row["queue"], row["high_water"], row["handled"], row["refused"])
+        texts = (row["pid"], row["name"], row["class"], doing, share, *counts)
         table.add_row(*(as_text(visible(text, 60)) for text in texts))
     return table
