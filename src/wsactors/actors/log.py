@@ -16,7 +16,9 @@ LEVELS: Final = {"debug": logging.DEBUG, "info": logging.INFO, "warning": loggin
 def log(logger: str, level: str, event: str, **fields: Any) -> None:
     """Log one event. Values are numbers or texts that may be shown."""
     structlog = sys.modules.get("structlog")
-    if structlog is not None and structlog.is_configured():
+    # Another thread may be in the middle of importing it: then it has no such function yet.
+    is_configured = getattr(structlog, "is_configured", None)
+    if structlog is not None and is_configured is not None and is_configured():
         getattr(structlog.get_logger(logger), level)(event, **fields)
         return
     plain = logging.getLogger(logger)
