@@ -85,16 +85,17 @@ async def _open_stream(url: str, ssl_context: ssl.SSLContext | None, timeout: fl
     secure = parts.scheme == "wss"
     port = parts.port or (443 if secure else 80)
     target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-    stream: _Stream
+    stream: _Stream | None = None
     try:
         with trio.fail_after(timeout):
-            tcp = await trio.open_tcp_stream(parts.hostname, port)
-            stream = tcp
+            stream = await trio.open_tcp_stream(parts.hostname, port)
             if secure:
                 context = ssl_context or ssl.create_default_context()
-                stream = trio.SSLStream(tcp, context, server_hostname=parts.hostname, https_compatible=True)
+                stream = trio.SSLStream(stream, context, server_hostname=parts.hostname, https_compatible=True)
                 await stream.do_handshake()
     except (OSError, trio.BrokenResourceError, trio.TooSlowError) as error:
+        if stream is not None:
+            await trio.aclose_forcefully(stream)
         raise Disconnected(f"cannot connect to {url}: {error.__cause__ or error!r}") from error
     return stream, parts.netloc.rpartition("@")[2], target
 

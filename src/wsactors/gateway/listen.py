@@ -19,7 +19,7 @@ from wsactors.realtime.sinks import SinkClosed
 from wsactors.wire.native import AUDIO_KIND, FLAG_LAST, decode_audio
 from wsactors.wire.ogg import OggOpusStream
 
-from .directory import Directory, NoSuchSession
+from .directory import Directory, Membership, NoSuchSession
 
 HEADERS: Final = [
     (b"content-type", b"audio/ogg; codecs=opus"),
@@ -108,23 +108,26 @@ class ListenRoute:
             return
         scope["state"]["prepare_audio"]()
         try:
-            await self._stream(pull, self._pages.headers(membership.joined.track), receive, send)
+            head = self._pages.headers(membership.joined.track)
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(_close_on_disconnect, receive, pull)
+                nursery.start_soon(_finish_with, membership, pull)
+                await _stream(pull, head, send)
+                nursery.cancel_scope.cancel()
         finally:
             pull.close()
             membership.leave()
 
-    async def _stream(self, pull: PullSink, head: bytes, receive: Any, send: Any) -> None:
-        """Send ``head``, then what ``pull`` gets, until either side ends."""
-        await send({"type": "http.response.start", "status": 200, "headers": HEADERS})
-        await send({"type": "http.response.body", "body": head, "more_body": True})
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(_close_on_disconnect, receive, pull)
-            try:
-                while True:
-                    page = await pull.receive()
-                    await send({"type": "http.response.body", "body": page, "more_body": True})
-            except SinkClosed:
-                nursery.cancel_scope.cancel()
+
+async def _stream(pull: PullSink, head: bytes, send: Any) -> None:
+    """Send ``head``, then what ``pull`` gets, until it is closed or finished."""
+    await send({"type": "http.response.start", "status": 200, "headers": HEADERS})
+    await send({"type": "http.response.body", "body": head, "more_body": True})
+    try:
+        while True:
+            page = await pull.receive()
+            await send({"type": "http.response.body", "body": page, "more_body": True})
+    except SinkClosed:
         await send({"type": "http.response.body", "body": b""})
 
 
@@ -132,3 +135,8 @@ async def _close_on_disconnect(receive: Any, pull: PullSink) -> None:
     while (await receive())["type"] != "http.disconnect":
         pass
     pull.close()
+
+
+async def _finish_with(membership: Membership, pull: PullSink) -> None:
+    await membership.wait_ended()
+    pull.finish()

@@ -28,7 +28,7 @@ class PullSink:
     ) -> None:
         self._queue = SendQueue(limit, audio_age)
         self._clock = clock
-        self._closed = False
+        self._closed = self._finished = False
         self._arrived = trio.lowlevel.ParkingLot()
         self._offered = self._refused = self._bytes_taken = 0
         self._oldest_audio_sent = 0.0
@@ -36,7 +36,7 @@ class PullSink:
     def offer(self, data: bytes, key: object = None) -> bool:
         """Keep ``data`` for `receive`, as ``key`` says. Ordered bytes that do not fit close the sink."""
         self._offered += 1
-        if self._closed or not self._queue.add(data, key, self._clock()):
+        if self._closed or self._finished or not self._queue.add(data, key, self._clock()):
             self._refused += 1
             if key is None:
                 self.close()
@@ -48,7 +48,7 @@ class PullSink:
         """The next message: ordered ones first, then audio that is not too old.
 
         Raises:
-            SinkClosed: The sink is closed; what waited is forgotten.
+            SinkClosed: The sink is closed, or finished and empty.
         """
         await trio.lowlevel.checkpoint()
         while not self._closed:
@@ -60,11 +60,18 @@ class PullSink:
                 if key == AUDIO:
                     self._oldest_audio_sent = max(self._oldest_audio_sent, now - since)
                 return data
+            if self._finished:
+                break
             await self._arrived.park()
         raise SinkClosed("the stream has ended")
 
+    def finish(self) -> None:
+        """Refuse from now on; `receive` still hands out what waits."""
+        self._finished = True
+        self._arrived.unpark_all()
+
     def close(self) -> None:
-        """Refuse from now on; `receive` raises. May be called again."""
+        """Refuse from now on and forget what waits; `receive` raises. May be called again."""
         self._closed = True
         self._queue.clear()
         self._arrived.unpark_all()

@@ -45,7 +45,7 @@ class Sink(Protocol):
         ...
 
 
-class SinkClosed(Exception):  # noqa: N818 - a state of the sink, named as one
+class SinkClosed(Exception):
     """The connection behind the sink ended, by either side."""
 
 
@@ -210,13 +210,13 @@ class SocketSink:
 
     def _send_now(self, data: bytes, key: object, *, force: bool = False) -> bool:
         """Nothing waits: give ``data`` to the kernel, and keep what it refuses. False when that is not possible."""
-        wire = data if self._seal is None else self._seal(data)
+        wire = data if self._seal is None else self._sealed(data)
         sent = self._transmit(wire)
+        if self._closed is not None:
+            return False
         if sent == len(wire):
             self._sent_direct += 1
             return True
-        if self._closed is not None:
-            return False
         if not sent and self._seal is None:
             return self._keep(data, key, force=force)
         if key is None:
@@ -244,7 +244,7 @@ class SocketSink:
             if self._partial:
                 sent = self._transmit(self._partial)
                 self._partial = self._partial[sent:]
-                if self._partial:
+                if self._partial or self.closed is not None:
                     return
                 self._finished(ordered=self._partial_ordered)
             taken = self._queue.take(now)
@@ -252,8 +252,10 @@ class SocketSink:
                 self._busy = False
                 return
             data, key, since = taken
-            wire = data if self._seal is None else self._seal(data)
+            wire = data if self._seal is None else self._sealed(data)
             sent = self._transmit(wire)
+            if self.closed is not None:
+                return
             if not sent and self._seal is None:
                 self._queue.put_back(data, key, since)
                 return
@@ -263,6 +265,13 @@ class SocketSink:
                 self._begin_partial(wire, sent, key)
                 return
             self._finished(ordered=key is None)
+
+    def _sealed(self, data: bytes) -> bytes:
+        try:
+            return self._seal(data) if self._seal is not None else data
+        except OSError as error:  # what TLS raises, too
+            self.close(SinkClosed(f"cannot seal: {error}"))
+            return b""
 
     def _transmit(self, wire: bytes | memoryview) -> int:
         """How many bytes the kernel took; 0 also when the peer is gone (then the sink is closed)."""
