@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any
 
 import trio
@@ -23,7 +24,13 @@ def start_task(
         extras.scopes = {}
     extras.scopes[scope] = None
     name = f"{process.pid} {getattr(fn, '__qualname__', fn)}"
-    process.sched.nursery.start_soon(_run, process, extras, scope, fn, args, main, name=name)
+    start = partial(process.sched.nursery.start_soon, _run, process, extras, scope, fn, args, main, name=name)
+    if main:
+        # We are on the starter's task, whose context variables are none of the new actor's.
+        context = process.sched.base if extras.context is None else extras.context
+        context.copy().run(start)
+    else:
+        start()
 
 
 async def _run(
