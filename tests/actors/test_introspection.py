@@ -567,6 +567,9 @@ async def test_the_tree_shows_who_started_whom() -> None:
         assert leaf is not None
         assert found[leaf][0] == 3
         assert found[leaf][1].info.ancestors[1] == top
+        assert [child.info.id for child in found[top][1].children] == ["first", "inner"]
+        assert found[leaf][1].info.id == "leaf"
+        assert found[alone][1].info.id == ""
 
 
 async def test_a_dead_starter_makes_a_root() -> None:

@@ -166,7 +166,8 @@ def test_size_is_bounded_however_wide_deep_or_circular() -> None:
         wide = [wide] * 20
 
     started = perf_counter()
-    texts = [safe_repr(value, 300) for value in (circular, wide, "x" * 10_000_000, [[]] * 1_000_000)]
+    large: list[Any] = [circular, wide, "x" * 10_000_000, [None] * 1_000_000]
+    texts = [safe_repr(value, 300) for value in large]
 
     assert all(len(text) <= 300 for text in texts)
     assert perf_counter() - started < 0.5

@@ -4,6 +4,18 @@ from wsactors.actors.actor import Actor, TimerRef
 from wsactors.actors.agent import Agent
 from wsactors.actors.calls import RequestId, call, cast, reply, send, send_many, send_request
 from wsactors.actors.groups import GroupChange, GroupRef, Groups, Member
+from wsactors.actors.introspection import (
+    State,
+    Status,
+    get_state,
+    replace_state,
+    resume,
+    status,
+    suspend,
+    suspended,
+    trace,
+    untrace,
+)
 from wsactors.actors.kind import Mailbox
 from wsactors.actors.machine_results import (
     Answer,
@@ -39,9 +51,11 @@ from wsactors.actors.registry import Registry
 from wsactors.actors.requests import Request
 from wsactors.actors.runtime import Runtime
 from wsactors.actors.state_machine import StateMachine
+from wsactors.actors.statistics import Branch, NodeInfo, ProcessInfo
 from wsactors.actors.task_stream import TaskStream
 from wsactors.actors.task_supervisor import Outcome, Task, TaskSupervisor
 from wsactors.actors.threads import FromThread
+from wsactors.actors.tracing import TraceEvent, Tracer
 
 Caller = Request
 """What ``handle_call`` gets as its second argument: hand it to ``reply`` to answer later."""
@@ -52,6 +66,7 @@ __all__ = [
     "Agent",
     "Answer",
     "Attached",
+    "Branch",
     "Caller",
     "Continue",
     "Crash",
@@ -73,10 +88,12 @@ __all__ = [
     "NextEvent",
     "NextState",
     "NoReply",
+    "NodeInfo",
     "Outcome",
     "Pid",
     "Postpone",
     "ProcessActor",
+    "ProcessInfo",
     "Registry",
     "RepeatState",
     "Reply",
@@ -84,8 +101,10 @@ __all__ = [
     "RequestId",
     "Response",
     "Runtime",
+    "State",
     "StateMachine",
     "StateTimeout",
+    "Status",
     "Stop",
     "StopAndReply",
     "Target",
@@ -94,12 +113,22 @@ __all__ = [
     "TaskSupervisor",
     "Timeout",
     "TimerRef",
+    "TraceEvent",
+    "Tracer",
     "Via",
     "call",
     "cast",
+    "get_state",
     "is_normal",
+    "replace_state",
     "reply",
+    "resume",
     "send",
     "send_many",
     "send_request",
+    "status",
+    "suspend",
+    "suspended",
+    "trace",
+    "untrace",
 ]

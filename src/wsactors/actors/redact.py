@@ -36,6 +36,8 @@ DEPTH: Final = 4
 ITEMS: Final = 20
 NODES: Final = 1_000
 """Values visited per call: what is shown is cut long before."""
+LETTERS: Final = 500
+"""Characters of one text that are shown."""
 SHORTEST: Final = 4
 """Characters a hidden text must have to be looked for in other texts; and these words mean nothing:"""
 _COMMON: Final = frozenset({"none", "null", "true", "false", "basic", "bearer"})
@@ -118,7 +120,7 @@ def safe_repr(value: Any, limit: int = 200) -> str:
     "{'user': 'ada', 'password': <redacted>}"
     """
     try:
-        text = _Walk().show(value, DEPTH)
+        text = _Walk(2 * limit).show(value, DEPTH)
     except Exception as broken:  # a hostile container's iteration is user code
         text = f"<unprintable {type(value).__qualname__}: {type(broken).__name__}>"
     return text if len(text) <= limit else text[: limit - 3] + "..."
@@ -126,7 +128,7 @@ def safe_repr(value: Any, limit: int = 200) -> str:
 
 def secrets_in(*values: Any) -> list[str]:
     """The texts that ``safe_repr`` hides by name in ``values``, longest first, to be taken out of other texts. Never raises."""
-    walk = _Walk()
+    walk = _Walk(0)
     for value in values:
         try:
             walk.show(value, DEPTH)
@@ -170,12 +172,14 @@ _PLAIN: Final = frozenset({bool, float, complex, type(None), Pid, Decimal, date,
 
 
 class _Walk:
-    """One walk through a value: bounded in depth, breadth and in all; remembers what it hid."""
+    """One walk through a value: bounded in depth, breadth, in all and in letters; remembers what it hid."""
 
-    __slots__ = ("hidden", "left")
+    __slots__ = ("hidden", "left", "room")
 
-    def __init__(self) -> None:
+    def __init__(self, room: int) -> None:
         self.left = NODES
+        self.room = room
+        """Letters still worth writing: what is beyond them is cut. The walk goes on for what it hides."""
         self.hidden: list[Any] = []
 
     def show(self, value: Any, depth: int) -> str:
@@ -204,7 +208,11 @@ class _Walk:
             # A text that shows itself as something else has its reasons.
             self.hidden.append(str.__str__(value))
             return f"<{type(value).__module__}.{type(value).__qualname__}>"
-        return repr(safe_text(str.__getitem__(value, slice(0, 1_000))))
+        if self.room <= 0:
+            return "..."
+        text = str.__getitem__(value, slice(0, LETTERS))
+        self.room -= len(text)
+        return repr(safe_text(text)) + ("..." if len(value) > LETTERS else "")
 
     def _container(self, value: Any, kind: type, depth: int) -> str:
         if isinstance(value, dict | MappingProxyType):

@@ -14,6 +14,7 @@ import attrs
 from trio.lowlevel import cancel_shielded_checkpoint, checkpoint
 
 from wsactors.actors.process import DEAD, DYING, QUEUED, STARTING, SUSPENDED, TASK, Extras, Process
+from wsactors.actors.redact import safe_repr
 
 if TYPE_CHECKING:
     from wsactors.actors.pid import Pid
@@ -33,6 +34,8 @@ class ProcessInfo:
 
     pid: Pid
     names: tuple[str, ...]
+    id: str
+    """What its supervisor calls it; empty without one, or where the supervisor knows it by pid alone."""
     cls: str
     """Qualified name of its class."""
     style: Literal["actor", "process", "attached"]
@@ -139,6 +142,7 @@ def describe(
     return ProcessInfo(
         pid=process.pid,
         names=tuple(extras.names) if extras is not None and extras.names else (),
+        id=_child_id(process),
         cls=kind.cls.__qualname__,
         style="attached" if kind.lasting else "process" if kind.is_task else "actor",
         supervisor=is_supervisor(kind.cls),
@@ -159,6 +163,15 @@ def describe(
         parent=process.parent,
         ancestors=ancestors_of(process.parent, known),
     )
+
+
+def _child_id(process: Process) -> str:
+    parent = None if process.parent is None else process.parent._process
+    if parent is None or not is_supervisor(parent.kind.cls):
+        return ""
+    known = getattr(parent.actor, "child_id", None)
+    child = None if known is None else known(process.pid)
+    return "" if child is None else child if isinstance(child, str) else safe_repr(child, 60)
 
 
 def _seconds(extras: Extras | None) -> float:

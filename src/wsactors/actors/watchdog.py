@@ -199,7 +199,7 @@ class Watchdog:
         return self._progress - self._progress_before <= 1 and spent > late / 4
 
     def _recent(self, frame: FrameType) -> int:
-        """Who has just used the loop. Busy and fair actors are hardly caught at it: a loop lets this thread in as it asks for events."""
+        """Who has just used the loop. Fair actors are hardly caught at it: a loop lets this thread in as it asks for events."""
         recent = self._sched.recent
         if recent is None or self._progress == self._progress_before or frame.f_locals.get("timeout", 1.0) > 0:
             return 0

@@ -96,6 +96,12 @@ class Supervisor(Actor):
         await self._stop_all(list(self._children))
         return Stop(("shutdown", ("failed_to_start_child", child.spec.id, why)))
 
+    def child_id(self, pid: Pid) -> Hashable:
+        """What it calls the child of this pid, for tools; None if it has none such."""
+        children = getattr(self, "_children", None)
+        child = None if children is None else children.of_pid(pid)
+        return None if child is None else child.spec.id
+
     async def terminate(self, reason: Any) -> None:
         """Stop all children, last started first."""
         await self._stop_all(list(self._children))
