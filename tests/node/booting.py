@@ -41,6 +41,14 @@ class Refuses(Actor):
     async def init(self) -> None:
         raise ValueError("token=PLANTED is wrong")
 
+class Keeper(Actor):
+    async def init(self, token: str) -> None:
+        self.token = token
+        self.sessions = {"cookie": token, "user": {"password": token}}
+        self.send_after(5.0, self.pid, ("login", {"password": token}))
+    def handle_info(self, message):
+        raise ValueError(f"cannot log in with {message[1]}, token={self.token}")
+
 class Crashes(ProcessActor):
     async def run(self) -> None:
         raise RuntimeError("again, password=PLANTED")

@@ -71,6 +71,21 @@ def test_a_hostile_value_cannot_paint_the_terminal() -> None:
     assert "\\x1b[2Jevil\\x07" in stream.getvalue()
 
 
+def test_a_traceback_is_a_block_below_its_line() -> None:
+    stream = logged("pretty")
+
+    try:
+        raise ValueError("bad \x1b[2J value")
+    except ValueError:
+        structlog.get_logger().exception("crashed", stack="one\ntwo")
+
+    lines = [line.strip() for line in stream.getvalue().splitlines()]
+    assert "crashed" in lines[0]
+    assert lines[1:4] == ["stack:", "one", "two"]
+    assert lines[4] == "exception:"
+    assert lines[-1] == "ValueError: bad \\x1b[2J value"
+
+
 def test_a_line_is_no_dump() -> None:
     stream = logged("json")
 

@@ -78,14 +78,17 @@ def _short(value: Any) -> Any:
 
 
 def _pretty(stream: TextIO) -> structlog.typing.Processor:
-    console = structlog.dev.ConsoleRenderer(colors=stream.isatty(), exception_formatter=structlog.dev.plain_traceback)
+    console = structlog.dev.ConsoleRenderer(colors=stream.isatty())
 
     def render(logger: Any, name: str, event: MutableMapping[str, Any]) -> Any:
-        for key, value in event.items():
-            if isinstance(value, str) and key != "exception":
+        blocks = []
+        for key, value in list(event.items()):
+            if isinstance(value, str) and "\n" in value and key != "event":
+                # A stack or a traceback: below the line, not in it.
+                lines = [visible(line, _MAX_VALUE) for line in event.pop(key).splitlines()]
+                blocks.append("\n      ".join((f"\n    {visible(key)}:", *lines)))
+            elif isinstance(value, str):
                 event[key] = visible(value, _MAX_VALUE)
-            elif key == "exception":
-                event[key] = "\n".join(visible(line, _MAX_VALUE) for line in str(value).splitlines())
-        return console(logger, name, event)
+        return f"{console(logger, name, event)}{''.join(blocks)}"
 
     return render
