@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import traceback
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Final
 
 import attrs
 
 from wsactors.actors.redact import safe_text
+from wsactors.actors.traces import trace_of
 
 if TYPE_CHECKING:
     from wsactors.actors.monitors import MonitorRef
@@ -74,7 +74,7 @@ class Crash:
         leaf = exc
         while isinstance(leaf, BaseExceptionGroup) and len(leaf.exceptions) == 1:
             leaf = leaf.exceptions[0]
-        trace = "".join(traceback.format_exception(exc))
+        trace = trace_of(exc)
         if len(trace) > 4 * TRACE_LIMIT:
             trace = trace[: 2 * TRACE_LIMIT] + trace[-2 * TRACE_LIMIT :]
         # Before the final cut, which could part a secret from its name.
