@@ -98,6 +98,7 @@ def test_a_gliding_fader_gets_there_in_time_from_wherever_it_is() -> None:
     back = fader.moved(1_240, -1.0, 240)
     assert [back.at(frame) for frame in (1_240, 1_360, 1_480)] == [0.0, -0.5, -1.0]
     assert fader.moved(1_240, 0.5).at(1_240) == 0.5
+    assert fader.moved(5_000, 0.5).at(4_999) == 1.0  # not yet
     stopped = Crossfader(period=960_000, origin=0).moved(480_000, 0.0)
     assert stopped.at(480_000) == 0.0
     with pytest.raises(ValueError, match="position"):

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import os
+import random
 import signal
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import attrs
 import numpy as np
 import pytest
+import trio
 
 pytest.importorskip("av")
+
+import trio.lowlevel
 
 from tests.dj.listening import decode, expected_sound, lag_and_likeness, settled
 from wsactors.actors import Pid
@@ -241,6 +246,75 @@ async def test_autoplay_killed_goes_on_without_starting_over(house: House) -> No
     assert house.node.whereis(battle.part("autoplay")) is not None
 
 
+async def test_whoever_is_killed_in_whatever_order_the_battle_is_heard_again_and_nothing_is_left_behind(
+    house: House, loops: dict[str, Any]
+) -> None:
+    battle, ear = await playing(house)
+    before = await truth(house, battle)
+    rng = random.Random(11)
+    for part in [rng.choice(("deck_a", "deck_b", "mixer", "session", "render", "autoplay")) for _ in range(12)]:
+        monitor = house.visitor.monitor(battle.part(part))
+        house.node.exit(battle.part(part), "kill")
+        await monitor.wait(3)
+        if rng.random() < 0.5:
+            await ear.hear(3)  # sometimes the next blow falls before the last is mended
+    begin = len(ear.arrivals)
+    await ear.hear(80)
+    assert await truth(house, battle) == before
+    stretches = decode(ear.packets(begin))
+    heard = settled(stretches[-1])
+    lag, likeness = lag_and_likeness(heard.sound, expected_sound(loops, before, heard.frame, len(heard.sound)))
+    assert abs(lag) <= 2
+    assert likeness > 0.9
+    assert len(render_processes()) == 1
+
+
+def render_processes() -> list[int]:
+    found = []
+    for task in Path("/proc/self/task").iterdir():
+        for pid in (task / "children").read_text().split():
+            command = Path(f"/proc/{pid}/cmdline").read_bytes()
+            if b"wsactors.dj.render" in command:
+                found.append(int(pid))
+    return found
+
+
+class Counting:
+    """A sink that costs nothing and notes how often the rest of the node has run when each frame came."""
+
+    def __init__(self, ticks: list[int]) -> None:
+        self.ticks = ticks
+        self.seen: dict[int, int] = {}
+
+    def offer(self, data: bytes, key: object = None) -> bool:
+        self.seen[int.from_bytes(data[6:10], "big")] = self.ticks[0]
+        return True
+
+
+async def test_five_hundred_listeners_get_every_frame_and_leave_the_node_free(house: House) -> None:
+    battle, ear = await playing(house)
+    ticks = [0]
+    sinks = [Counting(ticks) for _ in range(500)]
+    for sink in sinks:
+        await house.directory.join("demo", sink, house.visitor.pid)
+
+    async def tick() -> None:
+        while True:
+            ticks[0] += 1
+            await trio.lowlevel.checkpoint()
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(tick)
+        await ear.hear(20)
+        nursery.cancel_scope.cancel()
+    assert (await house.status(battle)).listeners == 501
+    common = sorted(set.intersection(*(set(sink.seen) for sink in sinks)))[2:-2]
+    assert common == list(range(common[0], common[0] + len(common)))  # everybody got every frame
+    assert len(common) >= 10
+    for sequence in common:  # and in between, the node did other things
+        assert len({sink.seen[sequence] for sink in sinks}) >= 3
+
+
 # -- coming and going -------------------------------------------------------------------------------------------------
 
 
@@ -294,7 +368,7 @@ async def test_closing_a_battle_ends_its_listeners_and_processes(house: House) -
     await close_battle(house.node, pid)
     assert await membership.wait_ended() == "the session ended"
     assert not await house.directory.sessions()
-    assert not os.path.exists(f"/proc/{process}")  # noqa: PTH110
+    assert not Path(f"/proc/{process}").exists()
     assert not [
         name for name in ("session", "deck_a", "render") if house.node.whereis(BattleOptions("short").part(name))
     ]

@@ -28,6 +28,8 @@ MAX_FOLDERS = 64
 MAX_ASKING = 256
 """Requests that may wait for songs being decoded."""
 _WORKERS = 2
+# One key for the life of this process, so that a cache that was started again knows the ids that are out there.
+_KEY = secrets.token_bytes(32)
 
 
 @attrs.frozen
@@ -168,7 +170,7 @@ class SongCache(Actor):
                 raise ValueError(f"at most {MAX_FOLDERS} song folders are kept open")
             library = self._folders.get(path)
             if library is None:
-                library = self._folders[path] = Library(path, key=secrets.token_bytes(32))
+                library = self._folders[path] = Library(path, key=_KEY)
             await trio.to_thread.run_sync(library.scan)
         except ValueError as error:
             reply(caller, NotLoaded("ValueError", str(error)))

@@ -14,7 +14,7 @@ from typing import Any, Self, cast
 import attrs
 
 from wsactors.dj.timeline import SAMPLE_RATE
-from wsactors.dsp.interpolation import MAX_RATE
+from wsactors.dsp.bounds import MAX_RATE
 
 MAX_GAIN = 4.0
 """Largest linear gain of a deck or the master: +12 dB."""
@@ -122,7 +122,7 @@ class Crossfader:
             return min(1.0, max(-1.0, -math.cos(2 * math.pi * phase) * 1.6))
         if frame >= self.origin + self.length:
             return self.position
-        done = max(0, frame - self.origin) / self.length
+        done = (frame - self.origin) / self.length if frame > self.origin else 0.0
         return self.start + (self.position - self.start) * done
 
     def moved(self, frame: int, position: float, frames: int = 0) -> Self:

@@ -13,13 +13,13 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from wsactors.dsp.bounds import MAX_RATE
+
 Block: TypeAlias = NDArray[np.float32]
 """Samples, shape (frames, channels), ±1.0 full scale."""
 Source: TypeAlias = NDArray[np.int16] | NDArray[np.float32]
 """A whole recording, shape (frames, channels); int16 halves its memory and costs 1 µs more per block."""
 
-MAX_RATE = 4.0
-"""Fastest reading, forwards or backwards, in source frames per output frame."""
 _INT16_SCALE = np.float32(1 / 32768)
 
 

@@ -10,12 +10,14 @@ from typing import Literal
 
 import attrs
 import structlog
+import trio
 
 from wsactors.actors import ProcessActor, call
 from wsactors.dj.cache import LOOPS, Folder, GetSong, Loaded, NotLoaded, OpenFolder
 from wsactors.dj.clock import now, soon
 from wsactors.dj.state import DeckState
 from wsactors.dj.timeline import SAMPLE_RATE
+from wsactors.errors import SongUnknown
 from wsactors.sessions.messages import DeckTruth, GetState, LoadSong, MixerTruth, MoveCrossfader, Play, SwingCrossfader
 from wsactors.sessions.options import BattleOptions
 
@@ -27,6 +29,7 @@ DECODE_TIMEOUT = 180.0
 MAX_FADE = 16.0
 """Seconds two songs are heard together at most."""
 _SYNC = SAMPLE_RATE // 2
+_RETRY = 2.0
 
 _log = structlog.get_logger(__name__)
 
@@ -56,15 +59,22 @@ class Autoplay(ProcessActor):
     async def _play_loops(self) -> None:
         """Both loops from the same frame on, which keeps them in phase for ever, and the crossfader swinging."""
         if not all([(await self._deck(side)).state.playing for side in ("a", "b")]):
-            loaded = [await self._load(song) for song in LOOPS]
+            loaded = [await self._loop(song) for song in LOOPS]
             frame = soon() + _SYNC
             for side, song in zip(("a", "b"), loaded, strict=True):
-                if isinstance(song, Loaded):
-                    await call(self._name(f"deck_{side}"), LoadSong(song.song, song.pcm, play=True, at=frame))
+                await call(self._name(f"deck_{side}"), LoadSong(song.song, song.pcm, play=True, at=frame))
             if self._options.fade_seconds > 0:
                 await call(self._name("mixer"), SwingCrossfader(2 * self._options.fade_seconds, at=frame))
         while True:
             await self.receive()
+
+    async def _loop(self, song: str) -> Loaded:
+        """A demo loop. On a machine too busy to make it in time, it is asked for until it is there."""
+        while True:
+            loop = await self._load(song)
+            if isinstance(loop, Loaded):
+                return loop
+            await trio.sleep(_RETRY)
 
     # -- songs --
 
@@ -95,7 +105,8 @@ class Autoplay(ProcessActor):
         for side in sides:
             state = (await self._deck(side)).state
             end = state.ends_at()
-            if end is not None and end > soon():
+            if end is not None and end > soon() and state.song in self._songs:
+                self._next = self._songs.index(state.song) + 1
                 return side
         return None
 
@@ -107,8 +118,15 @@ class Autoplay(ProcessActor):
 
     async def _put_next_on(self, side: Side) -> bool:
         """The next song that can be played onto a deck; False when none of the folder can."""
-        for _ in self._songs:
+        for _ in range(len(self._songs) + 1):
+            if self._next and self._next % len(self._songs) == 0 and not await self._open_folder():
+                return False  # once round: look what is in the folder now
             song = await self._load(self._songs[self._next % len(self._songs)])
+            if isinstance(song, NotLoaded) and song.kind == SongUnknown.__name__:
+                # The cache has started anew and knows no folder: the ids of before mean nothing to it.
+                if not await self._open_folder():
+                    return False
+                continue
             self._next += 1
             if isinstance(song, Loaded):
                 await call(self._name(f"deck_{side}"), LoadSong(song.song, song.pcm))
