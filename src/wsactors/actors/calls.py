@@ -18,16 +18,31 @@ from trio.lowlevel import (
 )
 
 from wsactors.actors.death import crash
+from wsactors.actors.drive import close_leaks
 from wsactors.actors.mailbox import post, post_slow
 from wsactors.actors.pid import Pid, Target
 from wsactors.actors.places import resolve
-from wsactors.actors.process import CONTINUE, DEAD, DEBUG, DYING, FRONT, MIXED, QUEUED, SIGNAL, SUSPENDED, Process
+from wsactors.actors.process import (
+    CONTINUE,
+    DEAD,
+    DEBUG,
+    DYING,
+    EMPTY,
+    FRONT,
+    MIXED,
+    QUEUED,
+    SIGNAL,
+    SUSPENDED,
+    Process,
+)
 from wsactors.actors.requests import ABANDONED, ANSWERED, FAILED, TIMED_OUT, Cast, Request, Resume
 from wsactors.actors.results import VOCABULARY, settle
 from wsactors.actors.spawn import PAUSE
-from wsactors.errors import CallExit, CallingSelf, CallTimeout, MailboxFull, NoProcess
+from wsactors.errors import CallExit, CallingSelf, CallTimeout, MailboxFull, NoProcess, ScopeLeak
 
 if TYPE_CHECKING:
+    from trio.lowlevel import Task
+
     from wsactors.actors.scheduler import Scheduler
 
 DEFAULT_TIMEOUT: Final = 5.0
@@ -40,12 +55,15 @@ def send(target: Target, message: Any) -> bool:
     if process is None:
         return False
     if not process.flags:
-        process.box.append(message)
+        process.first = message
         process.flags = 1
         sched = process.sched
         sched.runq.append(process)
         if sched.leader is None:
             sched.wake()
+        return True
+    if process.flags == 1 and process.box is EMPTY:
+        process.box = [message]
         return True
     return post_slow(process, message)
 
@@ -69,7 +87,7 @@ def send_many(pids: Iterable[Target], message: Any) -> int:
         if process is None:
             refused += 1
         elif not process.flags:
-            process.box.append(message)
+            process.first = message
             process.flags = 1
             if process.sched is not sched:
                 if sched is not None and sched.leader is None:
@@ -77,6 +95,8 @@ def send_many(pids: Iterable[Target], message: Any) -> int:
                 sched = process.sched
                 append = sched.runq.append
             append(process)
+        elif process.flags == 1 and process.box is EMPTY:
+            process.box = [message]
         elif not post_slow(process, message):
             refused += 1
     if sched is not None and sched.leader is None and sched.runq:
@@ -103,13 +123,15 @@ async def call(target: Target, message: Any, timeout: float | None = DEFAULT_TIM
         MailboxFull: the target's mailbox refused the request.
     """
     task = current_task()
-    if task._cancel_status.effectively_cancelled:
+    status = task._cancel_status
+    if status.effectively_cancelled:
         await checkpoint_if_cancelled()
     process = target._process if type(target) is Pid else resolve(target)
     if process is None:
         raise NoProcess(target)
     sched = process.sched
-    caller = sched.current
+    before = sched.current
+    caller = sched.owners.get(task) if before is None else before
     request = Request(process, message, caller)
     if not process.flags and process.kind.inline and sched.inline:
         process.flags = 1
@@ -117,14 +139,16 @@ async def call(target: Target, message: Any, timeout: float | None = DEFAULT_TIM
         try:
             result = sched.plain.run(process.actor.handle_call, message, request)
         except BaseException as exc:
-            sched.current = caller
-            _inline_crash(process, exc, request)
+            sched.current = before
+            await _inline_failed(process, exc, request, task, status)
         else:
-            sched.current = caller
+            sched.current = before
             process.handled += 1
-            if type(result) not in VOCABULARY and type(result) is not CoroutineType and process.flags == 1:
+            if task._cancel_status is not status:
+                await _inline_failed(process, ScopeLeak("this handler left a cancel scope open"), request, task, status)
+            elif type(result) not in VOCABULARY and type(result) is not CoroutineType and process.flags == 1:
                 request.state = ANSWERED
-                if process.box:
+                if process.box or process.flags != 1:
                     _requeue(process)
                 else:
                     process.flags = 0
@@ -133,7 +157,8 @@ async def call(target: Target, message: Any, timeout: float | None = DEFAULT_TIM
                     await cancel_shielded_checkpoint()
                     sched.pause_at = perf_counter() + PAUSE
                 return result
-            _finish_inline(process, request, message, result)
+            else:
+                _finish_inline(process, request, message, result)
     else:
         enqueue(process, request, target)
     if request.state == 0:
@@ -150,6 +175,8 @@ async def call(target: Target, message: Any, timeout: float | None = DEFAULT_TIM
 
 def enqueue(process: Process, request: Request, target: Any) -> None:
     """Put a request into the mailbox, or raise why not."""
+    if request.caller is None:
+        request.caller = process.sched.whoami()
     if process is request.caller:
         raise CallingSelf(target)
     if process.flags & (DEAD | DYING):
@@ -182,6 +209,13 @@ def outcome(request: Request, target: Any) -> Any:
     raise CallExit(request.value, target)
 
 
+async def _inline_failed(process: Process, exc: BaseException, request: Request, task: Task, status: Any) -> None:
+    """An inlined handler raised, or left a scope open on its caller's task."""
+    if task._cancel_status is not status:
+        await close_leaks(task, status, len(task._child_nurseries))
+    _inline_crash(process, exc, request)
+
+
 def _inline_crash(process: Process, exc: BaseException, request: Request) -> None:
     if process.flags & DEAD:
         return
@@ -211,7 +245,7 @@ def _requeue(process: Process) -> None:
     flags = process.flags
     if flags & DEAD:
         return
-    if (process.box or process.front or flags & (CONTINUE | SIGNAL)) and not (flags & SUSPENDED and not flags & SIGNAL):
+    if (len(process) or flags & (CONTINUE | SIGNAL)) and not (flags & SUSPENDED and not flags & SIGNAL):
         sched = process.sched
         sched.runq.append(process)
         if sched.leader is None:
@@ -306,7 +340,7 @@ def send_request(
         request.settle(FAILED, "noproc")
         return RequestId(request, None, target, label)
     sched = process.sched
-    request = Request(process, message, notify or sched.current)
+    request = Request(process, message, notify or sched.whoami())
     request.notify, request.label = notify, label
     try:
         enqueue(process, request, target)

@@ -16,7 +16,20 @@ from trio.lowlevel import reschedule
 
 from wsactors.actors.mailbox import fail_requests, pending_requests
 from wsactors.actors.messages import Crash, Down, Exit
-from wsactors.actors.process import DEAD, DYING, EMPTY, QUEUED, SIGNAL, STARTING, SUSPENDED, TASK, Extras, Halt, Process
+from wsactors.actors.process import (
+    DEAD,
+    DYING,
+    EMPTY,
+    NOTHING,
+    QUEUED,
+    SIGNAL,
+    STARTING,
+    SUSPENDED,
+    TASK,
+    Extras,
+    Halt,
+    Process,
+)
 from wsactors.actors.requests import Request, append_exempt, rouse
 
 if TYPE_CHECKING:
@@ -132,12 +145,12 @@ def die(process: Process, reason: Any) -> None:
     processes.pop(pid.serial, None)
     if sched.drained is not None and len(processes) <= sched.lasting:
         sched.drained.set()
-    if process.box or process.front or extras is not None:
+    if len(process) or extras is not None:
         requests = pending_requests(process)
     else:
         requests = EMPTY
-    process.box = []
-    process.front = EMPTY
+    process.box = process.front = EMPTY
+    process.first = NOTHING
     if extras is not None:
         _release(process, extras)
     process.actor = None

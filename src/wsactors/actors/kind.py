@@ -80,6 +80,8 @@ class Kind:
             settings.overflow in ("conflate", "drop_oldest")
             or settings.max_bytes is not None
             or settings.high_water is not None
+            # Senders put a second message to an actor without looking at its limit.
+            or settings.capacity < 2
         )
         """Whether every message needs a look as it comes and goes; exempt ones then travel in an envelope that says so."""
         self.has_init = cls.init is not base.init  # type: ignore[attr-defined]

@@ -21,7 +21,7 @@ OVERHEAD: Final = 64
 def post(process: Process, envelope: Cast | Request) -> bool:
     """Queue a cast or call under the mailbox's policy; False when it was refused or nobody is there. Never blocks."""
     if not process.flags:
-        process.box.append(envelope)
+        process.first = envelope
         process.flags = QUEUED | MIXED
         sched = process.sched
         sched.runq.append(process)
@@ -44,15 +44,15 @@ def post_slow(process: Process, message: Any) -> bool:
         check_immutable(message)
     if flags & LIMITS and (envelope := _queued_with_same_key(process, message)) is not None:
         return _replace(process, envelope, message)
-    if len(process.box) + len(process.front) >= process.kind.capacity or (
-        flags & LIMITS and _too_much(process, message)
+    if len(process) >= process.kind.capacity or (
+        flags & LIMITS and (_crowded(process) or _too_heavy(process, message))
     ):
         told = _overflow(process, message)
         if told is not None:
             return told
     if flags & LIMITS:
         message = _account(process, message)
-    process.box.append(message)
+    process.queue(message)
     rouse(process)
     return True
 
@@ -78,21 +78,33 @@ def _overflow(process: Process, message: Any) -> bool | None:
 
 
 def _drop_oldest(process: Process, message: Any) -> bool:
-    """Drop queued sends and casts, oldest first, until ``message`` fits; False, and nothing dropped, if it never would."""
+    """Drop queued sends and casts, oldest first, to make room for ``message``; False if there is no room to be made.
+
+    Exempt messages may have filled the mailbox beyond its capacity: then one dropped still lets one in, and it grows no further.
+    """
     limit = process.kind.settings.max_bytes
     if limit is not None and weight(message) > limit:
         return False
-    front, box = process.front, process.box
-    while len(box) + len(front) >= process.kind.capacity or _too_much(process, message):
-        index = next((index for index in range(len(front) - 1, -1, -1) if _droppable(front[index])), None)
-        if index is not None:
-            taken(process, front.pop(index))
-            continue
-        index = next((index for index, queued in enumerate(box) if _droppable(queued)), None)
-        if index is None:
+    if _crowded(process) and not _drop_one(process):
+        return False
+    while _too_heavy(process, message):
+        if not _drop_one(process):
             return False
-        taken(process, box.pop(index))
     return True
+
+
+def _drop_one(process: Process) -> bool:
+    process.spill()
+    front, box = process.front, process.box
+    for index in range(len(front) - 1, -1, -1):
+        if _droppable(front[index]):
+            taken(process, front.pop(index))
+            return True
+    for index, queued in enumerate(box):
+        if _droppable(queued):
+            taken(process, box.pop(index))
+            return True
+    return False
 
 
 def _droppable(queued: Any) -> bool:
@@ -135,16 +147,17 @@ def _replace(process: Process, envelope: Keyed, message: Any) -> bool:
     return True
 
 
-def _too_much(process: Process, message: Any) -> bool:
-    """Whether the bytes, or what a state machine holds back, leave no room for one more message."""
+def _too_heavy(process: Process, message: Any) -> bool:
     limit = process.kind.settings.max_bytes
-    extras = process.more()
-    if limit is not None and extras.bytes + weight(message) > limit:
-        return True
-    if extras.held is None:
-        return False
-    queued = len(process.box) + len(process.front)
-    return queued + len(extras.held) >= process.kind.capacity and queued + extras.held.purge() >= process.kind.capacity
+    return limit is not None and process.more().bytes + weight(message) > limit
+
+
+def _crowded(process: Process) -> bool:
+    """Whether the messages, with what a state machine holds back, leave no room for one more."""
+    queued, capacity, held = len(process), process.kind.capacity, process.more().held
+    if queued >= capacity or held is None:
+        return queued >= capacity
+    return queued + len(held) >= capacity and queued + held.purge() >= capacity
 
 
 def _account(process: Process, message: Any) -> Any:
@@ -216,6 +229,7 @@ def _payload(value: Any, depth: int) -> int:
 
 def take_first(process: Process, wanted: Callable[[Any], bool], default: Any = None) -> Any:
     """Remove and return the oldest queued message that ``wanted`` accepts (envelopes included), or ``default``."""
+    process.spill()
     front = process.front
     for index in range(len(front) - 1, -1, -1):
         if wanted(_inside(front[index])):
@@ -231,6 +245,7 @@ def take_first(process: Process, wanted: Callable[[Any], bool], default: Any = N
 
 def take_all(process: Process, wanted: Callable[[Any], bool]) -> list[Any]:
     """Remove and return every queued message that ``wanted`` accepts, oldest first: one pass, where ``take_first`` would need many."""
+    process.spill()
     chosen = [message for message in (*reversed(process.front), *process.box) if wanted(_inside(message))]
     if chosen:
         if process.front:
@@ -247,6 +262,7 @@ def _inside(message: Any) -> Any:
 
 def pending_requests(process: Process) -> list[Request]:
     """Every call that would be left unanswered if the actor died now."""
+    process.spill()
     requests = [message for message in reversed(process.front) if message.__class__ is Request]
     requests += [message for message in process.box if message.__class__ is Request]
     requests += [message.request for message in (*process.front, *process.box) if message.__class__ is Resume]

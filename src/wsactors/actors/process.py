@@ -60,15 +60,24 @@ LASTING: Final = LIMITS | TRACED | DEBUG | TASK
 """Bits that stay over the actor's life and do not mean it has something to do."""
 
 
-class Process:
-    """One actor to the runtime. ``box`` takes new messages; ``front`` holds, reversed, those already taken for handling."""
+NOTHING: Final[Any] = object()
+"""No message."""
 
-    __slots__ = ("actor", "box", "extras", "flags", "front", "handled", "kind", "parent", "pid", "sched")
+
+class Process:
+    """One actor to the runtime.
+
+    Its mailbox, oldest first: ``front`` (reversed; what a long turn has detached), ``first``, ``box``. A message to an idle actor goes
+    into ``first``: one slot, where a list would be allocated and freed for each.
+    """
+
+    __slots__ = ("actor", "box", "extras", "first", "flags", "front", "handled", "kind", "parent", "pid", "sched")
 
     actor: Any
     box: list[Any]
     extras: Extras | None
     flags: int
+    first: Any
     front: list[Any]
     handled: int
     kind: Kind
@@ -84,7 +93,20 @@ class Process:
         return extras
 
     def __len__(self) -> int:
-        return len(self.box) + len(self.front)
+        return len(self.box) + len(self.front) + (self.first is not NOTHING)
+
+    def queue(self, message: Any) -> None:
+        """Append to the mailbox; no policy, no waking."""
+        if self.box is EMPTY:
+            self.box = [message]
+        else:
+            self.box.append(message)
+
+    def spill(self) -> None:
+        """Move ``first`` to where it stands in the order, so that ``front`` and ``box`` are all there is."""
+        if self.first is not NOTHING:
+            self.box = [self.first, *self.box]
+            self.first = NOTHING
 
     def __bool__(self) -> bool:
         return True
@@ -94,7 +116,7 @@ class Process:
 
 
 EMPTY: Final[list[Any]] = []
-"""The ``front`` of every actor that has none. Never appended to: a turn that detaches messages makes its own list."""
+"""The ``front`` and ``box`` of every actor that has none. Never appended to: ``Process.queue`` makes a list when one is needed."""
 
 
 class Halt:

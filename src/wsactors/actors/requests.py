@@ -161,7 +161,7 @@ def append_exempt(process: Process, message: Any) -> bool:
     """Queue what no limit or policy may touch: Down, trapped Exit, timer messages, responses, group changes."""
     if process.flags & DEAD:
         return False
-    process.box.append(Keyed(FREE, message) if process.kind.special else message)
+    process.queue(Keyed(FREE, message) if process.kind.special else message)
     if message.__class__ is Exit:
         process.flags |= MIXED
     rouse(process)

@@ -19,11 +19,11 @@ from wsactors.actors.groups import Groups
 from wsactors.actors.inspected import Inspected
 from wsactors.actors.messages import Down
 from wsactors.actors.monitors import MonitorRef
-from wsactors.actors.pid import Home, Pid, Target
-from wsactors.actors.process import LIMITS, QUEUED, STARTING, TASK, Process
+from wsactors.actors.pid import Home, Pid, Target, new_pid
+from wsactors.actors.process import EMPTY, LIMITS, NOTHING, QUEUED, STARTING, TASK, Process
 from wsactors.actors.process_actor import Attached
 from wsactors.actors.registry import Registry
-from wsactors.actors.scheduler import KILL_GRACE, SLICE, Scheduler
+from wsactors.actors.scheduler import BESIDE, KILL_GRACE, Scheduler
 from wsactors.actors.spawn import new_process, spawn
 from wsactors.actors.table_runtime import RuntimeTableHost
 from wsactors.actors.tables import Tables
@@ -115,7 +115,9 @@ class Runtime(Inspected):
         sched.timers.now = trio.lowlevel.current_clock().current_time
         notifier = Process()
         notifier.flags = LIMITS  # never taken for an ordinary actor by the fast path
-        notifier.box, notifier.front = [], []
+        notifier.box = notifier.front = EMPTY
+        notifier.first = NOTHING
+        notifier.pid = new_pid(sched.home, 0)
         sched.notifier = notifier
         ready = trio.Event()
         trio.lowlevel.spawn_system_task(self._main, ready, name=f"wsactors node {self.name}", context=sched.base.copy())
@@ -294,12 +296,12 @@ class Runtime(Inspected):
         sender = self.sched.whoami()
         origin = (sender or self.keeper._process).pid
         count = 0
-        until = perf_counter() + SLICE
+        until = perf_counter() + BESIDE
         for pid in pids:
             count += links.send_exit(origin, pid, reason)
             if perf_counter() > until:
                 await cancel_shielded_checkpoint()
-                until = perf_counter() + SLICE
+                until = perf_counter() + BESIDE
         return count
 
     def whereis(self, name: str) -> Pid | None:

@@ -17,7 +17,7 @@ from trio.lowlevel import Task, current_task
 from wsactors.actors.timers import Timers
 
 if TYPE_CHECKING:
-    from wsactors.actors.pid import Home
+    from wsactors.actors.pid import Home, Pid
     from wsactors.actors.process import Process
 
 BUDGET: Final = 64
@@ -25,6 +25,8 @@ BUDGET: Final = 64
 SLICE: Final = 0.0008
 """Seconds a leader runs turns before trio's other tasks get theirs. The promise is 2 ms plus one handler; the rest is margin for
 the tasks that share a tick with the leader."""
+BESIDE: Final = 0.0004
+"""Seconds for whatever else works off a long list in the same tick: exits to many, the stop of many, due timers."""
 KILL_GRACE: Final = 5.0
 """Seconds an actor may take to unwind after a kill before it is declared dead all the same (and counted as a zombie)."""
 
@@ -57,9 +59,11 @@ class Scheduler:
         "pause_at",
         "plain",
         "processes",
+        "recent",
         "runq",
         "runtime",
         "serial",
+        "slices",
         "spawned",
         "start_worker",
         "timers",
@@ -93,6 +97,10 @@ class Scheduler:
         """Tasks that belong to an actor: blocked workers, ``run`` and ``start_soon`` tasks."""
         self.processes: dict[int, Process] = {}
         self.serial = 0
+        self.recent: Pid | None = None
+        """Whose turn the last full slice ended in: a sample of who uses the loop."""
+        self.slices = 0
+        """How often a leader has begun a slice of turns."""
         self.spawned = 0
         self.dropped_dead = 0
         self.dropped_full = 0
@@ -120,6 +128,10 @@ class Scheduler:
             worker.rouse()
         else:
             self.start_worker(self)
+
+    def progress(self) -> int:
+        """A number that grows as the node gets on with its work."""
+        return self.slices + self.serial + self.inlined
 
     def whoami(self) -> Process | None:
         """The actor on whose behalf the calling code runs: a handler's, or of a task inside one of its nurseries."""

@@ -17,7 +17,7 @@ from wsactors.actors.kind import Kind
 from wsactors.actors.messages import Continue, Crash, IdleAfter, Ignore, Stop
 from wsactors.actors.monitors import MonitorRef
 from wsactors.actors.pid import Pid
-from wsactors.actors.process import CONTINUE, DEAD, DEBUG, EMPTY, LIMITS, SIGNAL, STARTING, TASK, Halt, Process
+from wsactors.actors.process import CONTINUE, DEAD, DEBUG, EMPTY, LIMITS, NOTHING, SIGNAL, STARTING, TASK, Halt, Process
 from wsactors.actors.redact import safe_repr
 from wsactors.actors.requests import rouse
 from wsactors.actors.results import follow
@@ -44,9 +44,10 @@ def new_process(sched: Scheduler, actor: Any, kind: Kind, parent: Process | None
     pid.serial = serial
     pid._process = process
     process.pid = pid
-    process.box = []
-    process.front = EMPTY
-    process.flags = STARTING
+    process.box = process.front = EMPTY
+    process.first = NOTHING
+    # Messages that come before ``init`` has answered are counted and checked like all others.
+    process.flags = STARTING | (LIMITS if kind.special else 0) | (DEBUG if sched.debug else 0)
     process.extras = None
     process.handled = 0
     process.kind = kind
@@ -137,11 +138,11 @@ async def _initialise(
     """Run ``init`` on the starter's task: without a task switch if it does not block."""
     before = sched.current
     sched.current = process
+    status, nurseries = task._cancel_status, len(task._child_nurseries)
     try:
         result = process.actor.init(*args, **kwargs) if kwargs else process.actor.init(*args)
         if type(result) is CoroutineType:
             context = sched.base.copy()
-            status, nurseries = task._cancel_status, len(task._child_nurseries)
             try:
                 trap = context.run(result.send, None)
             except StopIteration as stop:
@@ -150,13 +151,14 @@ async def _initialise(
                 result = await _init_blocked(sched, process, context, result, trap, StartGuard(task, status), nurseries)
             if context != sched.base:
                 process.more().context = context
-            if leaked(task, status, nurseries):
-                await close_leaks(task, status, nurseries)
-                raise ScopeLeak(
-                    "init left a cancel scope or nursery open; close it in init, or use self.start_soon(fn, *args)"
-                )
+        if task._cancel_status is not status:
+            raise ScopeLeak(
+                "init left a cancel scope or nursery open; close it in init, or use self.start_soon(fn, *args)"
+            )
     except BaseException as exc:
         sched.current = before
+        if task._cancel_status is not status:
+            await close_leaks(task, status, nurseries)
         _init_failed(process, exc)
     sched.current = before
     if result is not None:
@@ -236,14 +238,10 @@ def _started(sched: Scheduler, process: Process) -> None:
         _withdraw(process, reason)
         raise StartError(reason, process.kind.cls.__qualname__)
     kind = process.kind
-    if kind.special:
-        flags |= LIMITS
-    if sched.debug:
-        flags |= DEBUG
     sched.spawned += 1
     process.flags = flags
     if kind.is_task:
         process.flags |= TASK
         start_task(process, process.actor.run, (), main=True)
-    elif process.box or flags & (SIGNAL | CONTINUE):
+    elif len(process) or flags & (SIGNAL | CONTINUE):
         rouse(process)

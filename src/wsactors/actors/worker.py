@@ -30,10 +30,12 @@ from wsactors.actors.process import (
     CONTINUE,
     DEAD,
     DYING,
+    EMPTY,
     FRONT,
     IDLE,
     LIMITS,
     MIXED,
+    NOTHING,
     QUEUED,
     SIGNAL,
     SUSPENDED,
@@ -57,7 +59,8 @@ REAP_AFTER: Final = 2
 """Epochs of idling after which a worker ends (10 s): a burst of blocked handlers leaves no crowd behind."""
 REAP_AT_ONCE: Final = 50
 """Idle workers ended per step, so that ending thousands never holds the loop."""
-NOTHING: Final = object()
+LONG: Final = QUEUED | FRONT
+"""All that is to be said of an actor that works off a long queue of plain messages."""
 SKIP: Final = object()
 
 
@@ -225,54 +228,57 @@ class Worker:
         base = sched.base
         task, status = self.task, self.status
         until = perf_counter() + SLICE
+        sched.slices += 1
         while True:
             try:
                 process = popleft()
             except IndexError:
                 break
-            if process.flags == 1:
-                box = process.box
-                message = box.pop()
-                if not box:
-                    sched.current = sched.turn = process
-                    try:
-                        result = process.actor.handle_info(message)
-                        process.handled += 1
-                        if result is None:
-                            pass
-                        elif type(result) is CoroutineType and self.context == base and process.extras is None:
-                            result = await result
-                            if self.blocked is not None:
-                                self._unblock(process)
-                            if self.context != base:
-                                await self._keep_context(process)
-                            if task._cancel_status is not status or task._child_nurseries:
-                                await self._mend()
-                            if result is not None:
-                                settle(process, None, message, result)
-                        else:
-                            await self._finish_fast(process, message, result)
-                    except BaseException as exc:
-                        await self._failed(process, exc, None, message)
-                    if process.flags != 1 or self.retired:
-                        self._end_turn(process)
-                    elif box:
-                        push(process)
+            message = process.first
+            if process.flags == 1 and message is not NOTHING:
+                process.first = NOTHING
+                sched.current = sched.turn = process
+                try:
+                    result = process.actor.handle_info(message)
+                    process.handled += 1
+                    if result is None:
+                        if task._cancel_status is not status:
+                            await self._mend()
+                    elif type(result) is CoroutineType and self.context == base and process.extras is None:
+                        result = await result
+                        if self.blocked is not None:
+                            self._unblock(process)
+                        if self.context != base:
+                            await self._keep_context(process)
+                        if task._cancel_status is not status or task._child_nurseries:
+                            await self._mend()
+                        if result is not None:
+                            settle(process, None, message, result)
                     else:
-                        process.flags = 0
-                    if perf_counter() < until and sched.leader is self:
-                        continue
+                        await self._finish_fast(process, message, result)
+                except BaseException as exc:
+                    await self._failed(process, exc, None, message)
+                if process.flags != 1 or self.retired:
+                    self._end_turn(process)
+                elif process.box:
+                    _refill(process)
+                    push(process)
                 else:
-                    box.append(message)
-                    await self._burst(process, until)
+                    process.flags = 0
+                if perf_counter() < until and sched.leader is self:
+                    continue
+            elif process.flags == LONG:
+                await self._burst(process, until)
             else:
-                await self._turn(process)
+                await self._turn(process, until)
             if sched.leader is not self or self.retired:
                 sched.current = None
                 return
             if perf_counter() > until:
                 sched.current = sched.turn = None
+                sched.recent = process.pid
                 await cancel_shielded_checkpoint()
+                sched.slices += 1
                 until = perf_counter() + SLICE
         sched.current = sched.turn = None
 
@@ -280,6 +286,8 @@ class Worker:
         """The rest of a turn that began as a plain one."""
         if type(result) is CoroutineType:
             result = await self._drive(process, result, None)
+        elif self.task._cancel_status is not self.status:
+            await self._mend()
         if result is not None:
             settle(process, None, message, result)
 
@@ -289,12 +297,14 @@ class Worker:
         sched.current = sched.turn = process
         message = None
         try:
-            front = detach(process)
+            front = process.front
             handle = process.actor.handle_info
             for _ in range(min(len(front), BUDGET)):
                 message = front.pop()
                 result = handle(message)
                 process.handled += 1
+                if self.task._cancel_status is not self.status:
+                    await self._mend()
                 if result is not None:
                     await self._finish_fast(process, message, result)
                     break
@@ -304,10 +314,9 @@ class Worker:
             await self._failed(process, exc, None, message)
         self._end_turn(process)
 
-    async def _turn(self, process: Process) -> None:
+    async def _turn(self, process: Process, until: float) -> None:
         """Up to ``BUDGET`` messages of one actor, with everything the fast path leaves out."""
         sched = self.sched
-        until = perf_counter() + SLICE
         if process is sched.notifier:
             # Nobody's turn: a notice may doom the actor whose turn was the last.
             sched.current = sched.turn = None
@@ -332,6 +341,8 @@ class Worker:
                 result = self._handle(process, message)
                 if type(result) is CoroutineType:
                     result = await self._drive(process, result, request)
+                elif self.task._cancel_status is not self.status:
+                    await self._mend()
                 if result is not None or request is not None:
                     settle(process, request, message, result)
             except BaseException as exc:
@@ -348,12 +359,14 @@ class Worker:
             process.flags = flags & ~CONTINUE
             return process.more()
         front = process.front
-        if not front:
-            box = process.box
-            if not box:
-                return NOTHING
-            front = box if len(box) == 1 else detach(process)
-        message = front.pop()
+        if front:
+            message = front.pop()
+        elif (message := process.first) is not NOTHING:
+            process.first = NOTHING
+        elif not process.box:
+            return NOTHING
+        else:
+            message = detach(process).pop()
         if flags & IDLE:
             disarm(process)
         if flags & LIMITS:
@@ -394,21 +407,32 @@ class Worker:
             await switch(base.copy())
         self.request = request
         try:
-            return await coroutine
+            result = await coroutine
         finally:
             self.request = None
             if self.blocked is not None:
                 self._unblock(process)
             if self.context != base:
                 await self._keep_context(process)
-            if leaked(self.task, self.status, 0):
-                await self._mend()
+        # After an exception the leak is closed too, by _failed, but the exception is what the actor dies of.
+        if leaked(self.task, self.status, 0):
+            await self._mend()
+        return result
 
     async def _keep_context(self, process: Process) -> None:
         """The handler has set context variables: they stay the actor's, and the worker goes on without them."""
         if not process.flags & DEAD:
             process.more().context = self.context
         await switch(self.sched.base.copy())
+
+    async def _close_leaks(self, process: Process) -> None:
+        """After an exception: the task as it was before the handler."""
+        if leaked(self.task, self.status, 0):
+            self.retired = True
+            # This may block, and then the worker is the actor's once more.
+            await close_leaks(self.task, self.status, 0)
+        if self.blocked is not None:
+            self._unblock(process)
 
     async def _mend(self) -> None:
         self.retired = True
@@ -446,7 +470,10 @@ class Worker:
                 result = process.actor.terminate(reason)
                 if type(result) is CoroutineType:
                     await self._drive(process, result, None)
+                elif self.task._cancel_status is not self.status:
+                    await self._mend()
             except Exception as exc:
+                await self._close_leaks(process)
                 stop.reason = reason = Crash.of(exc)
             except BaseException as exc:
                 await self._failed(process, exc, None, None)
@@ -460,13 +487,9 @@ class Worker:
 
     async def _failed(self, process: Process, exc: BaseException, request: Request | None, message: Any) -> None:
         """A handler ended with an exception: make it the actor's exit, whatever it is."""
-        if self.blocked is not None:
-            self._unblock(process)
-        if leaked(self.task, self.status, 0):
-            self.retired = True
-            await close_leaks(self.task, self.status, 0)
         if isinstance(exc, GeneratorExit):
             raise exc
+        await self._close_leaks(process)
         extras = process.extras
         cancelled, rest = split_cancelled(exc)
         if process.flags & DEAD:
@@ -497,22 +520,38 @@ class Worker:
             return
         if process.front:
             flags |= FRONT
+        elif process.box and process.first is NOTHING:
+            process.flags = flags
+            _refill(process)
+            flags = process.flags
         if flags & (DYING | SIGNAL) and process.extras is not None and process.extras.doom is not None:
             finish(process, process.extras.doom)
             return
         if flags & (DYING | SUSPENDED) and not (flags & SIGNAL and not flags & DYING):
             process.flags = flags & ~QUEUED
-        elif process.box or process.front or flags & (CONTINUE | SIGNAL):
+        elif len(process) or flags & (CONTINUE | SIGNAL):
             process.flags = flags
             sched.runq.append(process)
         else:
             process.flags = flags & ~(QUEUED | MIXED)
 
 
+def _refill(process: Process) -> None:
+    """``first`` has been handled and there is more: the next one, or the lot if it is a lot."""
+    box = process.box
+    if len(box) > BUDGET:
+        detach(process)
+        process.flags |= FRONT
+    else:
+        process.first = box.pop(0)
+        if not box:
+            process.box = EMPTY
+
+
 def detach(process: Process) -> list[Any]:
-    """Take everything queued for handling: ``front``, oldest last."""
+    """Take ``box`` for handling, as ``front``. ``first`` must be empty."""
     front = process.front = process.box
-    process.box = []
+    process.box = EMPTY
     front.reverse()
     extras = process.extras
     if extras is not None and len(front) > extras.high:
