@@ -45,7 +45,9 @@ _COMMON: Final = frozenset({"none", "null", "true", "false", "basic", "bearer"})
 _STEMS: Final = (
     *(b"token", b"auth", b"passw", b"passphrase", b"passcode", b"pwd", b"cookie", b"secret", b"credential", b"jwt"),
     *(b"pin", b"sid", b"bearer", b"basic "),
-    *(stem + gap + b"key" for stem in (b"api", b"private", b"access", b"signing") for gap in (b"", b" ", b"_", b"-")),
+)
+_KEYS: Final = tuple(
+    stem + gap + b"key" for stem in (b"api", b"private", b"access", b"signing") for gap in (b"", b" ", b"_", b"-")
 )
 """Where ``_NAMED`` may match, found without a regular expression: that is ten times as fast."""
 
@@ -95,7 +97,12 @@ def safe_text(text: str) -> str:
     if "PRIVATE KEY" in text:
         text = _PEM.sub(REDACTED, text)
     low = text.encode("latin-1", "replace").lower()
-    starts = sorted({start for stem in _STEMS if stem in low for start in _occurrences(low, stem)})
+    stems = [stem for stem in _STEMS if stem in low]
+    if b"key" in low:
+        stems += [stem for stem in _KEYS if stem in low]
+    if not stems:
+        return text
+    starts = sorted({start for stem in stems for start in _occurrences(low, stem)})
     parts: list[str] = []
     end = 0
     for start in starts:
