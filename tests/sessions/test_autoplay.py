@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import trio
 
 pytest.importorskip("av")
 
@@ -17,6 +18,7 @@ from tests.dj import hostile
 from tests.dj.listening import decode, expected_sound, lag_and_likeness, settled, strongest
 from wsactors.dj.song import Pcm
 from wsactors.dj.state import BattleState
+from wsactors.media.opus import Decoder
 from wsactors.sessions.messages import GetState
 from wsactors.sessions.options import BattleOptions
 
@@ -28,44 +30,55 @@ TONES = (300.0, 500.0, 700.0)
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     for number, hertz in enumerate(TONES):
-        hostile.tone(tmp_path / f"{number}.wav", seconds=1.6, hertz=hertz)
+        hostile.tone(tmp_path / f"{number}.wav", seconds=2.5, hertz=hertz)
     return tmp_path
 
 
-def melody(ear: Ear) -> list[int]:
-    """Which tones were heard, in order, at 100 ms steps; 0 is silence. Runs are folded."""
-    heard: list[int] = []
-    for stretch in decode(ear.packets()):
-        for at in range(0, len(stretch.sound) - 4_800, 4_800):
-            piece = stretch.sound[at : at + 4_800, 0]
-            loud = float(np.sqrt(np.mean(piece**2)))
-            tone = 0 if loud < 0.01 else min(TONES, key=lambda hertz: abs(hertz - strongest(piece)))
-            if not heard or heard[-1] != tone:
-                heard.append(int(tone))
-    return heard
+class Melody:
+    """Which tones are heard, in order, at 100 ms steps; 0 is silence. Runs are folded."""
+
+    def __init__(self, ear: Ear) -> None:
+        self.ear = ear
+        self.heard: list[int] = []
+        self._at = len(ear.arrivals)
+        self._decoder = Decoder()
+
+    async def until(self, count: int, seconds: float = 30.0) -> list[int]:
+        """The first `count` different tones from now on."""
+        with trio.fail_after(seconds):
+            while len(self.heard) < count:
+                await self.ear.until(lambda: len(self.ear.arrivals) >= self._at + 5, seconds)
+                frames = [arrival.frame for arrival in self.ear.arrivals[self._at : self._at + 5]]
+                self._at += 5
+                self._note(np.concatenate([self._decoder.decode(frame.payload) for frame in frames])[:, 0])
+        return self.heard[:count]
+
+    def _note(self, piece: Any) -> None:
+        loud = float(np.sqrt(np.mean(piece**2)))
+        nearest: float = min(TONES, key=lambda hertz: abs(hertz - strongest(piece)))
+        tone = 0 if loud < 0.01 else round(nearest)
+        if not self.heard or self.heard[-1] != tone:
+            self.heard.append(tone)
+
+
+async def listening(house: House, folder: Path) -> tuple[BattleOptions, Ear, Melody]:
+    battle = await house.open("mix", songs=folder, fade_seconds=0.3)
+    ear, _membership = await house.listen("mix")
+    await ear.until(lambda: ear.arrivals and ear.arrivals[-1].frame.level < 40, 20)
+    return battle, ear, Melody(ear)
 
 
 async def test_songs_follow_each_other_without_a_hole(house: House, folder: Path) -> None:
-    await house.open("mix", songs=folder, fade_seconds=0.3)
-    ear, _membership = await house.listen("mix")
-    await ear.until(lambda: ear.arrivals and ear.arrivals[-1].frame.level < 40)
-    begin = len(ear.arrivals)
-    await ear.hear(215, 20)
-    ear.arrivals = ear.arrivals[begin:]
-    assert melody(ear)[:4] == [300, 500, 700, 300]  # and round again, never silent
+    _battle, ear, melody = await listening(house, folder)
+    assert await melody.until(4) == [300, 500, 700, 300]  # and round again, never silent
     assert ear.jumps() == 0
 
 
 async def test_a_hostile_song_among_honest_ones_is_left_out(house: House, folder: Path) -> None:
     (folder / "0a.mp3").write_text("ffconcat version 1.0\nfile '2.wav'\n")
     hostile.random_bytes(folder / "0b.flac", 10_000, b"fLaC")
-    await house.open("mix", songs=folder, fade_seconds=0.3)
-    ear, _membership = await house.listen("mix")
-    await ear.until(lambda: ear.arrivals and ear.arrivals[-1].frame.level < 40)
-    begin = len(ear.arrivals)
-    await ear.hear(150, 20)
-    ear.arrivals = ear.arrivals[begin:]
-    assert melody(ear)[:3] == [300, 500, 700]
+    _battle, _ear, melody = await listening(house, folder)
+    assert await melody.until(3) == [300, 500, 700]
 
 
 @pytest.mark.parametrize("content", ["nothing", "only bad songs", "no folder"])
@@ -83,29 +96,15 @@ async def test_a_folder_without_music_gives_the_loops_not_silence(house: House, 
 
 
 async def test_killed_in_a_song_it_does_not_interrupt_it(house: House, folder: Path) -> None:
-    battle = await house.open("mix", songs=folder, fade_seconds=0.3)
-    ear, _membership = await house.listen("mix")
-    await ear.until(lambda: ear.arrivals and ear.arrivals[-1].frame.level < 40)
-    begin = len(ear.arrivals)
-    await ear.hear(20)
+    battle, _ear, melody = await listening(house, folder)
     house.node.exit(battle.part("autoplay"), "kill")
-    await ear.hear(4 * 50, 20)
-    ear.arrivals = ear.arrivals[begin:]
-    heard = melody(ear)
-    assert heard[0] == 300
-    assert 0 not in heard
-    assert len(set(heard)) > 1  # and it goes on to another song when this one ends
+    assert await melody.until(3) == [300, 500, 700]  # and goes on where it was
 
 
 async def test_a_song_cache_that_was_killed_is_not_missed(house: House, folder: Path) -> None:
-    await house.open("mix", songs=folder, fade_seconds=0.3)
-    ear, _membership = await house.listen("mix")
-    await ear.until(lambda: ear.arrivals and ear.arrivals[-1].frame.level < 40)
-    begin = len(ear.arrivals)
+    _battle, ear, melody = await listening(house, folder)
     house.node.exit("songs", "kill")
-    await ear.hear(150, 20)
-    ear.arrivals = ear.arrivals[begin:]
-    assert melody(ear)[:3] == [300, 500, 700]
+    assert await melody.until(3) == [300, 500, 700]
     assert ear.jumps() == 0
 
 
