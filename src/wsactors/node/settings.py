@@ -102,8 +102,8 @@ class NodeSettings:
         True, "After boot, move what lives as long as the node out of the garbage collector's sight (gc.freeze)."
     )
     gc_threshold: int = _setting(
-        50_000,
-        "Allocations between two young collections (Python's own default is 700).",
+        700,
+        "Allocations between two young collections (700 is Python's own default). More of them hold the loop longer.",
         check=_between(700, 10_000_000),
     )
 
