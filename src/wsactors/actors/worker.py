@@ -226,7 +226,9 @@ class Worker:
         popleft = runq.popleft
         push = runq.append
         base = sched.base
+        nothing = NOTHING
         task, status = self.task, self.status
+        clean = False  # whether the worker's context is known to be as it was: an `async` handler must see only its own actor's
         until = perf_counter() + SLICE
         sched.slices += 1
         while True:
@@ -235,42 +237,56 @@ class Worker:
             except IndexError:
                 break
             message = process.first
-            if process.flags == 1 and message is not NOTHING:
-                process.first = NOTHING
+            if process.flags == 1 and message is not nothing:
+                process.first = nothing
                 sched.current = sched.turn = process
                 try:
                     result = process.actor.handle_info(message)
                     process.handled += 1
-                    if result is None:
-                        if task._cancel_status is not status:
-                            await self._mend()
-                    elif type(result) is CoroutineType and self.context == base and process.extras is None:
-                        result = await result
-                        if self.blocked is not None:
-                            self._unblock(process)
-                        if self.context != base:
-                            await self._keep_context(process)
-                        if task._cancel_status is not status or task._child_nurseries:
-                            await self._mend()
-                        if result is not None:
-                            settle(process, None, message, result)
+                    if result is None and process.flags == 1 and task._cancel_status is status:
+                        clean = False
+                        if process.box:
+                            _refill(process)
+                            push(process)
+                        else:
+                            process.flags = 0
+                        if perf_counter() < until:
+                            continue
                     else:
-                        await self._finish_fast(process, message, result)
+                        if (
+                            type(result) is CoroutineType
+                            and (clean or self.context == base)
+                            and (process.extras is None or process.extras.context is None)
+                        ):
+                            result = await result
+                            if self.blocked is not None:
+                                self._unblock(process)
+                            clean = True
+                            if self.context != base:
+                                await self._keep_context(process)
+                            if task._cancel_status is not status or task._child_nurseries:
+                                await self._mend()
+                            if result is not None:
+                                settle(process, None, message, result)
+                        else:
+                            await self._finish_fast(process, message, result)
+                        if process.flags != 1:
+                            self._end_turn(process)
+                        elif process.box:
+                            _refill(process)
+                            push(process)
+                        else:
+                            process.flags = 0
+                        if perf_counter() < until and sched.leader is self:
+                            continue
                 except BaseException as exc:
                     await self._failed(process, exc, None, message)
-                if process.flags != 1 or self.retired:
                     self._end_turn(process)
-                elif process.box:
-                    _refill(process)
-                    push(process)
-                else:
-                    process.flags = 0
-                if perf_counter() < until and sched.leader is self:
-                    continue
             elif process.flags == LONG:
                 await self._burst(process, until)
             else:
                 await self._turn(process, until)
+            clean = False
             if sched.leader is not self or self.retired:
                 sched.current = None
                 return
@@ -297,9 +313,12 @@ class Worker:
         sched.current = sched.turn = process
         message = None
         try:
-            front = process.front
             handle = process.actor.handle_info
-            for _ in range(min(len(front), BUDGET)):
+            for _ in range(BUDGET):
+                # Looked up each time: a handler may take messages out of the mailbox (a flush).
+                front = process.front
+                if not front:
+                    break
                 message = front.pop()
                 result = handle(message)
                 process.handled += 1
@@ -308,7 +327,7 @@ class Worker:
                 if result is not None:
                     await self._finish_fast(process, message, result)
                     break
-                if process.flags != 1 or perf_counter() > until:
+                if process.flags != LONG or perf_counter() > until:
                     break
         except BaseException as exc:
             await self._failed(process, exc, None, message)
