@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.node.booting import write_application
 from wsactors.node.cli import EXIT_CODES, ExitCode
 
 ROOT = Path(__file__).parents[2]
@@ -103,6 +104,32 @@ def test_check_prints_what_a_node_would_run_with(config: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert tomllib.loads(done.stdout)["gateway"]["port"] == 9000
     assert "PLANTED" not in done.stdout + done.stderr
+
+
+def test_check_starts_nothing(tmp_path: Path) -> None:
+    tree = "".join(f'[[child]]\nid = "{cls}"\nstart = "bootapp:{cls}"\n' for cls in ("Slow", "Refuses", "Crashes"))
+    config = write_application(tmp_path, tree)
+
+    done = wsactors("config", "check", str(config), PYTHONPATH=str(tmp_path))
+
+    assert done.returncode == 0
+    assert "3 children" in done.stderr
+    assert "starting" not in done.stderr
+
+
+def test_nothing_is_imported_from_the_working_directory(config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(config.parent)
+    for name in ("typer", "rich", "attrs", "bootapp"):
+        (config.parent / f"{name}.py").write_text("print('taken from the working directory')")
+    (config.parent / "tree.toml").write_text(
+        "[supervisor]\nstrategy = 'one_for_one'\n[[child]]\nid = 'it'\nstart = 'bootapp:It'\n"
+    )
+
+    done = wsactors("tree", str(config), "--set", "node.allowed_packages=bootapp")
+
+    assert done.returncode == ExitCode.USAGE
+    assert "taken from" not in done.stdout
+    assert "bootapp" in done.stderr
 
 
 def test_defaults_and_doc_print(tmp_path: Path) -> None:

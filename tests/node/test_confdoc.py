@@ -74,5 +74,12 @@ def test_values_survive_toml(value: object) -> None:
     assert read == (list(value) if isinstance(value, tuple) else value)
 
 
+def test_the_readme_names_what_sighup_reads_again() -> None:
+    said = (ROOT / "README.md").read_text().partition("SIGHUP")[2].partition(").")[0]
+    assert {entry.key for entry in entries() if entry.live} == {
+        word.strip("`\n,( ") for word in said.split("(")[1].split(",")
+    }
+
+
 def test_the_page_in_docs_is_current() -> None:
     assert (ROOT / "docs/configuration.md").read_text() == reference_markdown(), "run `make docs`"

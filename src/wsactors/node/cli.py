@@ -6,8 +6,10 @@ command that needs it, so that ``--help`` and completion answer at once.
 
 from __future__ import annotations
 
+import os
 import sys
 from enum import IntEnum
+from pathlib import Path
 
 __all__ = ["ExitCode", "main"]
 
@@ -39,6 +41,9 @@ EXIT_CODES = (
 
 def main() -> None:
     """Run the command line and exit with one of :class:`ExitCode`."""
+    # Supervisor files name modules: none is ever taken from wherever the command happens to be started.
+    wanted = set(os.environ.get("PYTHONPATH", "").split(os.pathsep)) - {""}
+    sys.path[:] = [path for path in sys.path if path in wanted or path not in {"", str(Path.cwd())}]
     try:
         from wsactors.node.commands import app
     except ImportError as error:
