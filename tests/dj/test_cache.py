@@ -27,7 +27,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 async def opened(node: Node, folder: Path) -> tuple[str, ...]:
-    answer = await node.call("songs", OpenFolder(folder), timeout=10)
+    answer = await node.call("songs", OpenFolder(str(folder)), timeout=10)
     assert isinstance(answer, Folder)
     return answer.songs
 
@@ -69,7 +69,7 @@ async def test_what_cannot_be_loaded_says_why_without_a_path(folder: Path) -> No
         assert str(folder) not in hostile_song.text
         unknown = await node.call("songs", GetSong("../../etc/passwd"), timeout=20)
         assert unknown == NotLoaded("SongUnknown", unknown.text)
-        nowhere = await node.call("songs", OpenFolder(folder / "nowhere"), timeout=10)
+        nowhere = await node.call("songs", OpenFolder(str(folder / "nowhere")), timeout=10)
         assert isinstance(nowhere, NotLoaded)
         assert isinstance(await node.call("songs", GetSong(songs[0]), timeout=20), Loaded)
 

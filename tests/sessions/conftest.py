@@ -108,7 +108,8 @@ class House:
 
 @asynccontextmanager
 async def open_house() -> AsyncIterator[House]:
-    async with Node("house") as node:
+    # Debug mode refuses a message that its sender could still change.
+    async with Node("house", debug=True) as node:
         await node.start_tree(load_tree(SUPERVISORS / "sessions.toml", ["wsactors"]))
         async with node.attach() as visitor:
             yield House(node, SessionDirectory(node), visitor)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import secrets
 from collections import OrderedDict, deque
-from pathlib import Path
 from typing import Any
 
 import attrs
@@ -36,7 +35,7 @@ _KEY = secrets.token_bytes(32)
 class OpenFolder:
     """Call: look for songs in this folder (again). Answer: `Folder`, or `NotLoaded` when it is no folder."""
 
-    path: Path
+    path: str
 
 
 @attrs.frozen
@@ -84,7 +83,7 @@ class SongCache(Actor):
     def init(self, capacity: int = CAPACITY, limits: DecodeLimits | None = None) -> None:
         self._capacity = capacity
         self._limits = limits or DecodeLimits()
-        self._folders: dict[Path, Library] = {}
+        self._folders: dict[str, Library] = {}
         self._kept: OrderedDict[str, Loaded] = OrderedDict()
         self._asking: dict[str, list[Request]] = {}
         self._waiting: deque[str] = deque()
@@ -164,7 +163,7 @@ class SongCache(Actor):
             _song, oldest = self._kept.popitem(last=False)
             size -= oldest.pcm.size
 
-    async def _scan(self, path: Path, caller: Request) -> None:
+    async def _scan(self, path: str, caller: Request) -> None:
         try:
             if path not in self._folders and len(self._folders) >= MAX_FOLDERS:
                 raise ValueError(f"at most {MAX_FOLDERS} song folders are kept open")

@@ -42,14 +42,15 @@ class Song:
         return self.frames / SAMPLE_RATE
 
 
+@attrs.frozen(eq=False, repr=False)
 class Pcm:
-    """Owner of a memfd with int16 stereo samples at 48 kHz. Closed by `close`, or with the last reference."""
+    """Owner of a memfd with int16 stereo samples at 48 kHz. Closed by `close`, or with the last reference.
 
-    __slots__ = ("_descriptor", "frames")
+    The samples are sealed, so it may travel in messages: whoever holds it holds the same sound.
+    """
 
-    def __init__(self, descriptor: int, frames: int) -> None:
-        self._descriptor = descriptor
-        self.frames = frames
+    _descriptor: int
+    frames: int
 
     @property
     def descriptor(self) -> int:
@@ -65,8 +66,9 @@ class Pcm:
 
     def close(self) -> None:
         """Give up our descriptor. Closing twice does nothing."""
-        descriptor, self._descriptor = self._descriptor, -1
+        descriptor = self._descriptor
         if descriptor >= 0:
+            object.__setattr__(self, "_descriptor", -1)  # the one thing about it that ever changes
             os.close(descriptor)
 
     def __del__(self) -> None:

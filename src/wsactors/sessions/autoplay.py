@@ -80,7 +80,7 @@ class Autoplay(ProcessActor):
 
     async def _open_folder(self) -> bool:
         """Look for songs; False, and a line in the log, when there are none."""
-        answer = await call(SONGS, OpenFolder(self._options.songs), timeout=60)  # type: ignore[arg-type]
+        answer = await call(SONGS, OpenFolder(self._options.songs or ""), timeout=60)
         if isinstance(answer, Folder) and answer.songs:
             self._songs = answer.songs
             return True

@@ -15,7 +15,7 @@ import attrs
 from wsactors.actors import Pid, Runtime
 from wsactors.dj.timeline import PACKET
 from wsactors.errors import CallExit, ChildError, NoSuchSession, StartError
-from wsactors.sessions.listener import Listener, Seat, Sink, listeners_of
+from wsactors.sessions.listener import Listener, Seat, Sink, listeners_of, reserved
 from wsactors.sessions.messages import SESSIONS, Leave, SessionCard
 from wsactors.sessions.options import BattleOptions
 from wsactors.supervision import ChildSpec, TreeSpec, start_child, terminate_child
@@ -126,21 +126,20 @@ class SessionDirectory:
         if card is None or place is None:
             raise NoSuchSession("there is no session of that name: ask for the list of sessions")
         seat = Seat(sink, history)
-        spec = ChildSpec(
-            "listener",
-            Listener,
-            kwargs={"session": name, "seat": seat, "owner": owner},
-            restart="temporary",
-            shutdown=1.0,
-        )
         try:
-            listener = await start_child(place, spec, timeout=JOIN_TIMEOUT)
+            listener = await self._start(place, name, seat, owner)
         except (ChildError, StartError, CallExit) as error:
             raise NoSuchSession(f"the session takes no listener now: {type(error).__name__}") from None
         if listener is None:
             raise NoSuchSession("the session takes no listener now")
         joined = Joined(session=name, track=card.track, title=clip(card.title), frame=PACKET)
         return Membership(self._node, listener, seat, joined)
+
+    async def _start(self, listeners: Pid, session: str, seat: Seat, owner: Pid) -> Pid | None:
+        with reserved(seat) as number:
+            arguments = {"session": session, "seat": number, "owner": owner}
+            spec = ChildSpec("listener", Listener, kwargs=arguments, restart="temporary", shutdown=1.0)
+            return await start_child(listeners, spec, timeout=JOIN_TIMEOUT)
 
     def _cards(self) -> list[SessionCard]:
         return [member.meta for member in self._node.groups.members(SESSIONS)]

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+import itertools
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, Final, Protocol
 
 import trio
 
@@ -45,6 +48,22 @@ class Seat:
             self.ended.set()
 
 
+# Messages are values, and a sink is none: it waits here under a number, and the number travels to the listener's `init`.
+_arriving: Final[dict[int, Seat]] = {}
+_numbers: Final = itertools.count(1)
+
+
+@contextmanager
+def reserved(seat: Seat) -> Iterator[int]:
+    """Keep a seat for a listener that is started inside the block, under the number that it is started with."""
+    number = next(_numbers)
+    _arriving[number] = seat
+    try:
+        yield number
+    finally:
+        del _arriving[number]
+
+
 def listeners_of(session: str) -> tuple[str, str]:
     """The process group of a session's listeners."""
     return ("listeners", session)
@@ -59,10 +78,15 @@ class Listener(Actor):
 
     trap_exit = True
 
-    def init(self, session: str, seat: Seat, owner: Pid) -> None:
-        self._seat = seat
+    def init(self, session: str, seat: int, owner: Pid) -> object:
+        """`seat` is the number under which it is `reserved`."""
+        taken = _arriving.get(seat)
+        if taken is None:
+            return Stop("whoever was to sit here has gone")
+        self._seat = taken
         self._owner = self.monitor(owner)
-        self.node.groups.join(listeners_of(session), self.pid, seat)
+        self.node.groups.join(listeners_of(session), self.pid, taken)
+        return None
 
     def handle_cast(self, message: Any) -> Any:
         match message:

@@ -26,6 +26,10 @@ def _check_title(_instance: object, _attribute: object, value: object) -> None:
         raise ValueError(f"a session's title has at most {MAX_TITLE} characters")
 
 
+def _as_text(folder: str | Path | None) -> str | None:
+    return None if folder is None else str(folder)
+
+
 @attrs.frozen
 class BattleOptions:
     """One battle: two decks and a crossfader."""
@@ -33,7 +37,7 @@ class BattleOptions:
     name: str = attrs.field(default="demo", validator=_check_name)
     """What people join; part of addresses."""
     title: str = attrs.field(default="", validator=_check_title)
-    songs: Path | None = None
+    songs: str | None = attrs.field(default=None, converter=_as_text)
     """Folder with the music to play; None plays two synthesised loops."""
     bitrate: int = attrs.field(default=128_000, validator=[attrs.validators.ge(16_000), attrs.validators.le(510_000)])
     """Bits per second of the Opus stream."""
