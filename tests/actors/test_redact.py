@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import enum
 from collections import OrderedDict, deque
-from time import perf_counter
+from time import thread_time
 from typing import Any, NamedTuple
 
 import attrs
@@ -165,12 +165,12 @@ def test_size_is_bounded_however_wide_deep_or_circular() -> None:
     for _ in range(6):
         wide = [wide] * 20
 
-    started = perf_counter()
+    started = thread_time()
     large: list[Any] = [circular, wide, "x" * 10_000_000, [None] * 1_000_000]
     texts = [safe_repr(value, 300) for value in large]
 
     assert all(len(text) <= 300 for text in texts)
-    assert perf_counter() - started < 0.5
+    assert thread_time() - started < 0.5
 
 
 @pytest.mark.parametrize(
@@ -190,12 +190,12 @@ def test_size_is_bounded_however_wide_deep_or_circular() -> None:
     ids=lambda text: text[:12],
 )
 def test_hostile_text_of_100_kilobytes_takes_linear_time(evil: str) -> None:
-    started = perf_counter()
+    started = thread_time()
 
     safe_text(evil)
 
-    # A quadratic pattern takes minutes; this takes milliseconds, and the machine may be busy.
-    assert perf_counter() - started < 3.0
+    # A quadratic pattern takes minutes.
+    assert thread_time() - started < 1.0
 
 
 @given(st.text(max_size=40), st.text(max_size=40))

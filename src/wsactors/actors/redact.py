@@ -64,12 +64,14 @@ _NAMED: Final = re.compile(
     # A header that holds secrets to the end of its line.
       ((?:cookie|authorization)\\*['"]?[ \t]*[:=][ \t]*) (?:{_QUOTED}|[^\r\n]+)
     | ((?:bearer|basic)[ \t]+) [\w.~+/=-]{{8,}}
-    # `token=...` in a URL, `password: str = "..."` in a line of source, `"apikey": "..."` in JSON.
-    | ((?:{_WORDS})[\w.-]{{0,100}}\\*['"]?\]?[ \t]*(?:=>|:=|[=!]=|[=:])[ \t]*) {_VALUE} (?:[ \t]*=[ \t]*{_VALUE})?
-    # ('token', 'abc') in the repr of a message; bad password 'abc'.
-    | ((?:{_WORDS})[\w.-]{{0,100}}(?:\\*['"][ \t]*,[ \t]*|[ \t]+(?:(?:is|was)[ \t]+)?)) {_QUOTED}
-    # invalid token abc123def
-    | ((?:{_WORDS})[\w.-]{{0,100}}[ \t]+) (?=[^\s'"]{{0,80}}\d)[^\s'"(){{}}<>,;]{{8,}}
+    | (?:{_WORDS})[\w.-]{{0,100}}+(?:
+        # `token=...` in a URL, `password: str = "..."` in a line of source, `"apikey": "..."` in JSON.
+          (\\*['"]?\]?[ \t]*(?:=>|:=|[=!]=|[=:])[ \t]*) {_VALUE} (?:[ \t]*=[ \t]*{_VALUE})?
+        # ('token', 'abc') in the repr of a message; bad password 'abc'.
+        | (\\*['"][ \t]*,[ \t]*|[ \t]+(?:(?:is|was)[ \t]+)?) {_QUOTED}
+        # invalid token abc123def
+        | ([ \t]+) (?=[^\s'"]{{0,80}}\d)[^\s'"(){{}}<>,;]{{8,}}
+      )
     """
 )
 _JWT: Final = re.compile(r"\beyJ[\w-]{8,}\.[\w-]{4,}(?:\.[\w-]*)?")

@@ -196,7 +196,7 @@ class Watchdog:
 
     def _stood_still(self, late: float, spent: float) -> bool:
         """Whether the loop computed for all that time without a step; a busy machine may have delayed this thread alone."""
-        return self._progress - self._progress_before <= 1 and spent > late / 4
+        return self._progress - self._progress_before <= 1 and spent >= min(late, self.threshold)
 
     def _recent(self, frame: FrameType) -> int:
         """Who has just used the loop. Fair actors are hardly caught at it: a loop lets this thread in as it asks for events."""
