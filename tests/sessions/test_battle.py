@@ -79,7 +79,7 @@ async def test_native_sound_equals_the_reference_decode_of_what_was_sent(house: 
     frames = [arrival.frame for arrival in await ear.hear(60)]
     stream = OggOpusStream(serial=1)
     pages = [stream.page([f.payload], sequence=f.sequence + 2, granule=f.timestamp + PACKET) for f in frames]
-    with av.open(io.BytesIO(stream.headers() + b"".join(pages)), format="ogg") as container:
+    with av.open(io.BytesIO(stream.headers() + b"".join(pages)), "r", format="ogg") as container:
         reference = av.CodecContext.create("libopus", "r")
         reference.extradata = container.streams.audio[0].codec_context.extradata
         blocks = []
