@@ -61,19 +61,25 @@ class Recording:
 
     def __init__(self, page: Page) -> None:
         self._page = page
-        self.sound: NDArray[np.float64] = np.empty((0, 2))
+        self._pieces: list[NDArray[np.float64]] = []
+        self._size = 0
+
+    @property
+    def sound(self) -> NDArray[np.float64]:
         """Shape (samples, 2), full scale ±1."""
+        return np.concatenate(self._pieces) if self._pieces else np.empty((0, 2))
 
     async def more(self, seconds: float) -> NDArray[np.float64]:
         """Wait for that much more sound; returns it."""
-        start = len(self.sound)
+        start = self._size
         with trio.fail_after(seconds + 30):
-            while len(self.sound) < start + seconds * RATE:
+            while self._size < start + seconds * RATE:
                 await trio.sleep(0.2)
                 text = await self._page.evaluate(_TAKE)
                 new = np.frombuffer(base64.b64decode(text or ""), "<i2").astype(np.float64).reshape(-1, 2) / 32_767
-                if not len(self.sound):
+                if not self._size:
                     loud = np.flatnonzero(np.abs(new).max(axis=1, initial=0) > 1e-3)
                     new = new[loud[0] :] if len(loud) else new[:0]
-                self.sound = np.concatenate([self.sound, new])
+                self._pieces.append(new)
+                self._size += len(new)
         return self.sound[start:]

@@ -3,86 +3,159 @@
 from __future__ import annotations
 
 import json
+import os
 import random
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
+import attrs
 import numpy as np
 import pytest
+import trio
 
 from tests.browser.driver import Page, open_chromium, open_firefox
 from tests.browser.tap import RATE, TAP, Recording
-from tests.browser.tones import ToneBattle, ToneSource, is_cyclic, listen, order_of, phase_jumps
-from tests.gateway.harness import Gateway, TestDirectory, TestSession, open_gateway, until
+from tests.browser.tones import ToneBattle, ToneSource, deck_song, is_cyclic, listen, order_of, phase_jumps
+from tests.gateway.harness import Gateway as BareGateway
+from tests.gateway.harness import TestDirectory, TestSession, open_gateway, until
 from wsactors.client.late import LateGate
+from wsactors.dj.clock import soon
+from wsactors.dj.song import Song, new_memory, seal
+from wsactors.gateway import Address, Gateway
 from wsactors.gateway.options import GatewayOptions, TlsOptions
 from wsactors.gateway.tls import machine_addresses
+from wsactors.sessions.directory import open_battle
+from wsactors.sessions.messages import GetStatus, LoadSong, MoveCrossfader, Status
+from wsactors.sessions.options import BattleOptions
+from wsactors.supervision import Node, load_tree
 from wsactors.wire import native
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    Sound = NDArray[np.float64]
+
 pytestmark = pytest.mark.browser
 
+SUPERVISORS = Path(__file__).parents[2] / "supervisors"
 HOSTILE = "</script><img src=x onerror='window.__pwned=1'><b>&amp;\u202e"
 SETTLE = 3 * RATE
 """Samples after the first sound in which the buffer may still find its aim."""
 
 
-def tone_session(source: ToneSource, gateway: Gateway) -> TestSession:
+class Stage(Protocol):
+    """Where a `ToneBattle` is played."""
+
+    url: str
+
+    async def fade(self, seconds: float) -> None:
+        """Move the crossfader from deck a to deck b."""
+
+    async def gaps(self) -> int:
+        """How often the sender itself has lost the thread."""
+
+
+@attrs.define
+class BattleStage:
+    """A real battle: two decks, render process, session, gateway."""
+
+    node: Node
+    options: BattleOptions
+    url: str = ""
+
+    async def fade(self, seconds: float) -> None:
+        await self.node.call(self.options.part("mixer"), MoveCrossfader(1.0, seconds))
+
+    async def gaps(self) -> int:
+        status: Status = await self.node.call(self.options.part("session"), GetStatus())
+        return status.gaps
+
+
+@asynccontextmanager
+async def battle_stage(battle: ToneBattle, seconds: int) -> AsyncIterator[BattleStage]:
+    """Boot the sessions from their files, put a song of tones on each deck, start both in the same moment."""
+    options = BattleOptions("tones", title=f"Tones {HOSTILE}")
+    songs = {side: deck_song(battle, side, seconds) for side in ("a", "b")}
+    opened: list[Address] = []
+    async with Node("browser") as node:
+        await node.start_tree(load_tree(SUPERVISORS / "sessions.toml", ["wsactors"]))
+        template = load_tree(SUPERVISORS / "battle.toml", ["wsactors"])
+        by_hand = tuple(child for child in template.children if child.id != "autoplay")
+        await open_battle(node, options, attrs.evolve(template, children=by_hand))
+        await node.spawn(Gateway, GatewayOptions(port=0), kwargs={"on_open": opened.append})
+        await node.call(options.part("mixer"), MoveCrossfader(-1.0))
+        start = soon() + RATE
+        for side, sound in songs.items():
+            memory = new_memory("tones")
+            os.write(memory, sound.tobytes())
+            song = Song(f"tones-{side}", "tones", len(sound))
+            load = LoadSong(song, seal(memory, len(sound)), play=True, at=start)
+            await node.call(options.part(f"deck_{side}"), load)
+        yield BattleStage(node, options, opened[0].urls[0])
+
+
+def tone_session(source: ToneSource, gateway: BareGateway) -> TestSession:
     state = native.Event("tones", "state", {"decks": [{"title": HOSTILE, "artist": "<i>A</i>"}, {"title": 7}, None]})
     session = gateway.directory.add(TestSession("tones", title=f"Tones {HOSTILE}", events=[state]))
     gateway.nursery.start_soon(session.play, source.block)
     return session
 
 
-async def check_sound(page: Page, gateway: Gateway, seconds: float) -> None:
-    """Press the one button; hear deck a, move the crossfader, hear deck b, without a jump for ``seconds``."""
+def make_battle() -> ToneBattle:
     seed = random.randrange(2**32)
     print(f"tones of seed {seed}")
-    battle = ToneBattle.make(seed)
-    source = ToneSource(battle)
-    tone_session(source, gateway)
+    return ToneBattle.make(seed)
+
+
+async def check_sound(page: Page, battle: ToneBattle, stage: Stage, seconds: float) -> None:
+    """Press the one button; hear deck a, move the crossfader, hear deck b, without a jump for ``seconds``."""
     await page.before_load(TAP)
-    await page.goto(gateway.url + "/")
+    await page.goto(stage.url)
     await page.click("#sessions button")
 
     recording = Recording(page)
     before = await recording.more(SETTLE / RATE + 3.2)
-    source.fade(1, 1.5)
+    await stage.fade(1.5)
     during = await recording.more(3)
     after = await recording.more(3.2)
     await recording.more(max(0.0, seconds - len(recording.sound) / RATE + SETTLE / RATE))
 
-    for channel in (0, 1):
-        deck_a, deck_b = battle.sequences["a", channel], battle.sequences["b", channel]
-        assert is_cyclic(order_of(listen(before[SETTLE:], "a", channel), deck_a))
-        assert order_of(listen(before[SETTLE:], "b", channel), deck_b) == []
-        assert is_cyclic(order_of(listen(after, "b", channel), deck_b))
-        assert order_of(listen(after, "a", channel), deck_a) == []
-        assert_crossfade(listen(during, "a", channel).level, listen(during, "b", channel).level)
-    await assert_continuous(page, recording, seconds)
-    await assert_shown_as_text(page)
+    await assert_continuous(page, stage, recording, seconds)
+    # In a thread: the node plays in this process, and analysing takes longer than it may be held up.
+    await trio.to_thread.run_sync(assert_tones, battle, before[SETTLE:], during, after)
     assert page.complaints() == []
 
 
-def assert_crossfade(falling: NDArray[np.float64], rising: NDArray[np.float64]) -> None:
+def assert_tones(battle: ToneBattle, before: Sound, during: Sound, after: Sound) -> None:
+    """Each deck's own sequence on each channel, in order, while it is up; nothing of it while it is down."""
+    for channel in (0, 1):
+        deck_a, deck_b = battle.sequences["a", channel], battle.sequences["b", channel]
+        assert is_cyclic(order_of(listen(before, "a", channel), deck_a))
+        assert order_of(listen(before, "b", channel), deck_b) == []
+        assert is_cyclic(order_of(listen(after, "b", channel), deck_b))
+        assert order_of(listen(after, "a", channel), deck_a) == []
+        assert_crossfade(listen(during, "a", channel).level, listen(during, "b", channel).level)
+
+
+def assert_crossfade(falling: Sound, rising: Sound) -> None:
     """One deck goes while the other comes, and neither is gone before the other is there (equal power)."""
     assert falling[:5].mean() > 0.15 > 0.03 > falling[-5:].mean()
     assert rising[:5].mean() < 0.03 < 0.15 < rising[-5:].mean()
     assert np.hypot(falling, rising).min() > 0.1
 
 
-async def assert_continuous(page: Page, recording: Recording, seconds: float) -> None:
-    """No jump of either pilot's phase for ``seconds``. A machine that starves the browser gets a second chance."""
+async def assert_continuous(page: Page, stage: Stage, recording: Recording, seconds: float) -> None:
+    """No jump of either pilot's phase for ``seconds``. A machine that starves browser or node gets a second chance."""
     for chance in (1, 2):
         sound = recording.sound[-int(seconds * RATE) :]
-        jumps = [phase_jumps(sound, channel) for channel in (0, 1)]
+        jumps = [await trio.to_thread.run_sync(phase_jumps, sound, channel) for channel in (0, 1)]
         if all(len(each) == 0 for each in jumps):
             return
         dropouts = int(await page.evaluate("document.getElementById('health-underruns').textContent"))
         assert chance == 1, f"the phase jumps at {jumps}"
-        assert dropouts, f"the phase jumps at {jumps}, and the page does not know why"
+        assert dropouts or await stage.gaps(), f"the phase jumps at {jumps}, and nobody knows why"
         await recording.more(seconds)
 
 
@@ -103,17 +176,19 @@ async def assert_shown_as_text(page: Page) -> None:
 
 
 async def test_chromium_plays_both_decks_on_the_right_channels_for_thirty_seconds(tmp_path: Path) -> None:
-    async with open_gateway() as gateway, open_chromium(tmp_path) as page:
-        await check_sound(page, gateway, 30)
+    battle = make_battle()
+    async with battle_stage(battle, 90) as stage, open_chromium(tmp_path) as page:
+        await check_sound(page, battle, stage, 30)
 
 
 async def test_firefox_plays_both_decks_on_the_right_channels(tmp_path: Path, sound_server: None) -> None:
-    async with open_gateway() as gateway, open_firefox(tmp_path) as page:
-        await check_sound(page, gateway, 6)
+    battle = make_battle()
+    async with battle_stage(battle, 60) as stage, open_firefox(tmp_path) as page:
+        await check_sound(page, battle, stage, 6)
 
 
 async def test_without_webcodecs_the_plain_player_plays_the_same(tmp_path: Path) -> None:
-    battle = ToneBattle.make(random.randrange(2**32))
+    battle = make_battle()
     async with open_gateway() as gateway, open_chromium(tmp_path) as page:
         tone_session(ToneSource(battle), gateway)
         await page.before_load(TAP)
@@ -148,6 +223,17 @@ async def test_an_insecure_page_says_why_and_plays_all_the_same(tmp_path: Path) 
         assert "https" in await page.wait_for("document.getElementById('notice').textContent")
         await page.click("#sessions button")
         await page.wait_for("document.getElementById('plain').currentTime > 0.3")
+        assert page.complaints() == []
+
+
+@pytest.mark.parametrize("browser", [open_chromium, open_firefox])
+async def test_hostile_names_are_shown_as_the_text_they_are(tmp_path: Path, browser: Any) -> None:
+    async with open_gateway() as gateway, browser(tmp_path) as page:
+        tone_session(ToneSource(ToneBattle.make(1)), gateway)
+        await page.goto(gateway.url + "/")
+        await page.click("#sessions button")
+        await page.wait_for("!document.getElementById('decks').hidden")
+        await assert_shown_as_text(page)
         assert page.complaints() == []
 
 

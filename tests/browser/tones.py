@@ -45,6 +45,15 @@ class ToneBattle:
         return cls(found)
 
 
+def deck_song(battle: ToneBattle, deck: str, seconds: int) -> NDArray[np.int16]:
+    """What one deck plays, as a song: its tones and the pilots, shape (samples, 2). Both decks' pilots are the same."""
+    source = ToneSource(battle)
+    source.fade(0.0 if deck == "a" else 1.0, 1 / RATE)
+    source.block(0, 2)
+    sound = source.block(0, seconds * RATE)
+    return np.round(sound * 32_767).astype(np.int16)
+
+
 class ToneSource:
     """Plays a `ToneBattle`, one block after the other; ``fade`` moves the crossfader while it plays."""
 
