@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections import defaultdict, deque
 from collections.abc import Hashable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from time import perf_counter
+from typing import Any, Final
 
 import structlog
 import trio
@@ -14,6 +15,8 @@ from wsactors.actors import Actor, Ignore, Pid, Stop, cast
 from wsactors.errors import CallExit
 from wsactors.supervision import ChildSpec, Supervisor, which_children
 from wsactors.supervision.children import ChildInfo
+
+PATIENCE: Final = 20.0
 
 
 class World:
@@ -132,6 +135,17 @@ async def children(sup: Pid) -> dict[Hashable, ChildInfo]:
         return {}
 
 
+class Patience:
+    """Let everybody else run, again and again, for at most ``PATIENCE`` seconds of real time (virtual time does not pass)."""
+
+    def __init__(self) -> None:
+        self.deadline = perf_counter() + PATIENCE
+
+    async def turn(self) -> None:
+        assert perf_counter() < self.deadline, f"what this test waits for did not happen within {PATIENCE} s"
+        await trio.lowlevel.checkpoint()
+
+
 async def pid_of(sup: Pid, child_id: Hashable) -> Pid:
     pid = (await children(sup))[child_id].pid
     assert pid is not None
@@ -147,17 +161,23 @@ async def crash(sup: Pid, child_id: Hashable, reason: Any = "boom") -> None:
 
 async def settled(sup: Pid, old: Pid) -> None:
     """Until ``old`` is no child any more and no restart is due, or the supervisor is gone."""
-    while alive(sup):
-        infos = (await children(sup)).values()
-        if not any(info.pid == old or info.status == "restarting" for info in infos):
-            return
-        await trio.lowlevel.checkpoint()
+    patience = Patience()
+    while any(info.pid == old or info.status == "restarting" for info in (await children(sup)).values()):
+        await patience.turn()
 
 
 async def gone(*pids: Pid) -> None:
-    """Until all are dead. The test's own time-out is the deadline."""
+    """Until all are dead."""
+    patience = Patience()
     while any(alive(pid) for pid in pids):
-        await trio.lowlevel.checkpoint()
+        await patience.turn()
+
+
+async def restarting(sup: Pid, child_id: Hashable) -> None:
+    """Until a restart of the child is due."""
+    patience = Patience()
+    while (await children(sup))[child_id].status != "restarting":
+        await patience.turn()
 
 
 @contextmanager

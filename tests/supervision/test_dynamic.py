@@ -10,10 +10,10 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from tests.supervision._world import Slow, Stubborn, Worker, World, alive, events_of, gone, logged
+from tests.supervision._world import Slow, Stubborn, Worker, World, alive, events_of, gone, logged, restarting
 from wsactors.actors import Actor, Pid, cast
 from wsactors.actors.process_actor import Attached
-from wsactors.errors import ChildError, SpecError, StartError
+from wsactors.errors import ChildError, MutableMessage, SpecError, StartError
 from wsactors.supervision import (
     ChildSpec,
     DynamicSupervisor,
@@ -101,8 +101,7 @@ async def test_a_child_that_is_being_restarted_keeps_its_place(node: Node, world
         pid = await child(sup, world.spec("a"))
         world.plans["a"].extend(["fail"] * 500_000)
         cast(pid, ("exit", "boom"))
-        while [info.status for info in await which_children(sup)] != ["restarting"]:
-            await trio.lowlevel.checkpoint()
+        await restarting(sup, None)
         with pytest.raises(ChildError):
             await start_child(sup, world.spec("b"))
         count = await count_children(sup)
@@ -285,3 +284,11 @@ async def test_a_dynamic_supervisor_in_a_tree(node: Node, world: World) -> None:
 
     assert not alive(pid)
     assert node.whereis("rooms") is None
+
+
+async def test_in_debug_mode_a_spec_is_a_message_like_any_other(world: World) -> None:
+    async with Node("debug", debug=True) as node, node.attach() as me:
+        sup = await me.spawn(DynamicSupervisor)
+        assert await start_child(sup, ChildSpec("a", Trapping, kwargs={})) is not None
+        with pytest.raises(MutableMessage):
+            await start_child(sup, ChildSpec("a", Worker, (world, [])))

@@ -46,3 +46,11 @@ def test_a_program_that_uses_no_structlog_does_not_import_it_and_keeps_its_stand
 
     assert done.stdout == ""
     assert done.stderr == "supervisor.gave_up child=a\n"
+
+
+def test_secrets_in_a_reason_are_not_logged() -> None:
+    with structlog.testing.capture_logs() as entries:
+        reports.report(reports.CHILD_TERMINATED, child="a", reason=("denied", "token=hunter2-hunter2"))
+
+    assert "hunter2" not in str(entries)
+    assert "denied" in str(entries)

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from trio.testing import MockClock
 
-from tests.supervision._world import Slow, World, alive, children, crash, events_of, gone, logged, pid_of
+from tests.supervision._world import Slow, World, alive, children, crash, events_of, gone, logged, pid_of, restarting
 from wsactors.actors import Pid, cast, send
 from wsactors.actors.process_actor import Attached
 from wsactors.errors import ChildError
@@ -63,8 +63,7 @@ async def failing(node: Node, world: World, **options: Any) -> Pid:
     sup = await start(node, "one_for_one", world.specs("ab"), intensity=1_000_000, **options)
     world.plans["a"].extend(["fail"] * 500_000)
     cast(await pid_of(sup, "a"), ("exit", "boom"))
-    while (await children(sup))["a"].status != "restarting":
-        await trio.lowlevel.checkpoint()
+    await restarting(sup, "a")
     return sup
 
 

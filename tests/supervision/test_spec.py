@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from wsactors.actors.redact import safe_repr
 from wsactors.errors import SpecError
 from wsactors.supervision.spec import Backoff, ChildSpec, SupervisorOptions, check_children
 
@@ -121,3 +122,10 @@ def test_a_significant_child_needs_a_supervisor_that_cares() -> None:
 def test_children_that_are_no_specs_are_named() -> None:
     with pytest.raises(SpecError, match="child 0: expected a ChildSpec"):
         check_children([Worker], "never")  # type: ignore[list-item]
+
+
+def test_a_spec_shows_no_arguments_wherever_it_is_shown() -> None:
+    spec = ChildSpec("a", Worker, ("hunter2",), {"plain": "hunter2"})
+
+    assert "hunter2" not in repr(spec)
+    assert "hunter2" not in safe_repr({"children": [spec]}, 10_000)

@@ -38,6 +38,15 @@ class _Again:
         self.row = row
 
 
+class _Extra:
+    """Arguments for all children, in an object that tools which show an actor's state do not look into."""
+
+    __slots__ = ("args",)
+
+    def __init__(self, args: tuple[Any, ...]) -> None:
+        self.args = args
+
+
 class DynamicSupervisor(Actor):
     """Starts children when asked to (:func:`start_child`), restarts each by itself, and stops them all in parallel.
 
@@ -70,7 +79,7 @@ class DynamicSupervisor(Actor):
         self._options = SupervisorOptions("one_for_one", intensity, period, "never", backoff)
         self._window = RestartWindow(intensity, period)
         self._max_children = max_children
-        self._extra_args = tuple(extra_args)
+        self._extra = _Extra(tuple(extra_args))
         self._children: dict[Pid, ChildSpec] = {}
         self._due: dict[Pid, _Again] = {}
         self._rows: dict[Pid, tuple[int, float]] = {}
@@ -129,7 +138,7 @@ class DynamicSupervisor(Actor):
         if self._max_children is not None and len(self._children) + len(self._due) >= self._max_children:
             return "error", "max_children"
         try:
-            pid = await start_process(self, spec, self._extra_args)
+            pid = await start_process(self, spec, self._extra.args)
         except StartError as error:
             return "error", requests.StartFailed(error.reason)
         if pid is not None:
@@ -201,7 +210,7 @@ class DynamicSupervisor(Actor):
         if not self._window.request(trio.current_time()):
             return self._give_up(again)
         try:
-            pid = await start_process(self, again.spec, self._extra_args)
+            pid = await start_process(self, again.spec, self._extra.args)
         except StartError:
             self._retry(again)
             return None

@@ -22,6 +22,9 @@ import logging
 import sys
 from typing import Any, Final
 
+from wsactors.actors import Pid
+from wsactors.actors.redact import safe_text
+
 __all__ = [
     "CHILD_STARTED",
     "CHILD_START_FAILED",
@@ -60,4 +63,11 @@ def report(event: str, **fields: Any) -> None:
 
 
 def _text(value: Any) -> Any:
-    return value if isinstance(value, int | float) else str(value)[:_MAX_TEXT]
+    match value:
+        case int() | float():
+            return value
+        case Pid():
+            return repr(value)
+        case _:
+            # A reason may quote what it was about.
+            return safe_text(str(value)[:_MAX_TEXT])

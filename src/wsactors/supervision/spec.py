@@ -203,6 +203,7 @@ class Kwargs(Mapping[str, Any]):
 
 
 _NO_KWARGS: Final = Kwargs()
+_HIDDEN: Final = {"secret": True}
 
 
 def _fixed(kwargs: Mapping[str, Any]) -> Kwargs:
@@ -229,8 +230,9 @@ class ChildSpec:
     """What the supervisor's functions call it; unique within the supervisor. (A ``DynamicSupervisor`` uses the pid.)"""
     start: builtins.type[Any]  # `type` is a field here
     """The ``Actor`` class (``Supervisor`` is one): started as ``start`` with ``args`` and ``kwargs`` given to its ``init``."""
-    args: tuple[Any, ...] = attrs.field(default=(), converter=_as_tuple)
-    kwargs: Kwargs = attrs.field(default=_NO_KWARGS, converter=_fixed)
+    args: tuple[Any, ...] = attrs.field(default=(), converter=_as_tuple, repr=False, metadata=_HIDDEN)
+    kwargs: Kwargs = attrs.field(default=_NO_KWARGS, converter=_fixed, repr=False, metadata=_HIDDEN)
+    """Logs, crash reports and tools show neither these nor ``args``: they may hold secrets."""
     restart: Restart = "permanent"
     significant: bool = attrs.field(default=False, kw_only=True)
     """Its end may end the supervisor: see ``auto_shutdown``."""
