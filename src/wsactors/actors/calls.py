@@ -17,7 +17,7 @@ from trio.lowlevel import (
     wait_task_rescheduled,
 )
 
-from wsactors.actors.death import crash
+from wsactors.actors.death import crash, finish
 from wsactors.actors.drive import close_leaks
 from wsactors.actors.mailbox import post, post_slow
 from wsactors.actors.pid import Pid, Target
@@ -166,16 +166,27 @@ async def call(target: Target, message: Any, timeout: float | None = DEFAULT_TIM
         if timeout is not None:
             sched.timers.schedule(timeout, request)
         if caller is not None and caller.flags & DEBUG:
-            caller.more().calling = process
-        await wait_task_rescheduled(request.abort)
-        if caller is not None and caller.extras is not None:
-            caller.extras.calling = None
+            await _wait_watched(request, caller, process)
+        else:
+            await wait_task_rescheduled(request.abort)
     return request.value if request.state == ANSWERED else outcome(request, target)
+
+
+async def _wait_watched(request: Request, caller: Process, callee: Process) -> None:
+    """Debug mode: wait so that cycles of calls can be seen."""
+    caller.more().calling = callee
+    try:
+        await wait_task_rescheduled(request.abort)
+    finally:
+        if caller.extras is not None:
+            caller.extras.calling = None
 
 
 def enqueue(process: Process, request: Request, target: Any) -> None:
     """Put a request into the mailbox, or raise why not."""
-    if request.caller is None:
+    extras = process.extras
+    if request.caller is None and extras is not None and (extras.blocked is not None or extras.scopes):
+        # Only an actor whose code is waiting somewhere can be calling itself from a task that is not its turn.
         request.caller = process.sched.whoami()
     if process is request.caller:
         raise CallingSelf(target)
@@ -230,6 +241,7 @@ def _finish_inline(process: Process, request: Request, message: Any, result: Any
     if process.flags & DEAD:
         return
     if type(result) is CoroutineType:
+        process.handled -= 1  # counted when the coroutine has ended
         if process.front:
             process.front.append(Resume(result, request))
         else:
@@ -244,6 +256,9 @@ def _requeue(process: Process) -> None:
     """After an inlined handler: back to idle, or to the run queue."""
     flags = process.flags
     if flags & DEAD:
+        return
+    if flags & SIGNAL and process.extras is not None and process.extras.doom is not None:
+        finish(process, process.extras.doom)
         return
     if (len(process) or flags & (CONTINUE | SIGNAL)) and not (flags & SUSPENDED and not flags & SIGNAL):
         sched = process.sched

@@ -261,11 +261,14 @@ def _inside(message: Any) -> Any:
 
 
 def pending_requests(process: Process) -> list[Request]:
-    """Every call that would be left unanswered if the actor died now."""
+    """The death step: every call that is left unanswered. Closes the coroutines that now never run."""
     process.spill()
     requests = [message for message in reversed(process.front) if message.__class__ is Request]
     requests += [message for message in process.box if message.__class__ is Request]
-    requests += [message.request for message in (*process.front, *process.box) if message.__class__ is Resume]
+    for message in process.front:
+        if message.__class__ is Resume:
+            message.coroutine.close()
+            requests.append(message.request)
     extras = process.extras
     if extras is not None:
         if extras.serving is not None:

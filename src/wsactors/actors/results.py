@@ -90,7 +90,7 @@ def _idle(argument: tuple[Process, float]) -> None:
 
 def _unhandled(process: Process, request: Request | None, message: Any) -> None:
     if request is not None:
-        halt(process, Crash("unhandled_call", safe_repr(message)), request, message=message)
+        halt(process, Crash("unhandled_call", safe_repr(request.message)), request, message=request)
     elif message.__class__ is Cast:
         halt(process, Crash("unhandled_cast", safe_repr(message.message)), message=message)
     # A plain message nobody knows is dropped, as in OTP: anybody may send anything to a pid.
