@@ -4,7 +4,12 @@ from __future__ import annotations
 
 import io
 import json
+import os
+import pty
+import signal
 import socket
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -103,6 +108,29 @@ def test_the_only_node_needs_no_name(runtime: Path) -> None:
             with pytest.raises(NoNode, match="several nodes run here: one, two"):
                 find_socket(Query())
             assert find_socket(Query(node="two")) == runtime / "two.sock"
+
+
+def test_on_a_terminal_the_table_lives_until_ctrl_c(runtime: Path) -> None:
+    ours, theirs = pty.openpty()
+    code = "from wsactors.node.cli import main; main()"
+    with fake_node(runtime / "demo.sock", json.dumps(ANSWER).encode() + b"\n") as asked, subprocess.Popen(
+        [sys.executable, "-c", code, "top", "--interval", "0.2"],
+        stdin=theirs, stdout=theirs, stderr=theirs, start_new_session=True, env={**os.environ, "TERM": "xterm"},
+    ) as process:  # fmt: skip
+        os.close(theirs)
+        drawn = b""
+        while len(asked) < 3:
+            drawn += os.read(ours, 65_536)
+        process.send_signal(signal.SIGINT)
+        while True:
+            try:
+                drawn += os.read(ours, 65_536)
+            except OSError:  # the other side of the terminal is gone
+                break
+        assert process.wait(30) == 0
+    os.close(ours)
+    assert drawn.count(b"demo, up 12 s") >= 2
+    assert b"Traceback" not in drawn
 
 
 def test_a_foreign_name_cannot_paint_the_terminal() -> None:

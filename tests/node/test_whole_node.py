@@ -6,6 +6,7 @@ import io
 import json
 import os
 import signal
+import socket
 import ssl
 import subprocess
 import sys
@@ -170,3 +171,29 @@ def test_a_busy_port_gives_way_to_the_next_and_says_so(config: Path) -> None:
         with node_running(config, "--set", f"gateway.port={port}", "--set", "gateway.port_search=0") as third:
             assert "gateway" in third.wait_event("the node could not start")["reason"]
             assert third.wait_exit() == ExitCode.NOT_STARTED
+
+
+def test_sessions_come_back_when_their_supervisor_was_killed(config: Path) -> None:
+    options = ("--set", "gateway.port=0", "--set", "admin.allow_changes=true", "--print-addresses")
+    with node_running(config, *options) as running:
+        told = addresses(running)
+        assert [row["name"] for row in httpx.get(f"{told['gateway']}/api/sessions").json()["sessions"]] == ["demo"]
+
+        with socket.socket(socket.AF_UNIX) as admin:
+            admin.connect(told["admin"])
+            admin.sendall(b'{"op": "kill", "pid": "battles"}\n')
+            assert json.loads(admin.recv(65_536))["done"] is True
+
+        deadline = time.monotonic() + SECONDS
+        while time.monotonic() < deadline:
+            if [row["name"] for row in httpx.get(f"{told['gateway']}/api/sessions").json()["sessions"]] == ["demo"]:
+                break
+            time.sleep(0.05)
+        assert float(np.abs(sound(f"{told['gateway']}/listen/demo.ogg", 1.0)).max()) > 0.01
+
+
+def test_a_node_without_doors_runs_too(config: Path) -> None:
+    with node_running(config, "--set", "gateway.enabled=false", "--set", "admin.enabled=false") as running:
+        running.wait_line("Node dev is up.")
+        running.signal(signal.SIGTERM)
+        assert running.wait_exit() == ExitCode.OK

@@ -168,6 +168,8 @@ def top(
         watch(Query(node=node, socket=socket, sort=sort, limit=limit), None if once else interval)
     except NoNode as error:
         fail(str(error), ExitCode.NO_NODE)
+    except KeyboardInterrupt:
+        return
 
 
 @app.command()

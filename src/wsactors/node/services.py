@@ -4,18 +4,19 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from wsactors.actors import UNHANDLED, Actor, Down, Ignore
+from wsactors.actors import UNHANDLED, Actor, Down, Ignore, Pid
 from wsactors.gateway import Address, Gateway
 from wsactors.node.context import NodeContext, context_of
 from wsactors.node.wiring import battle_options, battle_tree_file, gateway_options, state_folder
 from wsactors.sessions.battle import PARTS
 from wsactors.sessions.directory import BATTLES, SessionDirectory, open_battle
+from wsactors.sessions.options import BattleOptions
 from wsactors.supervision import load_tree
 
 __all__ = ["GatewayService", "Sessions"]
 
 _LOOK_AGAIN: Final = 0.05
-"""Seconds between two looks for a supervisor that is being started again."""
+"""Seconds between two looks while the sessions' supervisor is being started again."""
 
 
 class GatewayService(Gateway):
@@ -52,26 +53,45 @@ class Sessions(Actor):
         Raises:
             StartError: a session's actors do not start.
             TreeError: a session's supervisor file is wrong.
+            LookupError: nothing that the node boots can hold sessions.
         """
+        self._watched: Pid | None = None
+        if context_of(self.node.name).settings.sessions and self.node.whereis(BATTLES) is None:
+            raise LookupError(
+                f"sessions are configured, but no tree has started {BATTLES!r}; add sessions.toml before this"
+            )
         await self._open()
 
     async def handle_info(self, message: Any) -> Any:
         """Their supervisor went down with them: its own supervisor starts it again in a moment."""
         match message:
             case Down() | "look again":
-                if self.node.whereis(BATTLES) is None:
-                    self.send_after(_LOOK_AGAIN, self.pid, "look again")
-                else:
-                    await self._open()
+                await self._open()
             case _:
                 return UNHANDLED
         return None
 
     async def _open(self) -> None:
-        context = context_of(self.node.name)
-        self.monitor(BATTLES)
-        for name, settings in context.settings.sessions.items():
-            options = battle_options(name, settings)
-            if not any(self.node.whereis(options.part(part)) for part in ("session", *PARTS)):
-                template = load_tree(battle_tree_file(settings), context.settings.node.allowed_packages)
-                await open_battle(self.node, options, template)
+        """Open those that are not open; look again later if what is left of an earlier run is in the way."""
+        settings = context_of(self.node.name).settings
+        battles = self.node.whereis(BATTLES)
+        waiting = battles is None
+        if battles is not None:
+            if battles != self._watched:
+                self._watched = battles
+                self.monitor(battles)
+            for name, session in settings.sessions.items():
+                options = battle_options(name, session)
+                living = self._living(options)
+                if not living:
+                    template = load_tree(battle_tree_file(session), settings.node.allowed_packages)
+                    await open_battle(self.node, options, template)
+                elif not any(battles in ancestors for ancestors in living):
+                    waiting = True
+        if waiting:
+            self.send_after(_LOOK_AGAIN, self.pid, "look again")
+
+    def _living(self, options: BattleOptions) -> list[tuple[Pid, ...]]:
+        """The ancestors of each of the battle's actors that has its name."""
+        pids = [self.node.whereis(options.part(part)) for part in ("session", *PARTS)]
+        return [self.node.statistics_of(pid).ancestors for pid in pids if pid is not None]

@@ -110,7 +110,8 @@ def watch(query: Query, interval: float | None) -> None:
     """Draw the table every ``interval`` seconds until Ctrl-C; once if ``interval`` is None.
 
     Raises:
-        NoNode: there is nobody to ask.
+        NoNode: there is nobody to ask, or the node has stopped.
+        KeyboardInterrupt: somebody has seen enough.
     """
     from rich.console import Console
     from rich.live import Live
@@ -121,13 +122,12 @@ def watch(query: Query, interval: float | None) -> None:
         if interval is None:
             Console().print(draw(first))
             return
-        with Live(draw(first), auto_refresh=False, screen=True) as live:
-            try:
-                while True:
-                    time.sleep(interval)
-                    live.update(draw(ask(connection, request)), refresh=True)
-            except KeyboardInterrupt:
-                return
+        console = Console()
+        # A pipe gets one table after the other, a terminal one that changes.
+        with Live(draw(first), console=console, auto_refresh=False, screen=console.is_terminal) as live:
+            while True:
+                time.sleep(interval)
+                live.update(draw(ask(connection, request)), refresh=True)
 
 
 _COLUMNS = (
