@@ -20,6 +20,7 @@ from typing import Final
 
 import trio
 from _actors_sides import (
+    COLLECTOR,
     AsyncCounter,
     AsyncEcho,
     BareRoundTrip,
@@ -113,7 +114,7 @@ async def fanout(bench: Bench, metric: str, actor: type[Counter], pykka: bool) -
             if threads is not None:
                 sides["pykka"] = partial(threads.sample, "fanout", divide_by=1000 * PYKKA_ACTORS / FANOUT)
             samples = await interleave(bench.options.rounds, sides)
-        await field.verify()
+        field.verify()
         await node.exit_many(field.pids, "kill")
     for peer in bench.otp.values():
         peer.ask("end_fanout")
@@ -274,6 +275,7 @@ async def kill_loop_hold(bench: Bench) -> Row:
     if otp:
         row.add(f"otp kills as many and counts the DOWNs in {statistics.median(otp):.2f} s")
     row.add("ours is the worse of exit_many and hub; hold = longest gap between turns of an always ready task")
+    row.add(f"collector as in a node: thresholds {COLLECTOR}, frozen")
     return row
 
 
