@@ -87,6 +87,15 @@ def test_an_address_that_others_reach_needs_a_word(config: Path) -> None:
     assert "set gateway.allow_anonymous_public = true" in done.stderr
 
 
+def test_a_wrong_tree_of_a_session_is_told_before_anything_starts(config: Path) -> None:
+    (config.parent / "battle.toml").write_text("[supervisor]\nstrategy = 'one_for_won'\n")
+
+    done = wsactors("run", str(config), "--set", f"sessions.demo.tree={config.parent / 'battle.toml'}")
+
+    assert done.returncode == ExitCode.USAGE
+    assert "battle.toml" in done.stderr
+
+
 def test_an_error_cannot_paint_the_terminal(tmp_path: Path) -> None:
     (tmp_path / "node.toml").write_text('["\\u001b[2Jgateway"]\n')
 

@@ -52,6 +52,7 @@ def test_an_empty_file_gives_the_defaults(config: Path) -> None:
         ("gateway = 3", "gateway", "expected a section, got 3"),
         ("[sessions]\na = 3", "sessions.a", "expected a section, got 3"),
         ("[sessions.'../x']", "sessions", "expected names made of letters"),
+        ("[sessions.'x.']", "sessions", "ending with a letter"),
         ("[node]\nname = 'a b'", "node.name", "expected letters"),
         ("[node]\nshutdown_timeout = nan", "node.shutdown_timeout", "expected a number from"),
         ("[gateway.tls]\ncert = 'a.pem'", "gateway.tls.key", "expected both cert and key"),

@@ -66,8 +66,8 @@ def _matches(pattern: str, meaning: str) -> _Check:
     return check
 
 
-_NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}"
-_NAME_MEANING = "letters, digits, '.', '_' or '-' (at most 63, beginning with a letter or digit)"
+_NAME = r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,61}[A-Za-z0-9])?"
+_NAME_MEANING = "letters, digits, '.', '_' or '-' (at most 63, beginning and ending with a letter or digit)"
 
 
 def _each_name_valid(_: Any, attribute: attrs.Attribute[Any], value: Mapping[str, object]) -> None:
