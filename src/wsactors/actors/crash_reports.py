@@ -20,6 +20,7 @@ from wsactors.actors.introspection import state_of_actor
 from wsactors.actors.log import log
 from wsactors.actors.messages import Crash, is_normal
 from wsactors.actors.process import STARTING, Process
+from wsactors.actors.ration import Ration
 from wsactors.actors.redact import safe_repr, safe_text, scrub, secrets_in
 from wsactors.actors.statistics import ancestors_of
 from wsactors.actors.tracing import opened
@@ -85,25 +86,6 @@ class _Fallen:
     handled: int
 
 
-class _Ration:
-    """A token bucket."""
-
-    __slots__ = ("_burst", "_left", "_rate", "_when")
-
-    def __init__(self, burst: float, rate: float, now: float) -> None:
-        self._burst = self._left = burst
-        self._rate = rate
-        self._when = now
-
-    def take(self, now: float) -> bool:
-        self._left = min(self._burst, self._left + (now - self._when) * self._rate)
-        self._when = now
-        if self._left < 1.0:
-            return False
-        self._left -= 1.0
-        return True
-
-
 def log_report(report: CrashReport) -> None:
     """The default sink: one ``actor.crashed`` event on the logger ``wsactors.crash``."""
     fields = attrs.asdict(report)
@@ -125,7 +107,7 @@ class CrashReports:
         """Reports that the sink refused by raising."""
         self._sched = sched
         self._waiting: deque[_Fallen] = deque()
-        self._rations: dict[Any, _Ration] = {}
+        self._rations: dict[Any, Ration] = {}
         self._quiet: dict[str, int] = {}
         self._quiet_until = 0.0
         self._wake = trio.Event()
@@ -175,9 +157,9 @@ class CrashReports:
             own = (
                 rations.get(None)
                 if len(rations) >= CLASSES
-                else rations.setdefault(cls, _Ration(BURST, PER_SECOND, now))
+                else rations.setdefault(cls, Ration(BURST, PER_SECOND, now))
             )
-        shared = rations.get("all") or rations.setdefault("all", _Ration(BURST * TOGETHER, PER_SECOND * TOGETHER, now))
+        shared = rations.get("all") or rations.setdefault("all", Ration(BURST * TOGETHER, PER_SECOND * TOGETHER, now))
         return own is not None and own.take(now) and shared.take(now)
 
     async def run(self) -> None:

@@ -194,6 +194,10 @@ class Errand:
     def _abort(self, _: RaiseCancelT) -> Abort:
         self._task = None
         self._over()
+        extras = self._process.extras
+        if extras is not None and extras.control:
+            # A tool that asks again and again must not fill the lane of an actor that never comes to a boundary.
+            extras.control.remove(self)
         return Abort.SUCCEEDED
 
     def _over(self) -> None:

@@ -16,6 +16,7 @@ from wsactors.actors.calls import DEFAULT_TIMEOUT, RequestId, call, cast, send, 
 from wsactors.actors.crash_reports import CrashReports
 from wsactors.actors.death import die, doom
 from wsactors.actors.groups import Groups
+from wsactors.actors.high_water import HighWater
 from wsactors.actors.inspected import Inspected
 from wsactors.actors.messages import Down
 from wsactors.actors.monitors import MonitorRef
@@ -89,6 +90,7 @@ class Runtime(Inspected):
         self.tables = Tables(RuntimeTableHost(self.sched))
         self.crash_reports = CrashReports(self.sched)
         self.sched.on_crash = self.crash_reports.note
+        self.sched.on_high_water = HighWater(self.sched)
         self.watchdog = None if watchdog is None else Watchdog(self.sched, watchdog)
         self.from_thread = FromThread(self)
         """The only door from another thread."""
