@@ -6,7 +6,8 @@ replaced by a new one that goes on where the old one was, with nothing to rememb
 two header pages first (:meth:`OggOpusStream.headers`) and then the shared pages.
 
 That is legal. RFC 7845 §4.3 lets a stream begin at any granule position and names live streams joined midway as the
-reason; §4 lets page sequence numbers jump. A player that shows a clock shows the stream's own time.
+reason; §4 lets page sequence numbers jump. Chromium, Firefox, FFmpeg, mpv and VLC start within a second of the first
+page, at granules of a month as well. A player that shows a clock shows the stream's own time.
 
 >>> stream = OggOpusStream(serial=7, channels=2, pre_skip=312)
 >>> body = stream.headers() + stream.page([packet], sequence=90, granule=90 * 960)
