@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeVar, overload
 
 from wsactors.actors import links
 from wsactors.actors.calls import RequestId, send_request
+from wsactors.actors.death import doom
 from wsactors.actors.kind import Kind, Mailbox
-from wsactors.actors.messages import UNHANDLED
+from wsactors.actors.messages import UNHANDLED, Crash
 from wsactors.actors.monitors import MonitorRef
-from wsactors.actors.pid import Pid, Target
+from wsactors.actors.pid import Pid, Target, Via
 from wsactors.actors.places import resolve
 from wsactors.actors.requests import Request, append_exempt
 from wsactors.actors.spawn import spawn
@@ -202,6 +203,8 @@ Actor._kind = Kind(Actor, Actor)
 
 def send_after(process: Process, delay: float, target: Target, message: Any) -> Timer:
     """A timer owned by ``process``: cancelled in its death step."""
+    if not isinstance(target, Pid | str | Via):
+        raise TypeError(f"a target is a Pid, a registered name or a Via, got {target!r}")
     extras = process.more()
     if extras.timers is None:
         extras.timers = {}
@@ -215,7 +218,11 @@ def _fire(argument: tuple[Process, Timer, Target, Any]) -> None:
     owner, timer, target, message = argument
     if owner.extras is not None and owner.extras.timers is not None:
         owner.extras.timers.pop(timer, None)
-    process = resolve(target, owner.sched)
+    try:
+        process = resolve(target, owner.sched)
+    except Exception as exc:  # a Via's registry is user code; the timer was its owner's
+        doom(owner, Crash.of(exc))
+        return
     if process is not None:
         append_exempt(process, message)
 

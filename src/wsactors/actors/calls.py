@@ -7,10 +7,12 @@ from time import perf_counter
 from types import CoroutineType
 from typing import TYPE_CHECKING, Any, Final
 
+from trio import BusyResourceError
 from trio.lowlevel import (
     Abort,
     RaiseCancelT,
     cancel_shielded_checkpoint,
+    checkpoint,
     checkpoint_if_cancelled,
     current_task,
     reschedule,
@@ -82,25 +84,28 @@ def send_many(pids: Iterable[Target], message: Any) -> int:
     refused = 0
     sched: Scheduler | None = None
     append: Callable[[Process], None] = _no_queue
-    for pid in pids:
-        process = pid._process if type(pid) is Pid else resolve(pid)
-        if process is None:
-            refused += 1
-        elif not process.flags:
-            process.first = message
-            process.flags = 1
-            if process.sched is not sched:
-                if sched is not None and sched.leader is None:
-                    sched.wake()
-                sched = process.sched
-                append = sched.runq.append
-            append(process)
-        elif process.flags == 1 and process.box is EMPTY:
-            process.box = [message]
-        elif not post_slow(process, message):
-            refused += 1
-    if sched is not None and sched.leader is None and sched.runq:
-        sched.wake()
+    try:
+        for pid in pids:
+            process = pid._process if type(pid) is Pid else resolve(pid)
+            if process is None:
+                refused += 1
+            elif not process.flags:
+                process.first = message
+                process.flags = 1
+                if process.sched is not sched:
+                    if sched is not None and sched.leader is None:
+                        sched.wake()
+                    sched = process.sched
+                    append = sched.runq.append
+                append(process)
+            elif process.flags == 1 and process.box is EMPTY:
+                process.box = [message]
+            elif not post_slow(process, message):
+                refused += 1
+    finally:
+        # Also when an entry was no target: those before it have their message and need their turn.
+        if sched is not None and sched.leader is None and sched.runq:
+            sched.wake()
     return refused
 
 
@@ -156,6 +161,8 @@ async def call(target: Target, message: Any, timeout: float | None = DEFAULT_TIM
                 if perf_counter() > sched.pause_at or not sched.inlined & 255:
                     await cancel_shielded_checkpoint()
                     sched.pause_at = perf_counter() + PAUSE
+                if before is not None and before.flags & (SIGNAL | DYING):
+                    await checkpoint()  # the callee has ended its caller
                 return result
             else:
                 _finish_inline(process, request, message, result)
@@ -182,7 +189,7 @@ async def _wait_watched(request: Request, caller: Process, callee: Process) -> N
             caller.extras.calling = None
 
 
-def enqueue(process: Process, request: Request, target: Any) -> None:
+def enqueue(process: Process, request: Request, target: Any, *, waits: bool = True) -> None:
     """Put a request into the mailbox, or raise why not."""
     extras = process.extras
     if request.caller is None and extras is not None and (extras.blocked is not None or extras.scopes):
@@ -192,7 +199,7 @@ def enqueue(process: Process, request: Request, target: Any) -> None:
         raise CallingSelf(target)
     if process.flags & (DEAD | DYING):
         raise NoProcess(target)
-    if process.flags & DEBUG and request.caller is not None:
+    if waits and process.flags & DEBUG and request.caller is not None:
         _check_cycle(request.caller, process)
     if not post(process, request):
         if process.flags & (DEAD | DYING):
@@ -307,6 +314,8 @@ class RequestId:
         request = self._request
         await checkpoint_if_cancelled()
         if request.waiting:
+            if request.task is not None:
+                raise BusyResourceError("another task already waits for this answer")
             request.task = current_task()
             timer = None
             if timeout is not None and self._sched is not None:
@@ -358,7 +367,7 @@ def send_request(
     request = Request(process, message, notify or sched.whoami())
     request.notify, request.label = notify, label
     try:
-        enqueue(process, request, target)
+        enqueue(process, request, target, waits=False)
     except (MailboxFull, NoProcess) as refused:
         request.settle(FAILED, "noproc" if isinstance(refused, NoProcess) else "mailbox_full")
     else:

@@ -221,7 +221,8 @@ class Notice:
         while links:
             linked, _ = links.popitem()
             process = linked._process
-            if process is not None:
+            # The other side may have unlinked since the death: from then on the link has no effect.
+            if process is not None and process.extras is not None and self.pid in process.extras.links:
                 unlink_one(process, self.pid)
                 deliver_exit(process, self.pid, self.reason, linked=True)
             yield True
@@ -232,7 +233,7 @@ class Notice:
         while monitors:
             ref, _ = monitors.popitem()
             target = ref._target
-            ref._watcher = ref._target = None
+            ref.give_up()
             if target is not None and target.extras is not None:
                 target.extras.watchers.pop(ref, None)
             yield True
@@ -257,7 +258,7 @@ def deliver_down(ref: MonitorRef, pid: Pid | str, reason: Any) -> None:
     ref._watcher = ref._target = None
     if watcher.extras is not None:
         watcher.extras.monitors.pop(ref, None)
-    down = Down(ref, pid if ref.target.__class__ is not str else ref.target, reason)  # type: ignore[arg-type]
+    down = Down(ref, pid if ref.target.__class__ is not str else ref.target, reason)
     if ref._task is not None:
         task, ref._task = ref._task, None
         ref._down = down

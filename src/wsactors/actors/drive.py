@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import types
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextvars import Context
 from typing import TYPE_CHECKING, Any
 
@@ -132,6 +132,7 @@ def guarded(
     """``forward`` for a blocked ``init``, giving the guard a look at every trap."""
     inner = forward(sched, process, context, coroutine, trap)
     trap = inner.send(None)
+    step: Callable[[Any], Any]
     while True:
         guard.settle()
         try:
@@ -141,6 +142,6 @@ def guarded(
         else:
             step, argument = inner.send, value
         try:
-            trap = step(argument)  # type: ignore[operator]
+            trap = step(argument)
         except StopIteration as stop:
             return stop.value

@@ -55,7 +55,7 @@ def monitor(process: Process, target: Pid | str, other: Process | None) -> Monit
 def demonitor(ref: MonitorRef, *, flush: bool = False) -> bool:
     """Give a monitor up; whether its Down was still to come. ``flush`` also removes a Down already in the mailbox."""
     watcher, target = ref._watcher, ref._target
-    ref._watcher = ref._target = None
+    ref.give_up()
     if watcher is not None:
         if watcher.extras is not None:
             watcher.extras.monitors.pop(ref, None)

@@ -311,7 +311,7 @@ def check_immutable(message: Any) -> None:
 
 
 def _is_frozen(cls: type) -> bool:
-    return cls.__setattr__ is not object.__setattr__ and "frozen" in cls.__setattr__.__qualname__
+    return "frozen" in cls.__setattr__.__qualname__
 
 
 def _short(message: Any) -> str:

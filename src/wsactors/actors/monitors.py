@@ -6,7 +6,7 @@ from itertools import count
 from typing import TYPE_CHECKING, Any
 
 import trio
-from trio.lowlevel import Abort, RaiseCancelT, current_task, wait_task_rescheduled
+from trio.lowlevel import Abort, RaiseCancelT, current_task, reschedule, wait_task_rescheduled
 
 from wsactors.actors.mailbox import take_first
 from wsactors.actors.messages import Down
@@ -38,6 +38,13 @@ class MonitorRef:
     def active(self) -> bool:
         """Whether a Down is still to come."""
         return self._watcher is not None
+
+    def give_up(self) -> None:
+        """No Down will come any more; whoever waits for it learns so."""
+        self._watcher = self._target = None
+        if self._task is not None:
+            task, self._task = self._task, None
+            reschedule(task)
 
     def owns(self, message: Any) -> bool:
         """Whether ``message`` is this monitor's Down."""

@@ -45,7 +45,7 @@ class Pid:
             return True
         if other.__class__ is not Pid:
             return NotImplemented
-        return self.serial == other.serial and self._home == other._home  # type: ignore[attr-defined]
+        return self.serial == other.serial and self._home == other._home
 
     def __hash__(self) -> int:
         return hash(self.serial)

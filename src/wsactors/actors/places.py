@@ -59,7 +59,7 @@ def scheduler_here() -> Scheduler:
 def resolve(target: Any, sched: Scheduler | None = None) -> Process | None:
     """The live actor behind a target, or None. A TypeError for what is no target at all is the caller's fault, at once."""
     if target.__class__ is Pid:
-        return target._process  # type: ignore[no-any-return]
+        return target._process
     if isinstance(target, str):
         pid = (sched or scheduler_here()).runtime.registry.whereis(target)
     elif isinstance(target, Via):

@@ -35,7 +35,7 @@ class Registry:
             NameTaken: it is another actor's.
             NoProcess: the pid is dead, or its exit is already under way.
         """
-        if not isinstance(name, str) or not name:
+        if not name or not isinstance(name, str):
             raise TypeError(f"a registered name is a non-empty str, got {name!r}")
         holder = self._pids.get(name)
         if holder is pid:
@@ -43,7 +43,8 @@ class Registry:
         if holder is not None:
             raise NameTaken(name, holder)
         process = pid._process
-        if process is None or (process.extras is not None and process.extras.doom is not None):
+        ending = process is not None and process.extras is not None and (process.extras.doom or process.extras.halt)
+        if process is None or ending:
             raise NoProcess(pid)
         extras = process.more()
         if process.sched.runtime.registry is self:

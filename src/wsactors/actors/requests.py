@@ -52,7 +52,11 @@ class Request(Entry):
     @property
     def pid(self) -> Pid | None:
         """Who asked: the calling actor, or None for a task that is no actor."""
-        return None if self.caller is None else self.caller.pid
+        caller = self.caller
+        if caller is None and self.task is not None and self.process is not None:
+            # Looked up only when asked for: most callees never do.
+            caller = self.caller = self.process.sched.owner_of(self.task)
+        return None if caller is None else caller.pid
 
     @property
     def waiting(self) -> bool:
@@ -73,7 +77,9 @@ class Request(Entry):
         if process is not None and process.flags & TRACED and process.extras is not None and state == ANSWERED:
             for trace in process.extras.tracers:
                 trace("reply", value)
-        self._detach()
+        if self.lane is not None or process is not None and process.extras is not None:
+            self._detach()
+        self.process = None
         task = self.task
         if task is not None and not late:
             self.task = None

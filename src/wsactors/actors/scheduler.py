@@ -22,10 +22,10 @@ if TYPE_CHECKING:
 
 BUDGET: Final = 64
 """Messages (reductions) per turn."""
-SLICE: Final = 0.0008
-"""Seconds a leader runs turns before trio's other tasks get theirs. The promise is 2 ms plus one handler; the rest is margin for
-the tasks that share a tick with the leader."""
-BESIDE: Final = 0.0004
+SLICE: Final = 0.0006
+"""Seconds a leader runs turns before trio's other tasks get theirs. The promise is 2 ms plus one handler, and between two turns of
+its own a task may see everybody else's twice, for trio shuffles each tick: 2 * (SLICE + BESIDE) and some collecting of garbage."""
+BESIDE: Final = 0.0003
 """Seconds for whatever else works off a long list in the same tick: exits to many, the stop of many, due timers."""
 KILL_GRACE: Final = 5.0
 """Seconds an actor may take to unwind after a kill before it is declared dead all the same (and counted as a zombie)."""
@@ -138,9 +138,13 @@ class Scheduler:
         if self.current is not None:
             return self.current
         try:
-            task: Task | None = current_task()
+            task = current_task()
         except RuntimeError:  # no trio here: another thread, or outside trio.run
             return None
+        return self.owner_of(task)
+
+    def owner_of(self, task: Task | None) -> Process | None:
+        """The actor that ``task``, or a task around it, belongs to."""
         owners = self.owners
         while task is not None:
             owner = owners.get(task)

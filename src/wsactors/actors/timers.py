@@ -17,7 +17,7 @@ from typing import Any, Final
 import trio
 
 MAX_LANES: Final = 128
-SLICE: Final = 0.0004
+SLICE: Final = 0.0003
 """Seconds of due timers fired before other tasks get a turn."""
 
 

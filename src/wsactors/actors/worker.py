@@ -43,8 +43,8 @@ from wsactors.actors.process import (
     Extras,
     Process,
 )
-from wsactors.actors.requests import ANSWERED, Cast, Request, Resume
-from wsactors.actors.results import disarm, settle
+from wsactors.actors.requests import ANSWERED, PENDING, Cast, Request, Resume
+from wsactors.actors.results import VOCABULARY, disarm, settle
 from wsactors.actors.scheduler import BUDGET, SLICE, Scheduler
 from wsactors.actors.tasks import split_cancelled
 from wsactors.errors import ScopeLeak
@@ -59,6 +59,8 @@ REAP_AFTER: Final = 2
 """Epochs of idling after which a worker ends (10 s): a burst of blocked handlers leaves no crowd behind."""
 REAP_AT_ONCE: Final = 50
 """Idle workers ended per step, so that ending thousands never holds the loop."""
+ENVELOPED: Final = QUEUED | MIXED
+"""All that is to be said of an actor with a cast or a call to handle."""
 LONG: Final = QUEUED | FRONT
 """All that is to be said of an actor that works off a long queue of plain messages."""
 SKIP: Final = object()
@@ -282,6 +284,11 @@ class Worker:
                 except BaseException as exc:
                     await self._failed(process, exc, None, message)
                     self._end_turn(process)
+            elif process.flags == ENVELOPED and message is not nothing:
+                await self._single(process, message)
+                clean = False
+                if sched.leader is self and perf_counter() < until:
+                    continue
             elif process.flags == LONG:
                 await self._burst(process, until)
             else:
@@ -306,6 +313,41 @@ class Worker:
             await self._mend()
         if result is not None:
             settle(process, None, message, result)
+
+    async def _single(self, process: Process, message: Any) -> None:
+        """One cast or call, to an actor with nothing else going on."""
+        sched = self.sched
+        process.first = NOTHING
+        sched.current = sched.turn = process
+        request = None
+        try:
+            if type(message) is Cast:
+                result = process.actor.handle_cast(message.message)
+            elif type(message) is Request and message.state == PENDING:
+                request = message
+                result = process.actor.handle_call(message.message, message)
+            else:
+                process.first = message
+                await self._turn(process, 0.0)
+                return
+            if type(result) is CoroutineType:
+                result = await self._drive(process, result, request)
+            elif self.task._cancel_status is not self.status:
+                await self._mend()
+            if request is not None and type(result) not in VOCABULARY:
+                request.settle(ANSWERED, result)
+            elif result is not None:
+                settle(process, request, message, result)
+        except BaseException as exc:
+            await self._failed(process, exc, request, message)
+        process.handled += 1
+        if process.flags == ENVELOPED and not process.box:
+            process.flags = 0
+            sched.current = None
+            if sched.leader is self:
+                sched.turn = None
+        else:
+            self._end_turn(process)
 
     async def _burst(self, process: Process, until: float) -> None:
         """Several plain messages in one go, until the budget or the slice is used up or one of them needs more than its handler."""
