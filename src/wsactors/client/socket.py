@@ -47,20 +47,19 @@ async def open_websocket(
     failure: Exception | None = None
     try:
         async with trio.open_nursery() as nursery:
-            try:
-                with trio.fail_after(timeout):
-                    socket = await wrap_client_stream(
-                        nursery,
-                        stream,
-                        host,
-                        target,
-                        extra_headers=list(headers),
-                        max_message_size=max_message_size,
-                        message_queue_size=64,
-                        receive_buffer_size=65_536,
-                    )
-            except trio.TooSlowError:
-                raise Disconnected(f"cannot connect to {url}: no answer within {timeout:g} s") from None
+            with trio.move_on_after(timeout) as patience:
+                socket = await wrap_client_stream(
+                    nursery,
+                    stream,
+                    host,
+                    target,
+                    extra_headers=list(headers),
+                    max_message_size=max_message_size,
+                    message_queue_size=64,
+                    receive_buffer_size=65_536,
+                )
+            if patience.cancelled_caught:
+                raise HandshakeError(f"no answer within {timeout:g} s")
             try:
                 yield socket
             except Exception as error:
@@ -68,10 +67,8 @@ async def open_websocket(
             with trio.move_on_after(CLOSE_SECONDS):
                 await socket.aclose()
             nursery.cancel_scope.cancel()
-    except* ConnectionRejected as group:
-        failure = Disconnected(f"cannot connect to {url}: refused with status {_status(group)}")
     except* HandshakeError as group:
-        failure = Disconnected(f"cannot connect to {url}: {group.exceptions[0]!r}")
+        failure = Disconnected(f"cannot connect to {url}: {_first(group)}")
     finally:
         await trio.aclose_forcefully(stream)
     if failure is not None:
@@ -100,6 +97,12 @@ async def _open_stream(url: str, ssl_context: ssl.SSLContext | None, timeout: fl
     return stream, parts.netloc.rpartition("@")[2], target
 
 
-def _status(group: BaseExceptionGroup[ConnectionRejected]) -> int:
-    rejected = group.exceptions[0]
-    return rejected.status_code if isinstance(rejected, ConnectionRejected) else _status(rejected)
+def _first(group: BaseExceptionGroup[HandshakeError]) -> str:
+    error = group.exceptions[0]
+    match error:
+        case BaseExceptionGroup():
+            return _first(error)
+        case ConnectionRejected():
+            return f"refused with status {error.status_code}"
+        case _:
+            return str(error)

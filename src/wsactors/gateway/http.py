@@ -107,10 +107,6 @@ class HttpServer:
         mount = _Mount(self._app, self._config, self._context, dict(state or {}), stream)  # type: ignore[arg-type]
         await mount.serve(client, server, secure=secure)
 
-    async def drain(self) -> None:
-        """Close idle connections, and the others after the response they are giving."""
-        await self._context.terminated.set()
-
 
 class _Mount(TCPServer):
     """hypercorn's connection handler with the socket, TLS and protocol choice taken out."""
