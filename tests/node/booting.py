@@ -96,6 +96,10 @@ class RunningNode:
         """Send it a signal."""
         self.process.send_signal(number)
 
+    def signal_group(self, number: signal.Signals) -> None:
+        """Send it and every process it started a signal, as a terminal or a service manager does."""
+        os.killpg(self.process.pid, number)
+
     def wait_exit(self) -> int:
         """Its exit code; the rest of what it said is in ``seen``."""
         code = self.process.wait(SECONDS)
@@ -130,6 +134,7 @@ def node_running(config: Path, *arguments: str, environ: Mapping[str, str] | Non
     with subprocess.Popen(
         [sys.executable, "-c", code, "run", str(config), *arguments],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=env,
+        start_new_session=True,
     ) as process:  # fmt: skip
         node = RunningNode(process)
         try:

@@ -89,7 +89,7 @@ def test_it_sounds_shows_itself_drains_and_stops(node: RunningNode) -> None:
     assert "Battle" in top.stdout
     assert "battle:demo:deck_a" in top.stdout
 
-    node.signal(signal.SIGTERM)
+    node.signal_group(signal.SIGTERM)
     node.wait_event("stopping")
     assert httpx.get(f"{url}/ready").status_code == 503
     assert httpx.get(f"{url}/health").status_code == 200

@@ -42,8 +42,10 @@ def die_with_parent(parent: int) -> None:
     libc.prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL), 0, 0, 0)
     libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
     libc.prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
-    # An interrupt at the terminal reaches the whole foreground group; the parent decides when we end.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # An interrupt or hang-up of the terminal reaches the whole foreground group, a service manager's SIGTERM the whole
+    # control group; the parent decides when we end.
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
     if os.getppid() != parent:
         sys.exit("the process that started this one is gone")
 
