@@ -15,6 +15,7 @@ from wsactors.actors import Actor, Pid, cast
 from wsactors.actors.process_actor import Attached
 from wsactors.errors import ChildError, MutableMessage, SpecError, StartError
 from wsactors.supervision import (
+    Backoff,
     ChildSpec,
     DynamicSupervisor,
     Supervisor,
@@ -109,6 +110,20 @@ async def test_a_child_that_is_being_restarted_keeps_its_place(node: Node, world
 
     assert (count.specs, count.active, count.workers) == (1, 0, 1)
     assert await which_children(sup) == ()
+
+
+async def test_a_child_given_up_during_its_pause_does_not_come_back(
+    node: Node, world: World, autojump_clock: MockClock
+) -> None:
+    sup = await start(node, backoff=Backoff(initial=1.0, jitter=0))
+    pid = await child(sup, world.spec("a"))
+    cast(pid, ("exit", "boom"))
+    await restarting(sup, None)
+    await terminate_child(sup, pid)
+    await trio.sleep(5)
+
+    assert await which_children(sup) == ()
+    assert world.take() == ["start a", "stop a boom"]
 
 
 async def test_no_room_for_none(node: Node, world: World) -> None:

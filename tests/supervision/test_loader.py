@@ -10,10 +10,12 @@ import sys
 import types
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import attrs
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from wsactors.actors import Actor, ProcessActor
 from wsactors.errors import TreeError
@@ -358,11 +360,13 @@ def test_a_module_that_fails_to_import_says_why(write, tmp_path: Path, monkeypat
     (package / "bad.py").write_text("1 / 0\n")
     (package / "needy.py").write_text("import nowhere_to_be_found\n")
     monkeypatch.syspath_prepend(tmp_path)
+    (package / "lazy.py").write_text("def __getattr__(name): raise ImportError('needs the extra')\n")
     path = write(
         "a.toml",
         child(id='"a"', start='"brokenapp.bad:X"')
         + child(id='"b"', start='"brokenapp.needy:X"')
-        + child(id='"c"', start='"brokenapp.bda:X"'),
+        + child(id='"c"', start='"brokenapp.bda:X"')
+        + child(id='"d"', start='"brokenapp.lazy:X"'),
     )
     with pytest.raises(TreeError) as caught:
         load_tree(path, ["brokenapp"])
@@ -371,6 +375,7 @@ def test_a_module_that_fails_to_import_says_why(write, tmp_path: Path, monkeypat
     assert "importing brokenapp.bad failed: ZeroDivisionError" in texts[0]
     assert "it needs nowhere_to_be_found, which is not installed" in texts[1]
     assert 'no module brokenapp.bda. Did you mean "brokenapp.bad"' in texts[2]
+    assert texts[3] == "importing brokenapp.lazy:X failed: ImportError: needs the extra"
 
 
 # --- trees of trees ----------------------------------------------------------------------------------------------------
@@ -462,6 +467,24 @@ def test_a_missing_file_is_named_and_a_near_one_suggested(write, tmp_path: Path)
     )
 
 
+def test_a_linked_file_finds_its_trees_beside_the_real_one(write, tmp_path: Path) -> None:
+    write("real/below.toml", child(id='"x"', start='"treeapp.rooms:Plain"'))
+    write("real/a.toml", child(id='"t"', tree='"below.toml"'))
+    (tmp_path / "a.toml").symlink_to(tmp_path / "real" / "a.toml")
+
+    assert [spec.id for _, spec in load(tmp_path / "a.toml").walk()] == ["t", "x"]
+
+
+def test_a_tree_has_only_so_many_children(write, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("wsactors.supervision.loader.MAX_CHILDREN", 3)
+    text = "".join(child(id=f'"{number}"', start='"treeapp.rooms:Plain"') for number in range(2))
+    write("below.toml", text)
+
+    found = faults(write("a.toml", text + child(id='"t"', tree='"below.toml"')))
+
+    assert found["child"] == "more than 3 children; put a crowd under a DynamicSupervisor"
+
+
 def test_trees_nest_only_so_deep(write) -> None:
     for level in range(20):
         write(f"t{level}.toml", child(id='"t"', tree=f'"t{level + 1}.toml"'))
@@ -539,6 +562,17 @@ def test_dynamic_and_partition_supervisors_from_a_file(write) -> None:
     assert isinstance(template, ChildSpec)
 
 
+def test_a_whole_supervisor_may_stand_in_the_arguments(write) -> None:
+    inner = '{ id = "x", start = "treeapp.rooms:Room", args = { capacity = 1 }, restart = "transient" }'
+    args = f'{{ strategy = "one_for_all", children = [{inner}], backoff = {{ initial = 2 }} }}'
+    [spec] = load(write("a.toml", child(id='"s"', start='"wsactors.supervision:Supervisor"', args=args))).children
+
+    assert spec.kwargs["backoff"] == Backoff(initial=2.0)
+    assert [(one.id, one.restart, dict(one.kwargs)) for one in spec.kwargs["children"]] == [
+        ("x", "transient", {"capacity": 1})
+    ]
+
+
 def test_faults_in_a_template_have_their_path(write) -> None:
     args = '{ name = "rooms", child = { id = "r", start = "treeapp.rooms:Room", args = { capacity = "x" }, restrat = "x" } }'
     found = faults(write("a.toml", child(id='"p"', start='"wsactors.supervision:PartitionSupervisor"', args=args)))
@@ -567,3 +601,39 @@ def test_arguments_without_cattrs_say_what_to_install(write) -> None:
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False)
 
     assert "need cattrs: pip install 'wsactors[cli]'" in done.stderr
+
+
+# --- anything at all -----------------------------------------------------------------------------------------------------
+
+WORDS = "id start args tree restart shutdown significant type name"
+WORDS += " capacity tags limits strategy intensity period backoff"
+
+
+def tables(inner: st.SearchStrategy[Any]) -> st.SearchStrategy[dict[str, Any]]:
+    return st.dictionaries(st.sampled_from(WORDS.split()) | st.text(max_size=5), inner, max_size=6)
+
+
+good = st.sampled_from(
+    ["a", "b", "treeapp.rooms:Room", "treeapp.rooms:Plain", "one_for_one", "permanent", "temporary", 1]
+)
+scalars = st.booleans() | st.integers() | st.floats() | st.text(max_size=8) | st.dates() | st.times() | good
+values = st.recursive(scalars, lambda inner: st.lists(inner, max_size=3) | tables(inner), max_leaves=6)
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    supervisor=tables(values) | values,
+    children=st.lists(tables(values) | values, max_size=3) | values,
+    rest=st.dictionaries(st.text(max_size=5), values, max_size=2),
+)
+def test_whatever_a_document_says_it_is_a_tree_or_a_list_of_faults(supervisor: Any, children: Any, rest: Any) -> None:
+    document = {"supervisor": supervisor, "child": children, **rest}
+    outcome: TreeSpec | TreeError
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("wsactors.supervision.files.read_toml", lambda _: document)
+        try:
+            outcome = load(Path("any.toml"))
+        except TreeError as error:
+            outcome = error
+
+    assert isinstance(outcome, TreeSpec) or outcome.faults

@@ -17,13 +17,15 @@ from tests.supervision._world import (
     gone,
     logged,
     pid_of,
+    restarting,
     settled,
     text,
 )
-from wsactors.actors import Actor, Crash, Down, Pid, cast, send
+from wsactors.actors import Actor, Crash, Down, Pid, call, cast, send
 from wsactors.actors.process_actor import Attached
-from wsactors.errors import ChildError, NameTaken, SpecError, StartError
+from wsactors.errors import CallExit, ChildError, NameTaken, SpecError, StartError
 from wsactors.supervision import (
+    Backoff,
     ChildSpec,
     Supervisor,
     count_children,
@@ -367,9 +369,12 @@ async def test_an_unknown_call_crashes_loudly_and_an_unknown_message_does_not(no
     with logged() as entries:
         send(sup, ("hello", "secret"))
         await which_children(sup)
-
     assert alive(sup)
     assert [e["message"] for e in events_of(entries, "unexpected_message")] == ["tuple"]
+    with pytest.raises(CallExit):
+        await call(sup, "which_childern")
+
+    assert not alive(sup)
 
 
 # --- significance ------------------------------------------------------------------------------------------------------
@@ -419,6 +424,22 @@ async def test_all_significant_waits_for_the_last(node: Node, world: World) -> N
     await crash(sup, "a", "normal")
     assert alive(sup)
     await crash(sup, "b", "normal")
+
+    assert not alive(sup)
+
+
+async def test_a_significant_child_that_is_being_restarted_is_still_one_to_wait_for(
+    node: Node, world: World, autojump_clock: MockClock
+) -> None:
+    specs = [world.spec(name, restart="transient", significant=True) for name in "ab"]
+    backoff = Backoff(initial=1.0, jitter=0)
+    sup = await start(node, "one_for_one", specs, auto_shutdown="all_significant", backoff=backoff)
+    cast(await pid_of(sup, "a"), ("exit", "boom"))
+    await restarting(sup, "a")
+    cast(await pid_of(sup, "b"), ("exit", "normal"))
+    await trio.sleep(2)
+    assert alive(sup)
+    await crash(sup, "a", "normal")
 
     assert not alive(sup)
 

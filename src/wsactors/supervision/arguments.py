@@ -35,6 +35,9 @@ _WORDS: Final[Mapping[Any, str]] = {
     str: "text",
     Path: "text (a path)",
     type(None): "nothing",
+    dt.datetime: "a date and time",
+    dt.date: "a date",
+    dt.time: "a time",
 }
 _KINDS: Final[tuple[tuple[type, str], ...]] = (
     (bool, "true or false"),
@@ -182,7 +185,7 @@ def converter(extra: Mapping[Any, Callable[[Any, Any], Any]]) -> Converter:
     except ImportError as error:
         raise ImportError("args in a supervisor file need cattrs: pip install 'wsactors[cli]'") from error
     made = Converter(forbid_extra_keys=True, detailed_validation=True)
-    plain: tuple[Any, ...] = (bool, str, int, type(None))
+    plain: tuple[Any, ...] = (bool, str, int, type(None), dt.datetime, dt.date, dt.time)
     for kind in plain:
         made.register_structure_hook(kind, _exactly)
     made.register_structure_hook(float, lambda value, kind: float(_exactly(value, kind)))

@@ -35,7 +35,7 @@ def find_class(reference: object, allowed_packages: Sequence[str]) -> type[Any]:
     module_name, _, class_name = reference.partition(":")
     _check_allowed(module_name, allowed_packages, f"module {module_name}")
     module = _import(module_name)
-    found = getattr(module, class_name, None)
+    found = _attribute(module, class_name)
     if found is None:
         actors = [name for name, value in vars(module).items() if _is_actor(value)]
         known = f" Its actors: {', '.join(sorted(actors))}." if actors else ""
@@ -71,6 +71,15 @@ def _import(name: str) -> Any:
         ) from error
     except Exception as error:  # a module's top level may raise anything
         raise ClassNotFoundError(f"importing {name} failed: {type(error).__name__}: {error}") from error
+
+
+def _attribute(module: Any, name: str) -> Any:
+    try:
+        return getattr(module, name, None)
+    except Exception as error:  # a module that imports its names when they are first used
+        raise ClassNotFoundError(
+            f"importing {module.__name__}:{name} failed: {type(error).__name__}: {error}"
+        ) from error
 
 
 def _siblings(missing: str) -> list[str]:

@@ -213,7 +213,7 @@ class _Loader:
             scope.fault(key, f'expected the name of a file, such as "audio.toml", got {kind_of(reference)}')
             return None
         try:
-            path = files.inside(scope.path.parent, reference, self.directory)
+            path = files.inside(scope.path.resolve().parent, reference, self.directory)
         except files.UnreadableError as error:
             scope.fault(key, str(error))
             return None
