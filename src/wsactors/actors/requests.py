@@ -68,17 +68,19 @@ class Request(Entry):
 
     def settle(self, state: int, value: Any) -> bool:
         """Fill the slot and wake the caller; False when nobody waits any more."""
-        if self.state != PENDING and self.state != TIMED_OUT:
+        before = self.state
+        if before != PENDING and before != TIMED_OUT:  # noqa: PLR1714 - two compares cost less than a set
             return False
-        late = self.state == TIMED_OUT
+        late = before == TIMED_OUT
         self.state = state
         self.value = value
+        lane = self.lane
+        if lane is not None:
+            self.lane = None
+            del lane[self]
         process = self.process
-        if process is not None and process.flags & TRACED and process.extras is not None and state == ANSWERED:
-            for trace in process.extras.tracers:
-                trace("reply", value)
-        if self.lane is not None or process is not None and process.extras is not None:
-            self._detach()
+        if process is not None and process.extras is not None:
+            self._settled(process, state, value)
         self.process = None
         task = self.task
         if task is not None and not late:
@@ -114,14 +116,21 @@ class Request(Entry):
         self.abandon()
         return Abort.SUCCEEDED
 
+    def _settled(self, process: Process, state: int, value: Any) -> None:
+        extras = process.extras
+        if extras is not None:
+            if state == ANSWERED and process.flags & TRACED:
+                for trace in extras.tracers:
+                    trace("reply", value)
+            if extras.outstanding:
+                extras.outstanding.pop(self, None)
+
     def _detach(self) -> None:
         process = self.process
         if process is not None:
-            if self.lane is not None:
-                process.sched.timers.cancel(self)
-            extras = process.extras
-            if extras is not None and extras.outstanding:
-                extras.outstanding.pop(self, None)
+            process.sched.timers.cancel(self)
+            if process.extras is not None and process.extras.outstanding:
+                process.extras.outstanding.pop(self, None)
             self.process = None
 
     def _notify(self) -> None:
