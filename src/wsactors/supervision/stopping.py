@@ -24,6 +24,10 @@ __all__ = ["Crowd", "stop_child"]
 
 SLICE: Final = 0.0005
 """Seconds of work before other tasks get a turn; what one tick of the loop adds to it must fit into 2 ms."""
+UNDER_WAY: Final = 4_096
+"""More than so many children on their way out, and those to come are asked a little later, ..."""
+BREATHS: Final = 8
+"""... by so many turns of the loop per slice: a dict that grows to 100,000 entries holds the loop for milliseconds."""
 
 
 async def stop_child(supervisor: Actor, pid: Pid, spec: ChildSpec) -> None:
@@ -123,10 +127,14 @@ class Crowd:
                 self._gone(message)
 
     async def _breathe(self) -> None:
-        if perf_counter() >= self._until:
+        if perf_counter() < self._until:
+            return
+        for _ in range(BREATHS):
             await trio.lowlevel.checkpoint()
             self._sweep()
-            self._until = perf_counter() + SLICE
+            if len(self._waiting) < UNDER_WAY:
+                break
+        self._until = perf_counter() + SLICE
 
 
 def _is_notice(message: Any) -> bool:
