@@ -140,13 +140,23 @@ class RenderHost(ProcessActor):
                 ours.setblocking(False)
                 self._process_id = child.pid
                 link = trio.socket.from_stdlib_socket(ours)
-                async with trio.open_nursery() as nursery:
-                    nursery.start_soon(self._take_packets, link, child)
-                    nursery.start_soon(self._end_with, child)
-                    nursery.start_soon(self._hand_on)
-                    nursery.start_soon(self._watch_for_stalls)
-                    self.node.cast(self._owner, HostUp(self.pid, child.pid))
-                    await self._take_orders(link)
+                await self._serve(link, child)
+
+    async def _serve(self, link: trio.socket.SocketType, child: Child) -> None:
+        try:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._take_packets, link, child)
+                nursery.start_soon(self._end_with, child)
+                nursery.start_soon(self._hand_on)
+                nursery.start_soon(self._watch_for_stalls)
+                self.node.cast(self._owner, HostUp(self.pid, child.pid))
+                await self._take_orders(link)
+        except BaseExceptionGroup as group:
+            # One death is often seen by two tasks at once; it is one reason all the same.
+            faults, others = group.split(RenderFault)
+            if faults is None or others is not None:
+                raise
+            raise RenderFault(str(_leaf(faults))) from None
 
     # -- orders --
 
@@ -202,6 +212,7 @@ class RenderHost(ProcessActor):
             except OSError:
                 data = b""
             if not data:
+                await trio.sleep(_SECOND_LOOK)  # if it has ended, whoever waits for that can say how
                 raise RenderFault(f"the render process hung up: {child.last_words() or 'it said nothing'}")
             try:
                 report = decode_report(data)
@@ -274,3 +285,10 @@ class RenderHost(ProcessActor):
 
     def __repr__(self) -> str:
         return f"<RenderHost {len(self._lines)} battles, {len(self._loaded)} songs>"
+
+
+def _leaf(group: BaseExceptionGroup[RenderFault]) -> BaseException:
+    error: BaseException = group
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error
