@@ -77,6 +77,11 @@ class Bench:
     options: Options
     otp: Mapping[str, LinePeer]
 
+    @property
+    def calls(self) -> int:
+        """Round trips in one round."""
+        return CALLS // 4 if self.options.quick else CALLS
+
     def sides(self, prefix: str, *command: object, divide_by: float = 1.0) -> dict[str, Side]:
         """One side per OTP variant, running ``command`` each round."""
         return {
@@ -151,14 +156,15 @@ def pykka_peer(wanted: bool) -> Iterator[LinePeer | None]:
 
 async def spawn(bench: Bench) -> Row:
     """30,000 actors started one after another, each acknowledged."""
+    count = FANOUT // 3 if bench.options.quick else FANOUT
     sides: dict[str, Side] = {}
     async with Node("bench") as node:
-        sides["ours"] = partial(spawn_round, node, FANOUT)
-        sides |= bench.sides("process", "spawn", FANOUT, divide_by=FANOUT)
-        sides |= bench.sides("gen_server", "gen_start", FANOUT, divide_by=FANOUT)
+        sides["ours"] = partial(spawn_round, node, count)
+        sides |= bench.sides("process", "spawn", count, divide_by=count)
+        sides |= bench.sides("gen_server", "gen_start", count, divide_by=count)
         samples = await interleave(bench.options.rounds, sides)
     row = bench.settle(Row("actors", "spawn", "µs"), samples, {"otp": "process", "otp_gen_server": "gen_server"})
-    row.add("otp is spawn/3 without a handshake, otp_gen_server waits for init as ours does")
+    row.add(f"{count:,} a round; otp is spawn/3 without a handshake, otp_gen_server waits for init as ours does")
     return row.settle()
 
 
@@ -166,10 +172,10 @@ async def call_def(bench: Bench) -> Row:
     """Round trips to an idle actor whose handler is a ``def``."""
     async with Node("bench") as node:
         target = await node.spawn(Echo)
-        sides: dict[str, Side] = {"ours": partial(call_round, target, CALLS)}
-        sides |= bench.sides("gen_server", "call", CALLS, divide_by=CALLS)
+        sides: dict[str, Side] = {"ours": partial(call_round, target, bench.calls)}
+        sides |= bench.sides("gen_server", "call", bench.calls, divide_by=bench.calls)
         samples = await interleave(bench.options.rounds, sides)
-        inside = await node.call(await node.spawn(CallingActor), (target, CALLS), timeout=60)
+        inside = await node.call(await node.spawn(CallingActor), (target, bench.calls), timeout=60)
     row = bench.settle(Row("actors", "call_def", "µs"), samples, {"otp": "gen_server"})
     row.add(f"from inside an actor {inside.wall:.3g}; otp is gen_server:call/2")
     return row.settle()
@@ -182,12 +188,12 @@ async def call_async(bench: Bench) -> Row:
         nursery.start_soon(bare.serve)
         target = await node.spawn(AsyncEcho)
         sides: dict[str, Side] = {
-            "ours": partial(call_round, target, CALLS),
-            "floor": partial(bare.round, CALLS),
-            **bench.sides("gen_server", "call", CALLS, divide_by=CALLS),
+            "ours": partial(call_round, target, bench.calls),
+            "floor": partial(bare.round, bench.calls),
+            **bench.sides("gen_server", "call", bench.calls, divide_by=bench.calls),
         }
         samples = await interleave(bench.options.rounds, sides)
-        inside = await node.call(await node.spawn(CallingActor), (target, CALLS), timeout=60)
+        inside = await node.call(await node.spawn(CallingActor), (target, bench.calls), timeout=60)
         nursery.cancel_scope.cancel()
     row = bench.settle(Row("actors", "call_async", "µs"), samples, {"otp": "gen_server"})
     row.floor = _rounded(median(samples["floor"]))
@@ -252,7 +258,7 @@ async def table_lookup(bench: Bench) -> Row:
 async def kill_loop_hold(bench: Bench) -> Row:
     """How long the loop is held while 100,000 monitored actors die."""
     row = Row("actors", "kill_100000_loop_hold", "ms")
-    rounds = min(bench.options.rounds, 3) if bench.options.quick else bench.options.rounds
+    rounds = min(bench.options.rounds, 2) if bench.options.quick else bench.options.rounds
     shapes: dict[str, Callable[[Node, int], Awaitable[Death]]] = {
         "exit_many": kill_each,
         "hub of links": kill_hub,
