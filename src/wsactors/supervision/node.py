@@ -12,7 +12,7 @@ from trio.lowlevel import cancel_shielded_checkpoint
 from wsactors.actors import Down, Pid
 from wsactors.actors.death import deliver_exit
 from wsactors.actors.runtime import Runtime
-from wsactors.actors.scheduler import KILL_GRACE, SLICE
+from wsactors.actors.scheduler import BESIDE, KILL_GRACE
 from wsactors.actors.watchdog import THRESHOLD
 from wsactors.errors import NodeFailed
 from wsactors.supervision.supervisor import Supervisor
@@ -130,7 +130,7 @@ class Node(Runtime):
         sched = self.sched
         keeper = self.keeper.pid
         for reason in ("shutdown", "kill"):
-            until = perf_counter() + SLICE
+            until = perf_counter() + BESIDE
             for process in reversed(list(sched.processes.values())):
                 if process.kind.lasting or process.pid._process is None:
                     continue
@@ -138,7 +138,7 @@ class Node(Runtime):
                 deliver_exit(process, sender, reason, linked=False)
                 if perf_counter() > until:
                     await cancel_shielded_checkpoint()
-                    until = perf_counter() + SLICE
+                    until = perf_counter() + BESIDE
             with trio.move_on_at(deadline):
                 await self.drain()
                 return
