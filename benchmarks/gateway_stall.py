@@ -12,7 +12,10 @@ The listeners are a process of their own, so that they and the node do not wait 
 from __future__ import annotations
 
 import argparse
+import gc
 import json
+import select
+import socket
 import statistics
 import subprocess
 import sys
@@ -109,7 +112,10 @@ async def converse(process: trio.Process, node: Node, plan: Plan, started: float
     peak = 0
     while True:
         while b"\n" not in received:
-            received += await process.stdout.receive_some() or b'{"failed": true}\n'
+            more = await process.stdout.receive_some()
+            if not more:
+                sys.exit("the listeners failed; they have said why above")
+            received += more
         line, _, received = received.partition(b"\n")
         message = json.loads(line)
         endpoint = next(p.pid for p in node.sched.processes.values() if p.kind.cls.__name__ == "Endpoint")
@@ -124,62 +130,93 @@ async def converse(process: trio.Process, node: Node, plan: Plan, started: float
         return {**message, "buffered_peak": peak, "oldest_sent": max(oldest), "started": started, "plan": plan}
 
 
-async def listener_side(arguments: dict[str, Any]) -> None:
+class Crowd:
+    """All listeners of the other process under one epoll: a task each would cost more than what is measured."""
+
+    def __init__(self, port: int, plan: Plan) -> None:
+        self.narrow = [LightListener(NARROW) for _ in range(plan.stalled)]
+        self.others = [LightListener() for _ in range(plan.listeners - plan.stalled)]
+        self._poll = select.epoll()
+        self._by_descriptor: dict[int, tuple[socket.socket, LightListener]] = {}
+        for listener in (*self.narrow, *self.others):
+            sock = listener.connect(port, "room")
+            sock.setblocking(False)
+            self._by_descriptor[sock.fileno()] = sock, listener
+            self._poll.register(sock, select.EPOLLIN)
+        self._narrow_descriptors = [fd for fd, (_, each) in self._by_descriptor.items() if each in self.narrow]
+
+    def read(self, seconds: float) -> None:
+        """Receive for so long."""
+        end = time.monotonic() + seconds
+        while (now := time.monotonic()) < end:
+            for descriptor, _ in self._poll.poll(end - now):
+                sock, listener = self._by_descriptor[descriptor]
+                try:
+                    data = sock.recv(65_536)
+                except BlockingIOError:
+                    continue
+                if not data:
+                    sys.exit("the node closed a connection")
+                listener.take(data, time.monotonic())
+
+    def stall(self) -> None:
+        """The narrow listeners stop reading."""
+        for descriptor in self._narrow_descriptors:
+            self._poll.unregister(descriptor)
+
+    def resume(self) -> None:
+        """They read on."""
+        for descriptor in self._narrow_descriptors:
+            self._by_descriptor[descriptor][1].forget()
+            self._poll.register(descriptor, select.EPOLLIN)
+
+    def measure(self) -> float:
+        """The 99th percentile of the time between two frames at the others since the last time, in seconds."""
+        found = percentile(gaps(self.others), 0.99)
+        for listener in self.others:
+            listener.arrivals.clear()
+        return found
+
+
+def listener_side(arguments: dict[str, Any]) -> None:
     """Run in a process of its own: connect everybody, measure round by round, print one line of JSON."""
     port, plan = arguments.pop("port"), Plan(**arguments)
-    narrow = [LightListener(NARROW) for _ in range(plan.stalled)]
-    others = [LightListener() for _ in range(plan.listeners - plan.stalled)]
-    async with trio.open_nursery() as nursery:
-        for listener in (*narrow, *others):
-            await nursery.start(listener.run, port, "room")
-        calm, stalled, ages, skipped = [], [], [], 0
-        for _ in range(plan.rounds):
-            calm.append(await measure(others, plan.seconds))
-            for listener in narrow:
-                listener.stall()
-            async with trio.open_nursery() as round_:
-                round_.start_soon(resume_when_refused, narrow, plan)
-                stalled.append(await measure(others, plan.seconds))
-            await trio.sleep(1)
-            ages += [(timestamp, now) for each in narrow for timestamp, now in each.heard]
-            skipped += sum(each.skipped + each.missed for each in narrow)
-        nursery.cancel_scope.cancel()
-    # The clocks' common origin: the frame that took the shortest way.
-    origin = min(now - timestamp / native_rate() for timestamp, now in ages)
-    worst = max(now - timestamp / native_rate() - origin for timestamp, now in ages)
-    lost = sum(each.missed + each.skipped for each in others)
-    report = {"calm": calm, "stalled": stalled, "oldest_heard": worst, "left_out": skipped, "others_lost": lost}
+    gc.disable()
+    crowd = Crowd(port, plan)
+    calm, stalled, heard, left_out = [], [], [], 0
+    crowd.read(1)
+    crowd.measure()
+    for _ in range(plan.rounds):
+        crowd.read(plan.seconds)
+        calm.append(crowd.measure())
+        crowd.stall()
+        crowd.read(plan.seconds / 2)
+        wait_until_refused(crowd, plan)
+        crowd.resume()
+        crowd.read(plan.seconds / 2)
+        stalled.append(crowd.measure())
+        heard += [moment for each in crowd.narrow for moment in each.heard]
+        left_out += sum(each.skipped + each.missed for each in crowd.narrow)
+    lost = sum(each.missed + each.skipped for each in crowd.others)
+    report = {"calm": calm, "stalled": stalled, "heard": oldest(heard), "left_out": left_out, "others_lost": lost}
     print(json.dumps(report), flush=True)
 
 
-def native_rate() -> int:
-    """Samples per second of the timestamps."""
-    return round(FRAME_SAMPLES / FRAME_SECONDS)
+def oldest(heard: list[tuple[int, float]]) -> float:
+    """How much longer than the fastest frame the slowest one took, in seconds."""
+    ways = [now - timestamp * FRAME_SECONDS / FRAME_SAMPLES for timestamp, now in heard]
+    return max(ways) - min(ways)
 
 
-async def measure(listeners: list[LightListener], seconds: float) -> float:
-    """The 99th percentile of the time between two frames, in seconds."""
-    for listener in listeners:
-        listener.arrivals.clear()
-    await trio.sleep(seconds)
-    return percentile(gaps(listeners), 0.99)
-
-
-async def resume_when_refused(narrow: list[LightListener], plan: Plan) -> None:
-    """Wait until the kernel has refused bytes for each stalled listener, then let them read on."""
-    deadline = trio.current_time() + plan.seconds * 0.8
-    await trio.sleep(plan.seconds * 0.4)
-    while trio.current_time() < deadline:
+def wait_until_refused(crowd: Crowd, plan: Plan) -> None:
+    """Go on until the kernel has refused bytes for each stalled listener, as the node says."""
+    deadline = time.monotonic() + plan.seconds
+    while time.monotonic() < deadline:
         print('"refused?"', flush=True)
-        line = await trio.to_thread.run_sync(sys.stdin.readline)
-        if int(line) >= plan.stalled:
-            break
-        await trio.sleep(0.1)
-    else:
-        sys.exit("the stalled listeners were never refused")
-    for listener in narrow:
-        listener.forget()
-        listener.resume()
+        crowd.read(0.05)
+        if int(sys.stdin.readline()) >= plan.stalled:
+            return
+    sys.exit("the stalled listeners were never refused")
 
 
 def row(result: dict[str, Any]) -> dict[str, Any]:
@@ -189,7 +226,7 @@ def row(result: dict[str, Any]) -> dict[str, Any]:
     note = (
         f"{plan.listeners} listeners, {plan.stalled} of them stalled until refused; {plan.rounds} interleaved rounds of "
         f"{plan.seconds:g} s; ratios {ratios[0]:.3f} to {ratios[-1]:.3f}; resumed listeners heard nothing older than "
-        f"{result['oldest_heard'] * 1000:.0f} ms and left out {result['left_out']} frames; others lost "
+        f"{result['heard'] * 1000:.0f} ms and left out {result['left_out']} frames; others lost "
         f"{result['others_lost']}; at most {result['buffered_peak']} bytes waited for one listener, "
         f"{result['oldest_sent'] * 1000:.0f} ms at most"
     )
@@ -213,9 +250,12 @@ def main() -> None:
     parser.add_argument("--listeners", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.listeners:
-        trio.run(listener_side, json.loads(arguments.listeners))
+        listener_side(json.loads(arguments.listeners))
         return
-    structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))  # standard output is for rows
+    structlog.configure(  # standard output is for rows
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        wrapper_class=structlog.make_filtering_bound_logger(30),
+    )
     began = time.perf_counter()
     found = row(
         trio.run(node_side, Plan(listeners=200, stalled=20, rounds=2, seconds=5) if arguments.quick else Plan())

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import os
 import socket
-from typing import Any, Final
+from typing import Final
 
 import trio
 
@@ -67,49 +67,56 @@ class LightListener:
     async def run(
         self, port: int, session: str, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
     ) -> None:
-        """Connect to 127.0.0.1, join, then receive until cancelled or until the node closes; started with the first frame.
+        """Join ``session`` at 127.0.0.1, then receive until cancelled or until the node closes; started with a first frame.
 
         Raises:
             OSError: Nobody answers there.
         """
-        sock = trio.socket.socket()
-        if self._receive_buffer is not None:
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, self._receive_buffer)
-        await sock.connect(("127.0.0.1", port))
+        sock = trio.socket.from_stdlib_socket(await trio.to_thread.run_sync(self.connect, port, session))
         with sock:
-            key = base64.b64encode(os.urandom(16)).decode()
-            await _send(sock, _HANDSHAKE.format(key=key).encode())
-            data = b""
-            while b"\r\n\r\n" not in data:
-                data += await sock.recv(4096)
-            self._data = data.partition(b"\r\n\r\n")[2]
-            await _send(sock, client_frame(native.Hello()) + client_frame(native.Join(session)))
             while True:
                 await self._reading.wait()
                 data = await sock.recv(65_536)
                 if not data:
                     return
-                if self._take(data) and task_status is not trio.TASK_STATUS_IGNORED:
+                self.take(data, trio.current_time())
+                if self.arrivals and task_status is not trio.TASK_STATUS_IGNORED:
                     task_status.started()
                     task_status = trio.TASK_STATUS_IGNORED
 
-    def _take(self, data: bytes) -> bool:
-        """Note the audio frames in ``data``; whether there was any."""
-        data = self._data + data if self._data else data
-        now, at, came = trio.current_time(), 0, False
-        while len(data) - at >= 4:
-            size, head = data[at + 1], 2
+    def connect(self, port: int, session: str) -> socket.socket:
+        """Join ``session`` at 127.0.0.1, blocking; the connected socket. For those who run their own loop around `take`.
+
+        Raises:
+            OSError: Nobody answers there.
+        """
+        sock = socket.socket()
+        if self._receive_buffer is not None:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, self._receive_buffer)
+        sock.connect(("127.0.0.1", port))
+        sock.sendall(_HANDSHAKE.format(key=base64.b64encode(os.urandom(16)).decode()).encode())
+        data = b""
+        while b"\r\n\r\n" not in data:
+            data += sock.recv(4096)
+        self._data = data.partition(b"\r\n\r\n")[2]
+        sock.sendall(client_frame(native.Hello()) + client_frame(native.Join(session)))
+        return sock
+
+    def take(self, data: bytes, now: float) -> None:
+        """Note the audio frames in ``data``, which came at ``now`` (seconds)."""
+        if self._data:
+            data = self._data + data
+        at, end = 0, len(data)
+        while end - at >= 4:
+            size, start = data[at + 1], at + 2
             if size == 126:
-                size, head = (data[at + 2] << 8) | data[at + 3], 4
-            if len(data) - at < head + size:
+                size, start = (data[at + 2] << 8) | data[at + 3], at + 4
+            if end - start < size:
                 break
-            start = at + head
             if data[start] == native.AUDIO_KIND:
-                came = True
                 self._audio(data, start, now)
-            at += head + size
+            at = start + size
         self._data = data[at:]
-        return came
 
     def _audio(self, data: bytes, start: int, now: float) -> None:
         sequence = int.from_bytes(data[start + 6 : start + 10], "big")
@@ -122,11 +129,6 @@ class LightListener:
             self.heard.append((timestamp, now))
         else:
             self.skipped += 1
-
-
-async def _send(sock: Any, data: bytes) -> None:
-    while data:
-        data = data[await sock.send(data) :]
 
 
 def gaps(listeners: list[LightListener]) -> list[float]:
