@@ -63,6 +63,8 @@ IDLE_QUICK: Final = 200_000
 CALLS: Final = 20_000
 ROWS_OF_TABLE: Final = 100_000
 LOOKUPS: Final = 100_000
+PROCESS, GEN_SERVER = 0, 1
+"""Kinds of process on the Erlang side: a bare receive loop, and what users write."""
 PYKKA_ACTORS: Final = 3_000
 """Pykka has a thread per actor, and 30,000 threads are more than a usual Linux allows."""
 CHILD: Final = Path(__file__).with_name("_actors_children.py")
@@ -109,12 +111,16 @@ def _rounded(value: float | None) -> float | None:
 async def fanout(bench: Bench, metric: str, actor: type[Counter], pykka: bool) -> Row:
     """One message to each of 30,000 actors, until all are handled."""
     row = Row("actors", metric, "ms")
-    processes = bench.sides("process", "fanout", divide_by=1000)
+    otp = {
+        **bench.sides("process", "fanout", PROCESS, divide_by=1000),
+        **bench.sides("gen_server", "fanout", GEN_SERVER, divide_by=1000),
+    }
     for peer in bench.otp.values():
-        peer.ask("setup_fanout", FANOUT, 0)
+        peer.ask("setup_fanout", FANOUT, PROCESS)
+        peer.ask("setup_fanout", FANOUT, GEN_SERVER)
     async with Node("bench") as node, node.attach() as me:
         field = await Fanout.start(node, actor, FANOUT, me.monitor)
-        sides: dict[str, Side] = {"ours": field.by_send if actor is AsyncCounter else field.by_send_many, **processes}
+        sides: dict[str, Side] = {"ours": field.by_send if actor is AsyncCounter else field.by_send_many, **otp}
         with pykka_peer(pykka) as threads:
             if threads is not None:
                 sides["pykka"] = partial(threads.sample, "fanout", divide_by=1000 * PYKKA_ACTORS / FANOUT)
@@ -122,8 +128,9 @@ async def fanout(bench: Bench, metric: str, actor: type[Counter], pykka: bool) -
         field.verify()
         await node.exit_many(field.pids, "kill")
     for peer in bench.otp.values():
-        peer.ask("end_fanout")
-    bench.settle(row, samples, {"otp": "process"})
+        peer.ask("end_fanout", PROCESS)
+        peer.ask("end_fanout", GEN_SERVER)
+    bench.settle(row, samples, {"otp": "process", "otp_gen_server": "gen_server"})
     if pykka:
         row.peers["pykka"] = _rounded(median(samples.get("pykka", [])))
         row.add(

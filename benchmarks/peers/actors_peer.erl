@@ -26,9 +26,10 @@ run(setup_fanout, [N, Kind], State) ->
     Pids = [start_counter(Kind, Done, Target, Self) || _ <- lists:seq(1, N)],
     [monitor(process, P) || {P, I} <- lists:zip(Pids, lists:seq(1, N)), I rem 10 =:= 0],
     Waiting = [P || {P, I} <- lists:zip(Pids, lists:seq(1, N)), I rem 10 =:= 5],
-    {[N], State#{pids => Pids, waiting => Waiting, done => Done, target => Target}};
-%% fanout: one message to each tenth process, then one to every process, until all of them are handled.
-run(fanout, [], #{pids := Pids, waiting := Waiting, done := Done, target := Target} = State) ->
+    {[N], State#{{fanout, Kind} => {Pids, Waiting, Done, Target}}};
+%% fanout Kind: one message to each tenth process, then one to every process, until all of them are handled.
+run(fanout, [Kind], State) ->
+    #{{fanout, Kind} := {Pids, Waiting, Done, Target}} = State,
     atomics:put(Done, 1, 0),
     {Wall, Cpu} = timed(fun() ->
         tell(Waiting, {tick, 0}),
@@ -37,9 +38,10 @@ run(fanout, [], #{pids := Pids, waiting := Waiting, done := Done, target := Targ
     end),
     Target = atomics:get(Done, 1),
     {[Wall, Cpu, Target], State};
-run(end_fanout, [], #{pids := Pids}) ->
+run(end_fanout, [Kind], State) ->
+    {{Pids, _, _, _}, State1} = maps:take({fanout, Kind}, State),
     stop(Pids),
-    {[0], #{}};
+    {[0], State1};
 %% spawn N: plain processes, no handshake. The answer times the spawning alone.
 run(spawn, [N], State) ->
     {Wall, Cpu, Pids} = timed_value(fun() -> spawn_plain(N, []) end),
