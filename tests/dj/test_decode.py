@@ -206,6 +206,8 @@ async def test_a_huge_tag_is_cut_and_a_hostile_one_made_harmless(tmp_path: Path)
     path.write_bytes(hostile.id3(b"T" * 8_000_000) + sound)
     song, _samples = await decoded(path)
     assert song.title == "T" * 200
+    path.write_bytes(hostile.id3(b"\xff\xfe\xc3\x28") + sound)  # no text in any encoding
+    assert len((await decoded(path))[1])
     path.write_bytes(hostile.id3(b"<b>\x1b[31mred\r\n\x00") + sound)
     song, _samples = await decoded(path)
     assert song.title == "<b>[31mred"

@@ -42,6 +42,10 @@ _OPTIONS = {
 }
 
 
+# Tags need not be valid UTF-8; from version 19 on, PyAV knows no other way than to bear it.
+_TAG_OPTIONS: dict[str, Any] = {"metadata_errors": "replace"} if int(av.__version__.split(".")[0]) < 19 else {}
+
+
 class _RefusedError(Exception):
     """The file breaks a rule; the text may be shown to the person who chose it."""
 
@@ -105,7 +109,7 @@ def _decoded(container: Any, stream: Any) -> Iterator[Any]:
 
 def _decode(source: int, target: int, rules: dict[str, int]) -> dict[str, object]:
     try:
-        container = av.open(_Reader(source), mode="r", container_options=_OPTIONS, metadata_errors="replace")
+        container: Any = av.open(_Reader(source), mode="r", container_options=_OPTIONS, **_TAG_OPTIONS)
     except av.error.FFmpegError as error:
         raise _RefusedError(f"it is not an audio file of a kind that is played here ({error.strerror})") from None
     with container:
