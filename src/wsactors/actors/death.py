@@ -125,8 +125,8 @@ def finish(process: Process, reason: Any) -> None:
 def task_done(process: Process) -> None:
     """One of the actor's tasks has unwound."""
     extras = process.extras
-    if extras is None or process.flags & DEAD or extras.scopes or extras.blocked is not None:
-        return
+    if extras is None or process.flags & (DEAD | STARTING) or extras.scopes or extras.blocked is not None:
+        return  # or there is more to unwind: a handler, another task, the init on its starter's task
     if extras.doom is not None and process is not process.sched.turn and process is not process.sched.current:
         die(process, extras.doom)
 

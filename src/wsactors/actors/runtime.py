@@ -244,6 +244,8 @@ class Runtime(Inspected):
     ) -> Any:
         """Start an actor and wait for its ``init``; see ``Actor.spawn``. ``link`` and ``monitor`` need a calling actor."""
         sched = self.sched
+        if self.closed:
+            raise NodeClosed(f"node {self.name!r} is not open")
         parent = sched.current
         if parent is None:
             parent = sched.whoami() if link or monitor else self.keeper._process

@@ -85,7 +85,9 @@ async def spawn(
     if timeout is not None:
         with trio.move_on_after(timeout) as scope:
             await _initialise(sched, process, args, kwargs, task)
-        if scope.cancelled_caught:
+        if scope.cancel_called:
+            # Also an init that swallowed its cancellation and answered is too late.
+            _withdraw(process, "killed")
             raise StartTimeout(cls.__qualname__)
     elif kind.has_init:
         await _initialise(sched, process, args, kwargs, task)
@@ -129,6 +131,7 @@ def _withdraw(process: Process, reason: Any) -> None:
             links.demonitor(ref, flush=True)
     if isinstance(reason, Crash):
         process.more().halt = Halt(reason)
+    process.flags &= ~STARTING
     finish(process, reason)
 
 
