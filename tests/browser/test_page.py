@@ -226,6 +226,39 @@ async def test_an_insecure_page_says_why_and_plays_all_the_same(tmp_path: Path) 
         assert page.complaints() == []
 
 
+async def test_over_https_another_machine_decodes_by_itself(tmp_path: Path) -> None:
+    """What ``make run HOST=0.0.0.0`` opens: a development certificate, which a person accepts once."""
+    address = next((each for each in machine_addresses() if "." in each), None)
+    if address is None:
+        pytest.skip("this machine has no address but loopback")
+    options = GatewayOptions(host="0.0.0.0", port=0, allow_anonymous_public=True)
+    async with open_gateway(options) as gateway, open_chromium(tmp_path, "--ignore-certificate-errors") as page:
+        tone_session(ToneSource(ToneBattle.make(1)), gateway)
+        await page.before_load(TAP)
+        await page.goto(f"https://{address}:{gateway.port}/")
+        await page.click("#sessions button")
+        assert np.abs(await Recording(page).more(1)).max() > 0.1
+        assert await page.evaluate("document.getElementById('notice').hidden")
+
+
+async def test_a_connection_that_breaks_is_made_again_and_heard_again(tmp_path: Path) -> None:
+    async with open_gateway() as gateway, open_chromium(tmp_path) as page:
+        session = tone_session(ToneSource(ToneBattle.make(1)), gateway)
+        await page.before_load(TAP)
+        await page.goto(gateway.url + "/")
+        await page.click("#sessions button")
+        recording = Recording(page)
+        await recording.more(1)
+        for sink in tuple(gateway.shared.sinks):
+            sink.close()
+        await until(lambda: not session.members)
+        await until(lambda: len(session.members) == 1, seconds=10)
+        await page.wait_for("document.getElementById('player-state').textContent === 'on air'")
+        await recording.more(1)  # what was still on its way
+        again = await recording.more(2)
+        assert np.sqrt((again[-RATE:] ** 2).mean()) > 0.05
+
+
 @pytest.mark.parametrize("browser", [open_chromium, open_firefox])
 async def test_hostile_names_are_shown_as_the_text_they_are(tmp_path: Path, browser: Any) -> None:
     async with open_gateway() as gateway, browser(tmp_path) as page:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import re
+from typing import NoReturn
 
 import httpx
 import pytest
@@ -94,6 +95,22 @@ async def test_a_large_body_of_a_request_never_wedges_a_connection() -> None:
         answer = await exchange(gateway.port, flood)
         assert answer.startswith(b"HTTP/1.1 413 ") or answer == b""
         await until(lambda: not gateway.shared.admission.open)
+
+
+class FailingDirectory(TestDirectory):
+    """Sessions that cannot be listed."""
+
+    async def sessions(self) -> NoReturn:
+        raise RuntimeError("a secret of the inside")
+
+
+async def test_a_failure_of_the_application_is_a_500_that_tells_nothing() -> None:
+    async with open_gateway(directory=FailingDirectory()) as gateway, httpx.AsyncClient() as client:
+        for path in ("/api/sessions", "/listen/main.ogg"):
+            answer = await client.get(gateway.url + path)
+            assert answer.status_code == 500
+            assert "secret" not in answer.text
+        assert (await client.get(gateway.url + "/health")).status_code == 200
 
 
 async def test_an_idle_connection_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
