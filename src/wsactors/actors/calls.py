@@ -15,6 +15,7 @@ from trio.lowlevel import (
     checkpoint,
     checkpoint_if_cancelled,
     current_task,
+    enable_ki_protection,
     reschedule,
     wait_task_rescheduled,
 )
@@ -51,6 +52,7 @@ DEFAULT_TIMEOUT: Final = 5.0
 """Seconds a call waits unless told otherwise, as in OTP."""
 
 
+@enable_ki_protection
 def send(target: Target, message: Any) -> bool:
     """Queue ``message`` for ``handle_info``. Never blocks, never raises for a full or dead target: False, and counted."""
     process = target._process if type(target) is Pid else resolve(target)
@@ -70,12 +72,14 @@ def send(target: Target, message: Any) -> bool:
     return post_slow(process, message)
 
 
+@enable_ki_protection
 def cast(target: Target, message: Any) -> bool:
     """Queue ``message`` for ``handle_cast``; otherwise as ``send``."""
     process = target._process if type(target) is Pid else resolve(target)
     return process is not None and post(process, Cast(message))
 
 
+@enable_ki_protection
 def send_many(pids: Iterable[Target], message: Any) -> int:
     """Send one message to many actors; returns how many refused it or were dead.
 
@@ -113,6 +117,7 @@ def _no_queue(process: Process) -> None:
     raise AssertionError(f"{process} has no scheduler")
 
 
+@enable_ki_protection
 async def call(target: Target, message: Any, timeout: float | None = DEFAULT_TIMEOUT) -> Any:
     """Ask an actor and wait for its answer, at most ``timeout`` seconds (None: for ever).
 
@@ -288,6 +293,7 @@ def _check_cycle(caller: Process, callee: Process) -> None:
             return
 
 
+@enable_ki_protection
 def reply(caller: Request, value: Any) -> bool:
     """Answer a call taken earlier with ``NoReply()``; False when nobody waits any more (a no-op)."""
     return caller.settle(ANSWERED, value)
@@ -344,6 +350,7 @@ def _stop_waiting(request: Request) -> None:
         reschedule(task)
 
 
+@enable_ki_protection
 def send_request(
     target: Target,
     message: Any,

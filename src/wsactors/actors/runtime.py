@@ -111,6 +111,7 @@ class Runtime(Inspected):
 
     async def open(self) -> None:
         """Start the scheduler in a system task: an outer cancellation must not tear actors down before their ordered stop."""
+        await trio.lowlevel.checkpoint_if_cancelled()
         places.announce(self.sched)
         self.from_thread.opened()
         sched = self.sched
@@ -123,7 +124,8 @@ class Runtime(Inspected):
         sched.notifier = notifier
         ready = trio.Event()
         trio.lowlevel.spawn_system_task(self._main, ready, name=f"wsactors node {self.name}", context=sched.base.copy())
-        await ready.wait()
+        with trio.CancelScope(shield=True):  # a moment; leaving in it would leave a node behind
+            await ready.wait()
         if self.watchdog is not None:
             self.watchdog.start()
         self.closed = False
@@ -184,6 +186,7 @@ class Runtime(Inspected):
             places.withdraw(self.sched)
             self._finished.set()
 
+    @trio.lowlevel.enable_ki_protection
     async def _reap(self) -> None:
         while True:
             await trio.sleep(EPOCH_SECONDS)
@@ -198,8 +201,10 @@ class Runtime(Inspected):
         for process in list(self.sched.processes.values()):
             doom(process, "killed")
         self._stop.set()
-        with trio.CancelScope(shield=True):
+        with trio.CancelScope(shield=True), trio.move_on_after(self.sched.kill_grace):
             await self._finished.wait()
+        # Only a zombie's code may still hold the nursery open. It has no actor, and the node no name, any more.
+        places.withdraw(self.sched)
         for process in list(self.sched.processes.values()):
             die(process, "killed")
         await self.tables.close()

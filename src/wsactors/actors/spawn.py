@@ -58,6 +58,7 @@ def new_process(sched: Scheduler, actor: Any, kind: Kind, parent: Process | None
     return process
 
 
+@trio.lowlevel.enable_ki_protection
 async def spawn(
     sched: Scheduler,
     parent: Process | None,

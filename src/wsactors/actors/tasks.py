@@ -33,6 +33,7 @@ def start_task(
         start()
 
 
+@trio.lowlevel.enable_ki_protection
 async def _run(
     process: Process,
     extras: Extras,

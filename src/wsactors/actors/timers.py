@@ -105,6 +105,7 @@ class Timers:
     def __len__(self) -> int:
         return sum(map(len, (*self._lanes.values(), *self._spill, self._heaped)))
 
+    @trio.lowlevel.enable_ki_protection
     async def run(self) -> None:
         """Fire what is due, for ever. The node runs it as a task."""
         while True:

@@ -85,6 +85,7 @@ class Worker(Turns):
         self.retired = True
         self.scope.cancel()
 
+    @trio.lowlevel.enable_ki_protection
     async def run(self) -> None:
         """The task's body. Total: whatever an actor does ends in that actor's exit reason."""
         sched = self.sched
