@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from typing import Final
 
-LATE_SECONDS: Final = 0.5
+LATE_SECONDS: Final = 0.45
+"""Less than the half second that sound may be old when it is heard: the shortest way itself takes a moment."""
 _DRIFT: Final = 2e-4
 """The remembered shortest way grows by this much per second: two clocks that drift by 200 ppm stay acceptable."""
 _NEW_NORMAL_SECONDS: Final = 3.0

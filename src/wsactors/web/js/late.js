@@ -4,7 +4,7 @@ const DRIFT = 2e-4;
 const NEW_NORMAL_SECONDS = 3;
 
 export class LateGate {
-  constructor(rate, limit = 0.5) {
+  constructor(rate, limit = 0.45) {
     this.rate = rate;
     this.limit = limit;
     this.late = 0;
