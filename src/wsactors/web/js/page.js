@@ -163,6 +163,7 @@ function joined(message) {
   current.joined = message;
   current.player.joined = message;
   $("player-title").textContent = message.title || message.session;
+  connection.send({ t: "list" });
   state(current.silent ? "on air, but this browser has not started its sound device: is one connected?" : "on air");
 }
 
@@ -202,6 +203,7 @@ function showPlain(shown) {
   $("plain").hidden = !shown;
   $("meters").hidden = shown;
   $("health").hidden = shown;
+  $("volume").parentElement.hidden = shown; // the plain player has its own
 }
 
 function stopPlain() {
@@ -217,7 +219,10 @@ function playPlain(name, volume) {
   const player = $("plain");
   player.src = listenUrl(name);
   player.volume = volume;
-  player.onplaying = () => state("on air, by the plain player");
+  player.onplaying = () => {
+    state("on air, by the plain player");
+    connection.send({ t: "list" });
+  };
   player.onerror = () => state("the plain player cannot play Ogg Opus either; try the address below in VLC or mpv");
   player.play().catch(() => state("press play"));
 }
