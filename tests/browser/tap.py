@@ -44,6 +44,23 @@ TAP = """() => {
   };
 }"""
 
+DECODED_TAP = """() => {
+  window.__pcm = [];
+  const post = MessagePort.prototype.postMessage;
+  MessagePort.prototype.postMessage = function (message, ...rest) {
+    if (message.left) {
+      const both = new Int16Array(message.left.length * 2);
+      for (let i = 0; i < message.left.length; i += 1) {
+        both[2 * i] = Math.round(message.left[i] * 32767);
+        both[2 * i + 1] = Math.round(message.right[i] * 32767);
+      }
+      window.__pcm.push(both);
+    }
+    return post.call(this, message, ...rest);
+  };
+}"""
+"""For a browser without a sound device, whose audio thread never starts: what is decoded and handed to that thread."""
+
 _TAKE = """(async () => {
   const blocks = window.__pcm.splice(0);
   const blob = new Blob(blocks);
