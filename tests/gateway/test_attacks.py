@@ -24,6 +24,7 @@ from tests.gateway.harness import (
 )
 from wsactors.client import Disconnected, connect, open_websocket
 from wsactors.gateway.options import GatewayOptions, Limits
+from wsactors.wire import native
 
 REQUESTS = 500
 """Fewer than a kept-alive connection may make, more than fit any buffer when nobody reads the answers."""
@@ -229,6 +230,22 @@ async def send_and_hang_up(port: int, data: bytes) -> None:
                     pass
             except trio.BrokenResourceError:
                 return
+
+
+async def test_a_client_that_asks_and_never_reads_is_given_up_with_bounded_memory() -> None:
+    many = directory()
+    for number in range(40):
+        many.add(TestSession(f"session {number}", title="x" * 300, track=number + 2))
+    ask = native.encode(native.ListSessions())
+    frame = bytes((0x82, 0x80 | len(ask))) + bytes(4) + ask
+    hello = native.encode(native.Hello())
+    async with open_gateway(directory=many) as gateway, await open_narrow_stream(gateway.port) as stream:
+        with contextlib.suppress(trio.BrokenResourceError):
+            await stream.send_all(upgrade() + bytes((0x82, 0x80 | len(hello))) + bytes(4) + hello + frame * 200)
+        await until(lambda: gateway.shared.admission.open == 0)
+        (sink,) = gateway.shared.statistics().sinks or [None]
+        assert sink is None or sink.buffered_peak <= 256 * 1024
+        await still_plays(gateway)
 
 
 async def test_a_reader_that_never_reads_a_response_is_ended_by_the_write_deadline() -> None:

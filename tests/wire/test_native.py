@@ -149,6 +149,23 @@ def test_a_surrogate_is_refused_and_clip_makes_it_sendable() -> None:
     assert len(left.reason) == native.MAX_TEXT
 
 
+@given(st.lists(infos, max_size=130))
+def test_a_list_of_sessions_always_fits_one_message(found: list[native.SessionInfo]) -> None:
+    message = native.sessions_that_fit(found)
+
+    assert native.decode_server(native.encode(message)) == message
+    assert list(message.sessions) == found[: len(message.sessions)]
+
+
+def test_a_list_of_sessions_is_cut_only_when_it_must_be() -> None:
+    short = [native.SessionInfo(f"s{n}", "t") for n in range(130)]
+    long = [native.SessionInfo(f"s{n}", "ü" * 512) for n in range(130)]
+
+    assert len(native.sessions_that_fit(short).sessions) == native.MAX_SESSIONS
+    assert 12 <= len(native.sessions_that_fit(long).sessions) < native.MAX_SESSIONS
+    native.encode(native.sessions_that_fit(long))
+
+
 def test_the_documented_bytes_are_the_real_ones() -> None:
     assert native.encode(native.Ping(7)).hex(" ") == "82 a1 74 a4 70 69 6e 67 a5 6e 6f 6e 63 65 07"
     frame = native.encode_audio(3, 258, 960, b"\xfc\xff\xfe", level=20, flags=native.FLAG_DISCONTINUITY)

@@ -143,7 +143,7 @@ class _Conversation:
             case native.Pong():
                 pass
             case native.ListSessions():
-                self._send(native.Sessions(tuple(await self._port.directory.sessions())[: native.MAX_SESSIONS]))
+                self._send(native.sessions_that_fit(await self._port.directory.sessions()))
             case native.Join(name):
                 await self._join(name, nursery)
             case native.Leave(name):

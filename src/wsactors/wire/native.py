@@ -15,7 +15,7 @@ Example:
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, ClassVar, Final, TypeAlias
 
 import attrs
@@ -41,6 +41,7 @@ __all__ = [
     "QUIETEST", "SERVER_MESSAGES", "VERSION", "AudioFrame", "ClientMessage", "Error", "Event", "Hello", "Join",
     "Joined", "Leave", "Left", "ListSessions", "Message", "Ping", "Plain", "Pong", "ServerMessage", "SessionInfo",
     "Sessions", "Welcome", "clip", "decode_audio", "decode_client", "decode_server", "encode", "encode_audio",
+    "sessions_that_fit",
 ]  # fmt: skip
 
 VERSION: Final = 1
@@ -294,6 +295,18 @@ def clip(text: str, limit: int = MAX_TEXT) -> str:
     """
     clean = text.encode("utf-8", "replace").decode("utf-8")
     return clean if len(clean) <= limit else clean[: limit - 1] + "…"
+
+
+def sessions_that_fit(infos: Iterable[SessionInfo]) -> Sessions:
+    """As many of ``infos``, in order, as one `Sessions` message carries."""
+    fitting: list[SessionInfo] = []
+    room = MAX_CONTROL_BYTES - 64
+    for info in infos:
+        room -= 64 + sum(len(text.encode("utf-8", "replace")) for text in (info.name, info.title, info.kind))
+        if room < 0 or len(fitting) == MAX_SESSIONS:
+            break
+        fitting.append(info)
+    return Sessions(tuple(fitting))
 
 
 def encode(message: Message) -> bytes:
