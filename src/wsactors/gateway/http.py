@@ -23,6 +23,8 @@ from hypercorn.trio.tcp_server import TCPServer
 from hypercorn.trio.worker_context import WorkerContext
 from hypercorn.typing import ConnectionState
 
+from wsactors.wire.http_head import MAX_HEADERS
+
 from .options import Limits
 from .stream import ConnectionStream
 
@@ -132,10 +134,11 @@ class _Mount(TCPServer):
                 await self.idle_task.restart(task_group, self._idle_timeout)
                 await self._read_data()
         except OSError:
-            pass
+            _log.debug("http_peer_gone", client=client[0])
         finally:
             if self._leaving is None:
-                with trio.CancelScope(shield=True):  # both steps of closing only checkpoint
+                # Closing waits for nobody but the sink, which has its own deadline and ends when its connection is ended.
+                with trio.CancelScope(shield=True):
                     await self._close()
         if self._leaving is not None:
             raise self._leaving
@@ -159,6 +162,8 @@ class _Protocol(H11Protocol):
         if any(name == b"upgrade" and b"websocket" in value.lower() for name, value in headers):
             rest, _ = self.connection.trailing_data
             raise UpgradeRequested(_rebuild(request, headers) + rest)
+        if len(headers) > MAX_HEADERS:
+            raise RequestRefused(431, f"more than {MAX_HEADERS} headers")
         if request.method not in {b"GET", b"HEAD"}:
             raise RequestRefused(405, "only GET and HEAD are served here")
         if any(
