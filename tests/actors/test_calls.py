@@ -684,8 +684,10 @@ class TestInline:
                 node.sched.inline = inline
                 async with node.attach() as me:
                     pid, ref = await me.spawn(Ends, monitor=True)
-                    # The signal is seen at the next boundary, which is after this answer.
-                    assert await call(pid, reason) == "answered"
+                    # As in OTP, who has ended itself answers nobody.
+                    with pytest.raises(CallExit) as failure:
+                        await call(pid, reason)
+                    assert failure.value.reason == seen
                     assert (await down_of(ref)).reason == seen
 
 

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from wsactors.actors.death import halt
 from wsactors.actors.messages import Continue, Crash, IdleAfter, Ignore, NoReply, Reply, Stop, Timeout, Unhandled
-from wsactors.actors.process import CONTINUE, DEAD, DYING, IDLE, QUEUED, Process
+from wsactors.actors.process import CONTINUE, DEAD, DYING, IDLE, QUEUED, Extras, Process
 from wsactors.actors.redact import safe_repr
 from wsactors.actors.requests import ANSWERED, Cast, Request, append_exempt, rouse
 
@@ -17,19 +17,32 @@ VOCABULARY: Final = frozenset({NoReply, Reply, Stop, Continue, IdleAfter, Ignore
 def settle(process: Process, request: Request | None, message: Any, result: Any) -> None:
     """Apply ``result``, the return value for ``message`` (``request`` if it was a call)."""
     kind = result.__class__
-    if kind not in VOCABULARY:
+    extras = process.extras
+    if extras is not None and extras.doom is not None:
+        # A killed actor answers nobody, even if its handler came to an end: the call fails with the death.
+        if request is not None:
+            _take(extras, request)
+    elif kind not in VOCABULARY:
         if request is not None:
             request.settle(ANSWERED, result)
         elif kind is not NoneType:
             _bad(process, request, result, message)
-        return
+    else:
+        _apply(process, request, message, result)
+
+
+def _take(extras: Extras, request: Request) -> None:
+    """The answer is owed."""
+    if request.waiting:
+        if extras.outstanding is None:
+            extras.outstanding = {}
+        extras.outstanding[request] = None
+
+
+def _apply(process: Process, request: Request | None, message: Any, result: Any) -> None:
     match result:
         case NoReply(then) if request is not None:
-            if request.waiting:
-                extras = process.more()
-                if extras.outstanding is None:
-                    extras.outstanding = {}
-                extras.outstanding[request] = None
+            _take(process.more(), request)
             follow(process, then)
         case Reply(value, then) if request is not None:
             if isinstance(then, Stop):

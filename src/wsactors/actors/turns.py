@@ -127,9 +127,9 @@ class Turns:
                     result = await self._drive(process, result, request)
             if self.task._cancel_status is not self.status or self.task._child_nurseries:
                 await self._mend()
-            if request is not None and type(result) not in VOCABULARY:
+            if request is not None and type(result) not in VOCABULARY and process.flags == ENVELOPED:
                 request.settle(ANSWERED, result)
-            elif result is not None:
+            elif result is not None or request is not None:
                 settle(process, request, message, result)
         except BaseException as exc:
             await self._failed(process, exc, request, message)
