@@ -1,7 +1,7 @@
 # One short command per chore; each says what it does.
 #
 #   make run                     boot a node, print where to listen      (SONGS=~/Music  HOST=0.0.0.0  CONFIG=FILE)
-#   make test                    everything that must be green           (TESTS=tests/node  ARGS=-x)
+#   make test                    everything that must be green, check first  (TESTS=tests/node  ARGS=-x)
 #   make check                   lint and types
 #   make bench                   our numbers beside our peers'           (BENCH=actors  ARGS=--quick)
 #   make soak                    the long runs
@@ -26,7 +26,7 @@ run:
 	@PYTHON=$(PYTHON) scripts/venv.sh run
 	.venv/bin/wsactors run $(CONFIG) $(if $(SONGS),--songs "$(SONGS)") $(if $(HOST),--host "$(HOST)") $(ARGS)
 
-test:
+test: check
 	@PYTHON=$(PYTHON) scripts/venv.sh dev libopus0 chromium firefox-esr erlang-base
 	.venv/bin/python -m pytest $(TESTS) $(ARGS)
 

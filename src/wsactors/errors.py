@@ -182,7 +182,7 @@ class NotInActor(WsactorsError):
 
 
 class CodeChangeFailed(WsactorsError):
-    """A module could not be loaded anew: no source, a syntax error, or running it raised. Mend it and try again; nothing has changed."""
+    """A module could not be loaded anew: no source, a syntax error, or it raised. Mend it, try again; nothing has changed."""
 
 
 class ScopeLeak(WsactorsError):
@@ -295,7 +295,7 @@ class TableNameTaken(TableError):
 
 
 class TableFull(TableError):
-    """The table is at its ``max_rows``, or the node at its number of tables. Nothing was written: delete some, or raise the bound."""
+    """The table is at its ``max_rows``, or the node at its number of tables. Nothing was written: delete some or allow more."""
 
 
 class TableKindError(TableError):

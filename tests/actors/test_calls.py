@@ -92,7 +92,7 @@ class Server(Actor):
 
 
 class AsyncServer(Server):
-    async def handle_call(self, message: Any, caller: Request) -> Any:  # type: ignore[override]
+    async def handle_call(self, message: Any, caller: Request) -> Any:
         result = super().handle_call(message, caller)
         return await result if hasattr(result, "__await__") else result
 
@@ -757,7 +757,11 @@ class Traced(Actor):
 
 STEPS = st.lists(
     st.tuples(
-        st.sampled_from(["plain"] * 3 + ["reply", "continue", "idle", "put off", "send", "async", "raise", "stop", "exit", "?"] + ["!send", "!cast", "!rest"] * 2),
+        st.sampled_from(
+            ["plain"] * 3
+            + ["reply", "continue", "idle", "put off", "send", "async", "raise", "stop", "exit", "?"]
+            + ["!send", "!cast", "!rest"] * 2
+        ),
         st.integers(0, 1),
     ),
     min_size=1,

@@ -5,6 +5,8 @@ from __future__ import annotations
 import gc
 import weakref
 from collections.abc import AsyncIterator
+from contextlib import suppress
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -159,10 +161,8 @@ class TestKill:
 
                 async def ask(pid: Pid = pid) -> None:
                     # It did answer; whether that counts is not promised, but it must end.
-                    try:
+                    with suppress(CallExit):
                         await call(pid, 1)
-                    except CallExit:
-                        pass
 
                 nursery.start_soon(ask)
                 await trio.testing.wait_all_tasks_blocked()
@@ -231,7 +231,7 @@ class TestZombies:
                 assert trio.current_time() == start + 2
             assert node.statistics().zombies == 1
             assert node.whereis("stubborn") is None
-            again = await node.spawn(self.Stubborn, name="stubborn")
+            again: Pid = await node.spawn(self.Stubborn, name="stubborn")
             await trio.sleep(200)
             # The zombie's end is nobody's business: no second death, no harm to its successor or its worker.
             assert again._process is not None
@@ -443,7 +443,7 @@ class TestLinks:
 
     async def test_a_chain_of_ten_thousand_uses_no_stack(self, node: Node) -> None:
         pids = [await node.spawn(Script) for _ in range(10_000)]
-        for left, right in zip(pids, pids[1:], strict=False):
+        for left, right in pairwise(pids):
             inside(left).actor.link(right)
         async with node.attach() as me:
             ref = me.monitor(pids[-1])

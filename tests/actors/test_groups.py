@@ -16,6 +16,12 @@ from wsactors.errors import NoProcess
 from wsactors.supervision.node import Node
 
 
+def assert_nothing_left(node: Node) -> None:
+    """No index of the groups keeps a trace of anybody."""
+    groups = node.groups
+    assert not any((groups._members, groups._of, groups._monitors, groups._watching))
+
+
 class Idle(Actor):
     pass
 
@@ -52,7 +58,7 @@ async def test_an_empty_group_does_not_exist(node: Node) -> None:
     await kill(node, pid)
     assert node.groups.names() == ()
     assert node.groups.members(("room", 1)) == ()
-    assert node.groups._members == node.groups._of == node.groups._monitors == node.groups._watching == {}
+    assert_nothing_left(node)
 
 
 async def test_a_dead_pid_cannot_join_or_watch(node: Node) -> None:
@@ -122,7 +128,7 @@ async def test_a_watcher_may_change_groups_in_any_order(node: Node) -> None:
         node.groups.monitor(pid, "room")
     for pid in pids:
         await kill(node, pid)
-    assert node.groups._members == node.groups._of == node.groups._monitors == node.groups._watching == {}
+    assert_nothing_left(node)
 
 
 async def test_a_group_is_ready_for_send_many(node: Node) -> None:

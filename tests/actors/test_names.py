@@ -57,7 +57,7 @@ async def test_a_name_is_free_before_the_down_arrives(node: Node) -> None:
 
 
 async def test_a_taken_name(node: Node) -> None:
-    holder = await node.spawn(Echo, name="echo")
+    holder: Pid = await node.spawn(Echo, name="echo")
     other = await node.spawn(Echo)
     before = len(node.sched.processes)
     with pytest.raises(NameTaken) as taken:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import trio
 
-from tests.actors.helpers import down_of, inside
+from tests.actors.helpers import down_of, ended, inside
 from wsactors.actors import (
     UNHANDLED,
     Actor,
@@ -146,8 +146,7 @@ async def test_what_a_dying_actor_says_in_terminate_comes_before_its_down(node: 
     pid = await node.spawn(Testament)
     ref = inside(log).actor.monitor(pid)
     send(pid, "go")
-    while len(await settled(node, log)) < 3:
-        await trio.sleep(0.001)
+    await ended(node, pid)
     assert await settled(node, log) == ["last but one", "last", Down(ref, pid, "done")]
 
 
@@ -463,7 +462,7 @@ class TestReceive:
                 with trio.CancelScope() as scope:
                     async with trio.open_nursery() as nursery:
 
-                        async def wait() -> None:
+                        async def wait(got: list[Any] = got) -> None:
                             got.append(await me.receive())
 
                         nursery.start_soon(wait)

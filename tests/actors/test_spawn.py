@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import pytest
@@ -116,17 +116,13 @@ async def block_between_nurseries(actor: Actor) -> None:
 
 
 async def swallow_and_return(actor: Actor) -> None:
-    try:
+    with suppress(trio.Cancelled):
         await trio.sleep_forever()
-    except trio.Cancelled:
-        pass
 
 
 async def swallow_and_block(actor: Actor) -> None:
-    try:
+    with suppress(trio.Cancelled):
         await trio.sleep_forever()
-    except trio.Cancelled:
-        pass
     await trio.sleep_forever()
 
 
@@ -456,7 +452,7 @@ class TestNested:
 
     @pytest.mark.parametrize("then", [block, block_in_nursery], ids=named)
     async def test_a_kill_in_the_middle(self, node: Node, then: Any) -> None:
-        """The stack of blocked inits is one task; a kill in the middle ends what is above it in that task and not what is below."""
+        """The stack of blocked inits is one task; a kill in the middle ends what is above it there and not what is below."""
 
         async def register_and_block(actor: Actor) -> None:
             actor.register("deepest")

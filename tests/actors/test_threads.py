@@ -133,15 +133,15 @@ async def test_a_waiting_thread_is_told_when_the_node_stops() -> None:
 
     outcome: list[Any] = []
 
-    def ask() -> None:
+    def ask(stopping: Node) -> None:
         try:
-            node.from_thread.call("silent", "hello", timeout=None)
+            stopping.from_thread.call("silent", "hello", timeout=None)
         except CallExit as failure:
             outcome.append(failure.reason)
 
-    async with trio.open_nursery() as nursery, Node("stopping") as node:
-        await node.spawn(Silent, name="silent")
-        nursery.start_soon(trio.to_thread.run_sync, ask)
+    async with trio.open_nursery() as nursery, Node("stopping") as stopping:
+        await stopping.spawn(Silent, name="silent")
+        nursery.start_soon(trio.to_thread.run_sync, ask, stopping)
         with trio.fail_after(10):
             await asked.wait()
     assert outcome == ["shutdown"]

@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 import os
 import queue
-import signal
 import subprocess
 import sys
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from signal import Signals
 from typing import Any
 
 APPLICATION = """
@@ -92,11 +92,11 @@ class RunningNode:
         record: dict[str, Any] = json.loads(self.wait_line(f'"event": "{event}"'))
         return record
 
-    def signal(self, number: signal.Signals) -> None:
+    def signal(self, number: Signals) -> None:
         """Send it a signal."""
         self.process.send_signal(number)
 
-    def signal_group(self, number: signal.Signals) -> None:
+    def signal_group(self, number: Signals) -> None:
         """Send it and every process it started a signal, as a terminal or a service manager does."""
         os.killpg(self.process.pid, number)
 

@@ -1,4 +1,4 @@
-"""Running a handler's coroutine on a task that is not its own: forwarding traps, keeping contexts apart, closing what it leaked."""
+"""Running a handler's coroutine on a task that is not its own: traps forwarded, contexts kept apart, leaks closed."""
 
 from __future__ import annotations
 
@@ -81,8 +81,9 @@ async def close_leaks(task: Task, status: Any, nurseries: int) -> None:
 class StartGuard:
     """Lets a kill reach an ``init`` that has blocked on its starter's task.
 
-    A cancel scope costs more than a whole spawn, so it is entered only once ``init`` blocks, at the first trap at which ``init`` has
-    no scope of its own open. Until then a kill cancels the outermost scope ``init`` opened, and ours comes cancelled after it.
+    A cancel scope costs more than a whole spawn, so it is entered only once ``init`` blocks, at the first trap at which
+    ``init`` has no scope of its own open. Until then a kill cancels the outermost scope ``init`` opened, and ours comes
+    cancelled after it.
     """
 
     __slots__ = ("_cancelled", "_scope", "_status", "task")

@@ -1,7 +1,7 @@
 """Process groups (OTP's ``pg``) with metadata: who is in a group, and who wants to know when that changes.
 
-As in ``pg`` an actor may join a group several times and is then listed as often; an empty group does not exist. Unlike ``pg`` each
-membership carries ``meta``, any value, which presence needs.
+As in ``pg`` an actor may join a group several times and is then listed as often; an empty group does not exist. Unlike ``pg``
+each membership carries ``meta``, any value, which presence needs.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ class Groups:
         return True
 
     def update(self, group: Any, pid: Pid, meta: Any) -> bool:
-        """Replace the metadata of the oldest membership of ``pid``: a leave and a join in one message each; False when it has none."""
+        """Replace the metadata of the oldest membership of ``pid``: a leave and a join in one message each; False if none."""
         members = self._members.get(group, [])
         for index, member in enumerate(members):
             if member.pid is pid:

@@ -20,7 +20,7 @@ _serials = count(1)
 
 
 class MonitorRef:
-    """What ``monitor`` returns; the ``ref`` of its ``Down``. Every monitor fires at most once, and exactly once if not given up."""
+    """What ``monitor`` returns; the ``ref`` of its ``Down``. A monitor fires exactly once, at most once if given up."""
 
     __slots__ = ("_down", "_owner", "_target", "_task", "_watcher", "serial", "target")
 

@@ -67,8 +67,8 @@ NOTHING: Final[Any] = object()
 class Process:
     """One actor to the runtime.
 
-    Its mailbox, oldest first: ``front`` (reversed; what a long turn has detached), ``first``, ``box``. A message to an idle actor goes
-    into ``first``: one slot, where a list would be allocated and freed for each.
+    Its mailbox, oldest first: ``front`` (reversed; what a long turn has detached), ``first``, ``box``. A message to an idle
+    actor goes into ``first``: one slot, where a list would be allocated and freed for each.
     """
 
     __slots__ = ("actor", "box", "extras", "first", "flags", "front", "handled", "kind", "parent", "pid", "sched")
@@ -116,7 +116,7 @@ class Process:
 
 
 EMPTY: Final[list[Any]] = []
-"""The ``front`` and ``box`` of every actor that has none. Never appended to: ``Process.queue`` makes a list when one is needed."""
+"""The ``front`` and ``box`` of every actor that has none. Never appended to: ``Process.queue`` makes a list when needed."""
 
 
 class Halt:
@@ -178,7 +178,7 @@ class Extras:
         "watchers",
     )
 
-    def __init__(self) -> None:
+    def __init__(self) -> None:  # noqa: PLR0915 - a statement per field
         self.argument: Any = None
         """Of the pending ``handle_continue``."""
         self.blocked: Worker | None = None
@@ -231,3 +231,7 @@ class Extras:
         """Task that waits in ``receive``."""
         self.watchers: dict[MonitorRef, None] = {}
         """Monitors of others on this actor."""
+
+    def owing(self) -> bool:
+        """Whether a death owes something to others, or has too much to let go of at once."""
+        return bool(self.links or self.watchers or self.monitors or self.timers)

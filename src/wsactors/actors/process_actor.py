@@ -11,7 +11,7 @@ from trio.lowlevel import Abort, RaiseCancelT, checkpoint, current_task, wait_ta
 from wsactors.actors.actor import BaseActor
 from wsactors.actors.kind import Kind
 from wsactors.actors.mailbox import take_first, taken
-from wsactors.actors.process import DEAD, EMPTY, LIMITS, SIGNAL, SUSPENDED, TRACED, Process
+from wsactors.actors.process import DEAD, EMPTY, LIMITS, SIGNAL, SUSPENDED, TRACED, Extras, Process
 from wsactors.actors.requests import Cast, Request
 from wsactors.errors import NoProcess
 
@@ -55,7 +55,7 @@ class Receiver(BaseActor):
                 raise trio.BusyResourceError("another task already receives for this actor")
             extras.waiter = current_task()
 
-            def abort(_: RaiseCancelT) -> Abort:
+            def abort(_: RaiseCancelT, extras: Extras = extras) -> Abort:
                 extras.waiter = None
                 return Abort.SUCCEEDED
 

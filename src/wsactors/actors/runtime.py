@@ -176,7 +176,7 @@ class Runtime(Inspected):
                 await self._stop.wait()
                 nursery.cancel_scope.cancel()
         except BaseException as exc:
-            # A bug of the runtime itself (actors' code cannot get here), or trio's own end. It must not become trio's internal error.
+            # A bug of the runtime itself (actors' code cannot get here), or trio's own end. Not to become trio's internal error.
             if not isinstance(exc, trio.Cancelled):
                 self.fatal(exc)
             else:
@@ -191,7 +191,7 @@ class Runtime(Inspected):
         while True:
             await trio.sleep(EPOCH_SECONDS)
             self.sched.epoch += 1
-            while reap_idle_workers(self.sched):
+            while reap_idle_workers(self.sched):  # noqa: ASYNC110 - work in slices, not a wait for something
                 await trio.sleep(0.01)
 
     async def close(self) -> None:
@@ -361,7 +361,7 @@ class Runtime(Inspected):
             doom(me._process, "normal")
 
     def find(self, text: str) -> Pid | None:
-        """The live actor whose pid prints as ``text`` (``<node.serial>``), or that is registered so. For tools, not for programs."""
+        """The live actor whose pid prints as ``text`` (``<node.serial>``), or so registered. For tools, not for programs."""
         if (pid := self.registry.whereis(text)) is not None:
             return pid
         serial = text.strip("<>").rpartition(".")[2]

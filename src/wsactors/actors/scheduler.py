@@ -23,8 +23,9 @@ if TYPE_CHECKING:
 BUDGET: Final = 64
 """Messages (reductions) per turn."""
 SLICE: Final = 0.0005
-"""Seconds a leader runs turns before trio's other tasks get theirs. The promise is 2 ms plus one handler, and between two turns of
-its own a task may see everybody else's twice, for trio shuffles each tick: 2 * (SLICE + BESIDE) and some collecting of garbage."""
+"""Seconds a leader runs turns before trio's other tasks get theirs. The promise is 2 ms plus one handler, and between two turns
+of its own a task may see everybody else's twice, for trio shuffles each tick: 2 * (SLICE + BESIDE) and some collecting of
+garbage."""
 BESIDE: Final = 0.00025
 """Seconds for whatever else works off a long list in the same tick: exits to many, the stop of many, due timers."""
 KILL_GRACE: Final = 5.0

@@ -1,8 +1,9 @@
 """One timer service per node: many timers, one task, exact cancellation.
 
-Timers of equal delay expire in the order they were set, so each delay has its own *lane*: an ordered dict whose first entry is its
-next to expire. Setting and cancelling are O(1) and a cancelled timer leaves nothing behind, which matters for call deadlines: nearly
-all of them are cancelled, and a heap would keep each until its time. Delays beyond ``MAX_LANES`` distinct ones share a heap.
+Timers of equal delay expire in the order they were set, so each delay has its own *lane*: an ordered dict whose first entry is
+its next to expire. Setting and cancelling are O(1) and a cancelled timer leaves nothing behind, which matters for call
+deadlines: nearly all of them are cancelled, and a heap would keep each until its time. Delays beyond ``MAX_LANES`` distinct
+ones share a heap.
 """
 
 from __future__ import annotations
@@ -149,7 +150,7 @@ class Timers:
             self._lanes = {delay: lane for delay, lane in self._lanes.items() if lane}
 
     def _due_heads(self, now: float) -> list[tuple[float, int, OrderedDict[Entry, None]]]:
-        """The lanes with something due, as a heap by their first entry; what is due of the shared heap becomes a lane of its own."""
+        """The lanes with something due, as a heap by first entry; what is due of the shared heap becomes a lane of its own."""
         heap = self._heap
         due: OrderedDict[Entry, None] = OrderedDict()
         while heap and (heap[0][0] <= now or heap[0][2].lane is not self._heaped):

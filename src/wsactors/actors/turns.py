@@ -98,7 +98,7 @@ class Turns:
         if result is not None:
             settle(process, None, message, result)
 
-    async def _single(self, process: Process, message: Any) -> None:
+    async def _single(self, process: Process, message: Any) -> None:  # noqa: C901, PLR0912 - hot: every helper is a call per message
         """One cast or call, to an actor with nothing else going on."""
         sched = self.sched
         process.first = NOTHING
@@ -143,7 +143,7 @@ class Turns:
             self._end_turn(process)
 
     async def _burst(self, process: Process, until: float) -> None:
-        """Several plain messages in one go, until the budget or the slice is used up or one of them needs more than its handler."""
+        """Several plain messages in one go, until budget or slice is used up or one of them needs more than its handler."""
         sched = self.sched
         sched.current = sched.turn = process
         message = None

@@ -1,7 +1,7 @@
 """Workers: the tasks that run handlers.
 
-``_lead`` is the hot loop. It handles, without a function call of its own, what nearly every turn is: one plain message, to an actor
-with nothing else going on, whose handler does not block. All the rest goes to ``_turn``.
+``_lead`` is the hot loop. It handles, without a function call of its own, what nearly every turn is: one plain message, to an
+actor with nothing else going on, whose handler does not block. All the rest goes to ``_turn``.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import types
 from collections.abc import Callable, Coroutine, Generator
 from time import perf_counter
 from types import CoroutineType
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import trio
 from trio.lowlevel import (
@@ -22,16 +22,10 @@ from trio.lowlevel import (
     wait_task_rescheduled,
 )
 
-from wsactors.actors.process import (
-    NOTHING,
-    Process,
-)
+from wsactors.actors.process import NOTHING, Process
 from wsactors.actors.results import settle
 from wsactors.actors.scheduler import SLICE, Scheduler
 from wsactors.actors.turns import ENVELOPED, LONG, Switch, Turns, refill
-
-if TYPE_CHECKING:
-    pass
 
 CROWD: Final = 256
 """Actors on the run queue above which the clock is read after every second turn: reading it costs a tenth of a turn, which only a
@@ -68,9 +62,9 @@ def reap_idle_workers(sched: Scheduler) -> bool:
 class Worker(Turns):
     """One task that runs turns: leading, blocked in somebody's handler, or idle.
 
-    ``_body`` awaits handlers as any code would. ``_shell`` drives ``_body`` and sees each of its traps first, so that it can hand over
-    the lead when a handler blocks. That costs nothing as long as handlers do not block: to drive each handler's coroutine by hand
-    would cost an exception (``StopIteration``) per message.
+    ``_body`` awaits handlers as any code would. ``_shell`` drives ``_body`` and sees each of its traps first, so that it can
+    hand over the lead when a handler blocks. That costs nothing as long as handlers do not block: to drive each handler's
+    coroutine by hand would cost an exception (``StopIteration``) per message.
     """
 
     __slots__ = ("idle_since",)
@@ -168,7 +162,7 @@ class Worker(Turns):
         self.sched.idle.remove(self)
         return Abort.SUCCEEDED
 
-    async def _lead(self) -> None:
+    async def _lead(self) -> None:  # noqa: C901, PLR0912, PLR0915 - the hot loop, see the head of this file
         sched = self.sched
         runq = sched.runq
         popleft = runq.popleft

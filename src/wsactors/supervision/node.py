@@ -27,8 +27,9 @@ Phase = Literal["new", "starting", "up", "stopping", "closed"]
 class Node(Runtime):
     """An actor node in this process.
 
-    Embedded, it installs no signal handler, configures no logging and touches nothing global; several nodes live side by side under
-    different names. Leaving the block stops everything in order: trees last started first, then other actors newest first.
+    Embedded, it installs no signal handler, configures no logging and touches nothing global; several nodes live side by side
+    under different names. Leaving the block stops everything in order: trees last started first, then other actors newest
+    first.
 
     >>> async with Node("demo") as node:                             # doctest: +SKIP
     ...     pid = await node.spawn(Counter, 1, name="counter")
