@@ -19,7 +19,7 @@ from trio.lowlevel import cancel_shielded_checkpoint
 from wsactors.actors.introspection import state_of_actor
 from wsactors.actors.log import log
 from wsactors.actors.messages import Crash, is_normal
-from wsactors.actors.process import STARTING, Process
+from wsactors.actors.process import Process
 from wsactors.actors.ration import Ration
 from wsactors.actors.redact import safe_repr, safe_text, scrub, secrets_in
 from wsactors.actors.statistics import ancestors_of
@@ -139,7 +139,7 @@ class CrashReports:
                 names=tuple(extras.names) if extras.names else (),
                 cls=cls,
                 actor=process.actor,
-                phase="init" if process.flags & STARTING else "" if message is None else kind,
+                phase=stop.phase or ("" if message is None else kind),
                 reason=stop.reason,
                 message=content,
                 caller=None if stop.request is None else stop.request.pid,

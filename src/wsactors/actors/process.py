@@ -122,7 +122,7 @@ EMPTY: Final[list[Any]] = []
 class Halt:
     """A stop on its way: the reason, and the call it answers after ``terminate``."""
 
-    __slots__ = ("answer", "has_answer", "message", "reason", "request")
+    __slots__ = ("answer", "has_answer", "message", "phase", "reason", "request")
 
     def __init__(
         self,
@@ -131,6 +131,7 @@ class Halt:
         answer: Any = None,
         has_answer: bool = False,
         message: Any = None,
+        phase: str = "",
     ) -> None:
         self.reason = reason
         self.request = request
@@ -138,6 +139,8 @@ class Halt:
         self.has_answer = has_answer
         self.message = message
         """What it was handling, for the crash report."""
+        self.phase = phase
+        """What it was at, where that was no message: ``init``."""
 
 
 class Extras:

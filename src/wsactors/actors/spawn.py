@@ -131,7 +131,7 @@ def _withdraw(process: Process, reason: Any) -> None:
         for ref in [ref for ref in extras.watchers if ref._owner.pid is parent]:
             links.demonitor(ref, flush=True)
     if isinstance(reason, Crash):
-        process.more().halt = Halt(reason)
+        process.more().halt = Halt(reason, phase="init")
     process.flags &= ~STARTING
     finish(process, reason)
 
