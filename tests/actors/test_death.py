@@ -11,9 +11,10 @@ from typing import Any
 
 import pytest
 import trio
+from trio.testing import MockClock
 
 from tests.actors.helpers import down_of, inside
-from wsactors.actors import Actor, Crash, Down, Exit, NoReply, Pid, ProcessActor, Stop, call, cast, reply, send
+from wsactors.actors import Actor, Crash, Down, Exit, Mailbox, NoReply, Pid, ProcessActor, Stop, call, cast, reply, send
 from wsactors.errors import CallExit, NoProcess
 from wsactors.supervision.node import Node
 
@@ -734,3 +735,73 @@ async def test_a_hundred_thousand_monitored_deaths_leave_the_loop_free(node: Nod
     assert ticks >= 100
     assert most < count / 20
     assert not inside(watcher).more().monitors
+
+
+async def test_a_full_mailbox_is_let_go_in_slices(node: Node) -> None:
+    """To look through and free 100,000 messages takes many milliseconds: far too long for one step."""
+    count = 100_000
+    freed = 0
+
+    class Message:
+        def __del__(self) -> None:
+            nonlocal freed
+            freed += 1
+
+    class Holds(Blocks):
+        mailbox = Mailbox(capacity=count + 200)
+
+    pid = await node.spawn(Holds)
+    await node.suspend(pid)
+    for number in range(count):
+        send(pid, Message())
+        if number % 10_000 == 0:
+            await trio.lowlevel.checkpoint()
+    failed = []
+
+    async def ask() -> None:
+        with pytest.raises(CallExit) as caught:
+            await call(pid, "never", timeout=None)
+        failed.append(caught.value.reason)
+
+    async with node.attach() as me, trio.open_nursery() as nursery:
+        ref = me.monitor(pid)
+        for _ in range(100):
+            nursery.start_soon(ask)
+        await trio.testing.wait_all_tasks_blocked()
+        node.exit(pid, "kill")
+        assert pid._process is None
+        assert freed < 100
+        ticks = most = 0
+        with trio.fail_after(60):
+            while freed < count:
+                before = freed
+                await trio.lowlevel.checkpoint()
+                most = max(most, freed - before)
+                ticks += 1
+        assert most < count / 5
+        assert (await down_of(ref)).reason == "killed"
+        # Calls fail before the Down comes, as the dead would have answered them before it.
+        await trio.testing.wait_all_tasks_blocked()
+        assert failed == ["killed"] * 100
+    assert ticks >= 10
+
+
+async def test_a_crowd_of_timers_is_cancelled_in_slices_and_none_fires(node: Node, autojump_clock: MockClock) -> None:
+    class Sets(Actor):
+        def handle_cast(self, target: Pid) -> None:
+            for _ in range(20_000):
+                self.send_after(1.0, target, "from the dead")
+
+    async with node.attach() as me:
+        before = len(node.sched.timers)
+        pid = await node.spawn(Sets)
+        cast(pid, me.pid)
+        await trio.testing.wait_all_tasks_blocked()
+        assert len(node.sched.timers) == before + 20_000
+        node.exit(pid, "kill")
+        assert len(node.sched.timers) > before + 10_000
+        autojump_clock.jump(2.0)  # they are due before they could be cancelled
+        await trio.testing.wait_all_tasks_blocked()
+        assert len(node.sched.timers) == before
+        with pytest.raises(trio.TooSlowError):
+            await me.receive(timeout=0)

@@ -550,3 +550,51 @@ async def test_pids_are_never_repeated_not_even_by_a_restarted_node() -> None:
         with pytest.raises(NoProcess):
             await call(pids[0], 1)
         assert await node.spawn(Actor) not in pids
+
+
+async def test_a_failed_start_frees_its_name_before_its_tasks_have_unwound(node: Node) -> None:
+    """OTP unregisters before it tells the starter: a supervisor that starts again at once must not find the name taken."""
+    unwound = trio.Event()
+
+    async def stubborn() -> None:
+        try:
+            await trio.sleep_forever()
+        finally:
+            with trio.CancelScope(shield=True):
+                await unwound.wait()
+
+    class Fails(Actor):
+        async def init(self, fail: bool) -> None:
+            self.register("more")
+            self.node.groups.join("group", self.pid)
+            self.node.tables.new("table")
+            self.send_after(3600, self.pid, "late")
+            if fail:
+                self.start_soon(stubborn)
+                await trio.lowlevel.checkpoint()
+                raise LookupError("on purpose")
+
+    async with node.attach() as me:
+        _, members = node.groups.monitor(me.pid, "group")
+        assert members == ()
+        timers = len(node.sched.timers)
+        for _ in range(3):
+            with pytest.raises(StartError):
+                await node.spawn(Fails, True, name="fails")
+            assert dict(node.registry.names) == {}
+            assert node.groups.names() == ()
+            assert len(node.tables) == 0
+        pid = await node.spawn(Fails, False, name="fails")
+        assert node.whereis("fails") is node.whereis("more") is pid
+        unwound.set()
+        await trio.testing.wait_all_tasks_blocked()
+        # What died later took nothing from the one that holds the names now, and told nobody a second time.
+        assert node.whereis("fails") is node.whereis("more") is pid
+        assert node.groups.pids("group") == [pid]
+        assert node.tables["table"].owner == pid
+        assert len(node.sched.timers) == timers + 1
+        events = [(await me.receive(timeout=5)).event for _ in range(7)]
+        assert events == ["join", "leave"] * 3 + ["join"]
+        with pytest.raises(trio.TooSlowError):
+            await me.receive(timeout=0)
+    assert node.info().actors == 1

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Hashable, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeVar, overload
 
-from wsactors.actors import links
+from wsactors.actors import last_step, links
 from wsactors.actors.calls import RequestId, send_request
 from wsactors.actors.death import doom
 from wsactors.actors.kind import Kind, Mailbox
@@ -13,6 +13,7 @@ from wsactors.actors.messages import UNHANDLED, Crash
 from wsactors.actors.monitors import MonitorRef
 from wsactors.actors.pid import Pid, Target, Via
 from wsactors.actors.places import resolve
+from wsactors.actors.process import DEAD
 from wsactors.actors.requests import Request, append_exempt
 from wsactors.actors.spawn import spawn
 from wsactors.actors.tasks import start_task
@@ -94,14 +95,18 @@ class BaseActor:
         """Start a child and wait for its ``init``: its pid, or ``(pid, ref)`` with ``monitor=True``.
 
         Raises:
-            StartError: ``init`` raised or stopped (``.reason``); ``Ignored`` if it declined, ``StartTimeout`` after ``timeout`` seconds,
+            StartError: ``init`` raised or stopped (``.reason``); ``Ignored`` if it declined, ``StartTimeout`` after ``timeout``
+                seconds,
                 ``NameTaken`` if ``name`` belongs to a live actor. In each case nothing is left behind.
         """
         return await spawn(self._process.sched, self._process, cls, args, kwargs, name, link, monitor, timeout)
 
     def start_soon(self, fn: Callable[..., Awaitable[Any]], *args: Any) -> None:
-        """Run ``await fn(*args)`` in a task of its own, linked to this actor: it is cancelled when the actor ends, and if it raises,
-        the actor crashes with that reason (or, trapping exits, gets ``Exit(self.pid, reason)``)."""
+        """Run ``await fn(*args)`` in a task of its own, linked to this actor.
+
+        It is cancelled when the actor ends, and if it raises, the actor crashes with that reason (or, trapping exits, gets
+        ``Exit(self.pid, reason)``).
+        """
         start_task(self._process, fn, args)
 
     def send_after(self, delay: float, target: Target, message: Any) -> TimerRef:
@@ -133,6 +138,19 @@ class BaseActor:
         """Send an exit signal: ``kill`` cannot be trapped, ``normal`` is ignored by others that do not trap."""
         return links.send_exit(self._process.pid, target, reason)
 
+    def at_death(self, key: Hashable, callback: Callable[[Pid], object]) -> None:
+        """Have ``callback(pid)`` run in this actor's death step, however it ends: what it owns vanishes with it.
+
+        >>> self.at_death("sink", lambda pid: sink.close())                            # doctest: +SKIP
+
+        See ``wsactors.actors.at_death``, which does it for other actors.
+        """
+        last_step.at_death(self.pid, key, callback)
+
+    def not_at_death(self, key: Hashable) -> bool:
+        """Take ``at_death`` back; False when there was nothing of that key."""
+        return last_step.not_at_death(self.pid, key)
+
     def register(self, name: str) -> None:
         """Take a name. Raises ``NameTaken``."""
         self.node.registry.register(name, self.pid)
@@ -151,8 +169,8 @@ class BaseActor:
 class Actor(BaseActor):
     """A callback-style actor: an idle one is a small object, without a task.
 
-    Handlers may be ``def`` or ``async def``; one message is handled at a time. ``async def`` handlers run in the actor's own context
-    variables; ``def`` handlers share one context, so they should not set any.
+    Handlers may be ``def`` or ``async def``; one message is handled at a time. ``async def`` handlers run in the actor's own
+    context variables; ``def`` handlers share one context, so they should not set any.
 
     >>> class Counter(Actor):
     ...     async def init(self, start: int = 0) -> None:
@@ -173,7 +191,7 @@ class Actor(BaseActor):
         cls._kind = Kind(cls, Actor)
 
     def init(self, *args: Any, **kwargs: Any) -> Any:
-        """Set up. Returns None, ``Ignore()``, ``Stop(reason)``, ``Continue(x)`` or ``IdleAfter(seconds)``. The starter waits for it."""
+        """Set up; the starter waits. Returns None, ``Ignore()``, ``Stop(reason)``, ``Continue(x)`` or ``IdleAfter(seconds)``."""
         return None
 
     def handle_call(self, message: Any, caller: Request) -> Any:
@@ -193,8 +211,10 @@ class Actor(BaseActor):
         return UNHANDLED
 
     def terminate(self, reason: Any) -> Any:
-        """Clean up: on ``Stop``, on a crash, on a trapped exit of the parent and on the parent's shutdown; not on ``kill`` and not on
-        the exit of others it does not trap."""
+        """Clean up: on ``Stop``, on a crash, on a trapped exit of the parent and on the parent's shutdown.
+
+        Not on ``kill``, and not on the exit of others it does not trap.
+        """
         return None
 
 
@@ -216,6 +236,8 @@ def send_after(process: Process, delay: float, target: Target, message: Any) -> 
 
 def _fire(argument: tuple[Process, Timer, Target, Any]) -> None:
     owner, timer, target, message = argument
+    if owner.flags & DEAD:
+        return
     if owner.extras is not None and owner.extras.timers is not None:
         owner.extras.timers.pop(timer, None)
     try:

@@ -1,9 +1,9 @@
 """Exits: recorded by the control lane, declared in one visible step, told to others in small batches.
 
-``die`` has no await in it. After it the pid is dead and its names, groups, tables and sinks are gone; what it owed to others (failed
-calls, Exit and Down) sits in a ``Notice`` that the leader works off between turns, a slice at a time. One queue of notices for the
-node keeps the order between a death and the deaths it causes, and makes propagation a work-list: chains and cycles of links of any
-length use no stack.
+``die`` has no await in it. After it the pid is dead and its names, groups, tables and sinks are gone; what it owed to others
+(failed calls, Exit and Down) sits in a ``Notice`` that the leader works off between turns, a slice at a time. One queue of
+notices for the node keeps the order between a death and the deaths it causes, and makes propagation a work-list: chains and
+cycles of links of any length use no stack.
 """
 
 from __future__ import annotations
@@ -14,13 +14,12 @@ from typing import TYPE_CHECKING, Any, Final
 
 from trio.lowlevel import reschedule
 
-from wsactors.actors.mailbox import fail_requests, pending_requests
+from wsactors.actors.mailbox import detach, fail_requests, taken_calls, unanswered
 from wsactors.actors.messages import Crash, Down, Exit
 from wsactors.actors.process import (
     DEAD,
     DYING,
     EMPTY,
-    NOTHING,
     QUEUED,
     SIGNAL,
     STARTING,
@@ -30,19 +29,19 @@ from wsactors.actors.process import (
     Halt,
     Process,
 )
-from wsactors.actors.requests import Request, append_exempt, rouse
+from wsactors.actors.requests import FAILED, Request, append_exempt, rouse
 
 if TYPE_CHECKING:
     from wsactors.actors.monitors import MonitorRef
     from wsactors.actors.pid import Pid
     from wsactors.actors.scheduler import Scheduler
 
-CALLS_AT_ONCE: Final = 16
-"""Pending calls failed within the death step itself; more wait for the notice."""
+AT_ONCE: Final = 16
+"""Queued messages let go, calls failed, timers cancelled within the death step itself; more wait for the notice."""
 
 
 def doom(process: Process, reason: Any) -> None:
-    """The control lane: this actor ends with ``reason`` as soon as its code has unwound. Safe to repeat; only a kill overrules."""
+    """The control lane: this actor ends with ``reason`` once its code has unwound. Safe to repeat; only a kill overrules."""
     if process.flags & DEAD:
         return
     sched = process.sched
@@ -145,21 +144,23 @@ def die(process: Process, reason: Any) -> None:
     processes.pop(pid.serial, None)
     if sched.drained is not None and len(processes) <= sched.lasting:
         sched.drained.set()
-    if len(process) or extras is not None:
-        requests = pending_requests(process)
-    else:
-        requests = EMPTY
-    process.box = process.front = EMPTY
-    process.first = NOTHING
+    queued = len(process)
+    mailbox = detach(process) if queued else None
+    taken = EMPTY
     if extras is not None:
+        taken = taken_calls(process)
         _release(process, extras)
     process.actor = None
-    if requests and len(requests) <= CALLS_AT_ONCE:
-        fail_requests(requests, reason)
-        requests = EMPTY
-    if requests or (extras is not None and (extras.links or extras.watchers or extras.monitors)):
+    if queued + len(taken) <= AT_ONCE:
+        if mailbox is not None:
+            fail_requests(filter(None, map(unanswered, mailbox)), reason)
+            mailbox = None
+        if taken:
+            fail_requests(taken, reason)
+            taken = EMPTY
+    if taken or mailbox is not None or (extras is not None and extras.owing()):
         notices = sched.notices
-        notices.append(Notice(pid, reason, requests, extras))
+        notices.append(Notice(sched, pid, reason, mailbox, taken, extras))
         if len(notices) == 1:
             _call_notifier(sched)
     process.extras = None
@@ -169,22 +170,30 @@ def die(process: Process, reason: Any) -> None:
 
 def _release(process: Process, extras: Extras) -> None:
     sched = process.sched
-    if extras.names:
-        registry = sched.runtime.registry
-        for name in extras.names:
-            registry.forget(name, process.pid)
-    if extras.on_death:
-        for owner_gone in extras.on_death.values():
-            owner_gone(process.pid)
-    if extras.timers:
-        for timer in extras.timers:
-            sched.timers.cancel(timer)
+    release(process, extras)
     for timer_or_none in (extras.idle, extras.grace):
         if timer_or_none is not None:
             sched.timers.cancel(timer_or_none)
     if extras.waiter is not None:
         task, extras.waiter = extras.waiter, None
         reschedule(task)
+
+
+def release(process: Process, extras: Extras) -> None:
+    """Nobody finds it any more, nor hears of it: names, groups, tables, sinks and timers are gone, each in one go and once."""
+    if extras.names:
+        names, extras.names = extras.names, None
+        for name in names:
+            process.sched.runtime.registry.forget(name, process.pid)
+    if extras.on_death:
+        hooks, extras.on_death = extras.on_death, None
+        for owner_gone in hooks.values():
+            owner_gone(process.pid)
+    # More of them are left to the notice: those of the dead fire without effect.
+    if extras.timers and len(extras.timers) <= AT_ONCE:
+        timers, extras.timers = extras.timers, None
+        for timer in timers:
+            process.sched.timers.cancel(timer)
 
 
 def _call_notifier(sched: Scheduler) -> None:
@@ -197,27 +206,44 @@ def _call_notifier(sched: Scheduler) -> None:
 
 
 class Notice:
-    """What a death still owes: calls to fail, links and watchers to tell, monitors to give up. Order: calls, Exit, Down."""
+    """What a death still owes: calls to fail, links and watchers to tell, monitors to give up. Order: calls, Exit, Down.
 
-    __slots__ = ("_steps", "pid", "reason")
+    ``mailbox`` is what was queued, ``taken`` the calls it had taken.
+    """
 
-    def __init__(self, pid: Pid, reason: Any, requests: list[Request], extras: Extras | None) -> None:
+    __slots__ = ("_steps", "_timers", "pid", "reason")
+
+    def __init__(
+        self,
+        sched: Scheduler,
+        pid: Pid,
+        reason: Any,
+        mailbox: Iterator[Any] | None,
+        taken: list[Request],
+        extras: Extras | None,
+    ) -> None:
+        self._timers = sched.timers
         self.pid = pid
         self.reason = reason
-        self._steps = self._run(requests, extras)
+        self._steps = self._run(mailbox, taken, extras)
 
     def step(self) -> bool:
         """Deliver one; False when there was nothing left."""
         return next(self._steps, False)
 
-    def _run(self, requests: list[Request], extras: Extras | None) -> Iterator[bool]:
-        for request in requests:
-            fail_requests((request,), self.reason)
+    def _run(self, mailbox: Iterator[Any] | None, taken: list[Request], extras: Extras | None) -> Iterator[bool]:
+        for message in mailbox or ():
+            request = unanswered(message)
+            if request is not None:
+                request.settle(FAILED, self.reason)
+            yield True
+        for request in taken:
+            request.settle(FAILED, self.reason)
             yield True
         if extras is None:
             return
         # Each is dropped once told: to free 100,000 references in one step would hold the loop for milliseconds.
-        links, watchers, monitors = extras.links, extras.watchers, extras.monitors
+        links, watchers, monitors, timers = extras.links, extras.watchers, extras.monitors, extras.timers
         while links:
             linked, _ = links.popitem()
             process = linked._process
@@ -236,6 +262,10 @@ class Notice:
             ref.give_up()
             if target is not None and target.extras is not None:
                 target.extras.watchers.pop(ref, None)
+            yield True
+        while timers:
+            timer, _ = timers.popitem()
+            self._timers.cancel(timer)
             yield True
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from decimal import Decimal
 from fractions import Fraction
 from typing import Any, Final
@@ -10,7 +10,7 @@ from typing import Any, Final
 import attrs
 
 from wsactors.actors.pid import Pid
-from wsactors.actors.process import DEAD, DEBUG, DYING, LIMITS, MIXED, QUEUED, Process
+from wsactors.actors.process import DEAD, DEBUG, DYING, EMPTY, LIMITS, MIXED, QUEUED, Process
 from wsactors.actors.requests import FAILED, FREE, Cast, Keyed, Request, Resume, rouse
 from wsactors.errors import MutableMessage
 
@@ -244,7 +244,7 @@ def take_first(process: Process, wanted: Callable[[Any], bool], default: Any = N
 
 
 def take_all(process: Process, wanted: Callable[[Any], bool]) -> list[Any]:
-    """Remove and return every queued message that ``wanted`` accepts, oldest first: one pass, where ``take_first`` would need many."""
+    """Remove and return, in one pass, every queued message that ``wanted`` accepts, oldest first."""
     process.spill()
     chosen = [message for message in (*reversed(process.front), *process.box) if wanted(_inside(message))]
     if chosen:
@@ -260,15 +260,35 @@ def _inside(message: Any) -> Any:
     return message.item if message.__class__ is Keyed else message
 
 
-def pending_requests(process: Process) -> list[Request]:
-    """The death step: every call that is left unanswered. Closes the coroutines that now never run."""
+def detach(process: Process) -> Iterator[Any]:
+    """The death step: empty the mailbox; what was in it comes out oldest first, and is let go one by one."""
     process.spill()
-    requests = [message for message in reversed(process.front) if message.__class__ is Request]
-    requests += [message for message in process.box if message.__class__ is Request]
-    for message in process.front:
-        if message.__class__ is Resume:
-            message.coroutine.close()
-            requests.append(message.request)
+    box, front = process.box, process.front
+    process.box = process.front = EMPTY
+    return _let_go(box, front)
+
+
+def _let_go(box: list[Any], front: list[Any]) -> Iterator[Any]:
+    while front:
+        yield front.pop()
+    box.reverse()
+    while box:
+        yield box.pop()
+
+
+def unanswered(message: Any) -> Request | None:
+    """The call in a mailbox that now nobody takes. Closes a coroutine that never runs."""
+    if message.__class__ is Request:
+        return message
+    if message.__class__ is Resume:
+        message.coroutine.close()
+        return message.request
+    return None
+
+
+def taken_calls(process: Process) -> list[Request]:
+    """The death step: the calls that an actor has taken and will not answer any more."""
+    requests: list[Request] = []
     extras = process.extras
     if extras is not None:
         if extras.serving is not None:
@@ -298,7 +318,7 @@ def check_immutable(message: Any) -> None:
         value = stack.pop()
         if isinstance(value, tuple | frozenset):
             stack.extend(value)
-        elif isinstance(value, _SCALARS) or isinstance(value, type) or callable(value):
+        elif isinstance(value, (*_SCALARS, type)) or callable(value):
             continue
         elif attrs.has(value.__class__) and _is_frozen(value.__class__):
             stack.extend(getattr(value, field.name) for field in attrs.fields(value.__class__))

@@ -14,7 +14,7 @@ from trio.lowlevel import cancel_shielded_checkpoint
 from wsactors.actors import links, places
 from wsactors.actors.calls import DEFAULT_TIMEOUT, RequestId, call, cast, send, send_many, send_request
 from wsactors.actors.crash_reports import CrashReports
-from wsactors.actors.death import die, doom
+from wsactors.actors.death import deliver_notices, die, doom
 from wsactors.actors.groups import Groups
 from wsactors.actors.high_water import HighWater
 from wsactors.actors.inspected import Inspected
@@ -205,8 +205,12 @@ class Runtime(Inspected):
             await self._finished.wait()
         # Only a zombie's code may still hold the nursery open. It has no actor, and the node no name, any more.
         places.withdraw(self.sched)
+        self.sched.notifier.flags |= QUEUED  # and no worker to deliver what these deaths owe: that is done here
         for process in list(self.sched.processes.values()):
             die(process, "killed")
+        while self.sched.notices:
+            deliver_notices(self.sched, perf_counter() + BESIDE)
+            await cancel_shielded_checkpoint()
         await self.tables.close()
         self.crash_reports.flush()
         if self.watchdog is not None:

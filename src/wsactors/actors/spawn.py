@@ -11,7 +11,7 @@ import trio
 from trio.lowlevel import cancel_shielded_checkpoint, checkpoint_if_cancelled, current_task
 
 from wsactors.actors import links
-from wsactors.actors.death import die, finish
+from wsactors.actors.death import die, finish, release
 from wsactors.actors.drive import StartGuard, close_leaks, guarded, leaked
 from wsactors.actors.kind import Kind
 from wsactors.actors.messages import Continue, Crash, IdleAfter, Ignore, Stop
@@ -122,7 +122,10 @@ def _prepare(
 
 
 def _withdraw(process: Process, reason: Any) -> None:
-    """``init`` failed: die without a word to the starter, who gets the exception instead."""
+    """``init`` failed: die without a word to the starter, who gets the exception instead.
+
+    Its tasks may take a while to unwind, and until then it lives; but its name is free, and the next start finds nothing of it.
+    """
     extras = process.extras
     parent = process.parent
     if extras is not None:
@@ -130,6 +133,8 @@ def _withdraw(process: Process, reason: Any) -> None:
             links.unlink(process, parent)
         for ref in [ref for ref in extras.watchers if ref._owner.pid is parent]:
             links.demonitor(ref, flush=True)
+        if extras.scopes:
+            release(process, extras)
     if isinstance(reason, Crash):
         process.more().halt = Halt(reason, phase="init")
     process.flags &= ~STARTING
@@ -198,7 +203,7 @@ async def _init_blocked(
 
 def _init_failed(process: Process, exc: BaseException) -> NoReturn:
     extras = process.extras
-    cancelled, rest = split_cancelled(exc)
+    rest = split_cancelled(exc)[1]
     name = process.kind.cls.__qualname__
     if process.flags & DEAD:
         raise StartError("killed", name) from None
