@@ -17,6 +17,7 @@ from wsactors.actors.introspection import (
     untrace,
 )
 from wsactors.actors.kind import Mailbox
+from wsactors.actors.last_step import at_death, not_at_death
 from wsactors.actors.machine_results import (
     Answer,
     EventTimeout,
@@ -116,10 +117,12 @@ __all__ = [
     "TraceEvent",
     "Tracer",
     "Via",
+    "at_death",
     "call",
     "cast",
     "get_state",
     "is_normal",
+    "not_at_death",
     "replace_state",
     "reply",
     "resume",

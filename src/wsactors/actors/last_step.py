@@ -1,0 +1,55 @@
+"""What vanishes together with an actor: plain functions that run in its death step.
+
+The death step has no await in it, so whoever looks afterwards finds the actor dead and what it owned gone, never one without
+the other. ``terminate`` cannot promise that: a kill does not call it, and it runs before the death.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Hashable
+from typing import TYPE_CHECKING, Final
+
+from wsactors.actors.log import log
+from wsactors.actors.messages import Crash
+from wsactors.errors import NoProcess
+
+if TYPE_CHECKING:
+    from wsactors.actors.pid import Pid
+
+_USER: Final = "at_death"
+"""Sets the keys of users apart from those of groups and tables, which use the same dict."""
+
+
+def at_death(pid: Pid, key: Hashable, callback: Callable[[Pid], object]) -> None:
+    """Have ``callback(pid)`` run in the death step of an actor of this process, however it ends.
+
+    For what must not outlive it by a single step: a sink, a descriptor, a seat. A later call with an equal ``key`` replaces the
+    callback. It must be quick and must not wait; what it raises is logged, and the death goes on.
+
+    Raises:
+        NoProcess: It is dead.
+    """
+    process = pid._process
+    if process is None:
+        raise NoProcess(pid)
+
+    def guarded(pid: Pid) -> None:
+        try:
+            callback(pid)
+        except Exception as exc:  # the rest of the death must happen all the same
+            crash = Crash.of(exc)
+            log(__name__, "error", "at_death_failed", pid=str(pid), type=crash.type, message=crash.message)
+
+    extras = process.more()
+    if extras.on_death is None:
+        extras.on_death = OrderedDict()
+    extras.on_death[_USER, key] = guarded
+
+
+def not_at_death(pid: Pid, key: Hashable) -> bool:
+    """Take ``at_death`` back; False when there was nothing of that key, or the actor is dead."""
+    process = pid._process
+    if process is None or process.extras is None or process.extras.on_death is None:
+        return False
+    return process.extras.on_death.pop((_USER, key), None) is not None
