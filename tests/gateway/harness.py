@@ -106,15 +106,15 @@ class TestDirectory:
         await trio.lowlevel.checkpoint()
         return [native.SessionInfo(s.name, s.title, "battle", len(s.members)) for s in self.by_name.values()]
 
-    async def join(self, name: str, sink: Sink, owner: Pid, *, history: int = 0) -> TestMembership:
+    async def join(self, name: str, sink: Sink, owner: Pid, *, history: int = 0, events: bool = True) -> TestMembership:
         await trio.lowlevel.checkpoint()
         if name not in self.by_name:
             raise NoSuchSession(name)
         session = self.by_name[name]
         member = TestMembership(session, sink)
         session.members.add(member)
-        for event in session.events:
-            sink.offer(native.encode(event))
+        for event in session.events if events else ():
+            sink.offer(native.encode(event), (event.name, name))
         session.member_came.set()
         return member
 

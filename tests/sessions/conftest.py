@@ -18,11 +18,12 @@ from wsactors.actors import Attached
 from wsactors.dj.song import Pcm, Song, new_memory, seal
 from wsactors.dj.timeline import frame_at
 from wsactors.dsp.loops import demo_loops
+from wsactors.realtime.send_queue import AUDIO
 from wsactors.sessions.directory import Membership, SessionDirectory, open_battle
 from wsactors.sessions.messages import DeckTruth, GetState, GetStatus, MixerTruth, Status
 from wsactors.sessions.options import BattleOptions
 from wsactors.supervision import Node, load_tree
-from wsactors.wire.native import FLAG_DISCONTINUITY, AudioFrame, decode_audio
+from wsactors.wire.native import FLAG_DISCONTINUITY, AudioFrame, Event, decode_audio, decode_server
 
 SUPERVISORS = Path(__file__).parents[2] / "supervisors"
 
@@ -41,13 +42,18 @@ class Ear:
 
     def __init__(self) -> None:
         self.arrivals: list[Arrival] = []
-        self.keys: set[object] = set()
+        self.told: list[tuple[float, object, Event]] = []
+        """When, under which key, what: everything but sound."""
         self._changed = trio.Event()
 
     def offer(self, data: bytes, key: object = None) -> bool:
         at = time.monotonic_ns()
-        self.arrivals.append(Arrival(frame_at(at), at / 1e9, data, decode_audio(data)))
-        self.keys.add(key)
+        if key == AUDIO:
+            self.arrivals.append(Arrival(frame_at(at), at / 1e9, data, decode_audio(data)))
+        else:
+            event = decode_server(data)
+            assert isinstance(event, Event)
+            self.told.append((at / 1e9, key, event))
         self._changed.set()
         self._changed = trio.Event()
         return True
@@ -89,9 +95,9 @@ class House:
         await open_battle(self.node, battle, load_tree(SUPERVISORS / "battle.toml", ["wsactors"]))
         return battle
 
-    async def listen(self, name: str, history: int = 0) -> tuple[Ear, Membership]:
+    async def listen(self, name: str, history: int = 0, *, events: bool = True) -> tuple[Ear, Membership]:
         ear = Ear()
-        return ear, await self.directory.join(name, ear, self.visitor.pid, history=history)
+        return ear, await self.directory.join(name, ear, self.visitor.pid, history=history, events=events)
 
     async def deck(self, battle: BattleOptions, side: str) -> DeckTruth:
         truth: DeckTruth = await self.node.call(battle.part(f"deck_{side}"), GetState())

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import ssl
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any, Final
 
@@ -43,6 +43,9 @@ class Listening:
         self.ended: str | None = None
         """Why no more frames will come; None while they may."""
         self.received = self.dropped = 0
+        self.state: Mapping[str, native.Plain] = {}
+        """What is played: the newest ``"state"`` event's payload (``docs/protocol.md``); empty until the node has told."""
+        self._told = trio.Event()
         self._frames: deque[native.AudioFrame] = deque()
         self._arrived = trio.lowlevel.ParkingLot()
 
@@ -73,11 +76,25 @@ class Listening:
         self._frames.append(frame)
         self._arrived.unpark(count=1)
 
+    async def next_state(self) -> Mapping[str, native.Plain]:
+        """Wait for the next ``"state"`` event; its payload. The latest one, once no more will come."""
+        await trio.lowlevel.checkpoint()
+        if self.ended is None:
+            await self._told.wait()
+        return self.state
+
+    def tell(self, state: Mapping[str, native.Plain]) -> None:
+        """Take what is played from the connection."""
+        self.state = state
+        self._told.set()
+        self._told = trio.Event()
+
     def end(self, reason: str) -> None:
         """No more frames come; those that wait can still be read."""
         if self.ended is None:
             self.ended = reason
             self._arrived.unpark_all()
+            self._told.set()
 
 
 class Client:
@@ -94,6 +111,8 @@ class Client:
         """The close code of the WebSocket, once the node has closed it."""
         self.events: deque[native.Event] = deque(maxlen=1000)
         """The events of joined sessions, newest last."""
+        self._early: dict[str, Mapping[str, native.Plain]] = {}
+        """States that came before the answer to their join."""
 
     async def sessions(self) -> tuple[native.SessionInfo, ...]:
         """The sessions that can be joined. Raises `ClientError`, or `Disconnected` when the node is gone."""
@@ -102,7 +121,10 @@ class Client:
 
     async def join(self, session: str) -> Listening:
         """Hear ``session``. Raises `ClientError` when there is no such session, or too many are joined."""
-        joined: native.Joined = await self._ask(native.Join(session), "joined", session)
+        try:
+            joined: native.Joined = await self._ask(native.Join(session), "joined", session)
+        finally:
+            self._early.pop(session, None)
         return self._listening[joined.track]
 
     async def leave(self, session: str) -> None:
@@ -168,8 +190,7 @@ class Client:
                 if listening is not None:
                     listening.feed(message, trio.current_time())
             case native.Joined():
-                self._listening.setdefault(message.track, Listening(message))
-                self._answer("joined", message.session, message)
+                self._joined(message)
             case native.Left():
                 self._left(message)
             case native.Error():
@@ -181,7 +202,24 @@ class Client:
             case native.Pong():
                 self._answer("pong", message.nonce, message)
             case native.Event():
-                self.events.append(message)
+                self._event(message)
+
+    def _joined(self, message: native.Joined) -> None:
+        listening = self._listening.setdefault(message.track, Listening(message))
+        if message.session in self._early:
+            listening.tell(self._early.pop(message.session))
+        self._answer("joined", message.session, message)
+
+    def _event(self, event: native.Event) -> None:
+        self.events.append(event)
+        if event.name != "state":
+            return
+        for listening in self._listening.values():
+            if listening.joined.session == event.session:
+                listening.tell(event.payload)
+                return
+        if ("joined", event.session) in self._waiting:
+            self._early[event.session] = event.payload
 
     def _left(self, message: native.Left) -> None:
         for track, listening in tuple(self._listening.items()):

@@ -16,6 +16,7 @@ import trio
 
 from wsactors.dj.child import describe_exit, run_child
 from wsactors.dj.song import Pcm, Song, clean_text, new_memory, seal
+from wsactors.dsp.bounds import LOOP_BPM
 from wsactors.errors import DecodeFailed, SongRefused, SongUnreadable
 
 _REPORT_BYTES = 8192
@@ -78,8 +79,8 @@ async def make_loops(seed: int = 1, *, wall: float = 60.0) -> tuple[tuple[Song, 
         raise
     first, second = (seal(memory, frames) for memory in memories)
     return (
-        (Song(id="loop-a", title="Groove", artist="wsactors", frames=frames, loop=True), first),
-        (Song(id="loop-b", title="Answer", artist="wsactors", frames=frames, loop=True), second),
+        (Song(id="loop-a", title="Groove", artist="wsactors", frames=frames, loop=True, bpm=LOOP_BPM), first),
+        (Song(id="loop-b", title="Answer", artist="wsactors", frames=frames, loop=True, bpm=LOOP_BPM), second),
     )
 
 

@@ -35,6 +35,8 @@ class Song:
     artist: str = ""
     loop: bool = False
     """Made to repeat without a seam."""
+    bpm: float | None = None
+    """Beats per minute at its recorded speed, where that is known."""
 
     @property
     def seconds(self) -> float:

@@ -15,12 +15,13 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from wsactors.dsp.bounds import LOOP_BPM
 from wsactors.dsp.gain import db_to_gain
 
 SAMPLE_RATE = 48_000
 """Hz."""
-BPM = 125.0
-"""Beats per minute. At 125 a beat is exactly 23,040 frames: 24 packets of 20 ms."""
+BPM = LOOP_BPM
+"""Beats per minute."""
 BEAT = 23_040
 """Frames per beat."""
 BARS = 8

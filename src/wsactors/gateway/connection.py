@@ -6,6 +6,7 @@ Whatever a peer does ends here: the worst it can bring about is the end of its o
 from __future__ import annotations
 
 import socket
+from collections.abc import Callable
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 
@@ -32,10 +33,17 @@ SEND_BUFFER = 64 * 1024
 """SO_SNDBUF, which Linux doubles: by itself the kernel would keep up to 4 MB for every peer that does not read."""
 
 
-async def serve_connection(sock: socket.socket, port: Port, owner: Pid) -> None:
+def _nobody(_: SocketSink) -> None:
+    """Whoever has no actor has no death step."""
+
+
+async def serve_connection(
+    sock: socket.socket, port: Port, owner: Pid, *, on_sink: Callable[[SocketSink], None] = _nobody
+) -> None:
     """Serve the accepted, non-blocking ``sock`` until either side ends; it is closed afterwards, whatever happens.
 
-    ``owner`` is the actor whose connection this is: listeners end with it at the latest.
+    ``owner`` is the actor whose connection this is: listeners end with it at the latest. ``on_sink`` gets the connection's
+    sink, to be closed in the owner's death step: a task that will not end must not keep it open.
     """
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER)
     engine = TlsEngine(port.tls) if port.tls is not None else None
@@ -46,6 +54,7 @@ async def serve_connection(sock: socket.socket, port: Port, owner: Pid) -> None:
         stall_timeout=port.options.limits.stall_seconds,
     )
     port.sinks.add(sink)
+    on_sink(sink)
     stream = ConnectionStream(sock, sink) if engine is None else TlsStream(sock, sink, engine)
     try:
         async with trio.open_nursery() as nursery:
@@ -132,6 +141,7 @@ class _Connection:
         if refusal is not None:
             return await self._answer(refusal)
         prepare_audio_socket(self._sock)
+        self._stream.hold_after(head.size)
         return await serve_websocket(self._stream, self._port, self._owner)
 
     async def _http(self) -> None:

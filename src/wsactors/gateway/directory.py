@@ -39,10 +39,11 @@ class Directory(Protocol):
         """The sessions that can be joined now."""
         ...
 
-    async def join(self, name: str, sink: Sink, owner: Pid, *, history: int = 0) -> Membership:
+    async def join(self, name: str, sink: Sink, owner: Pid, *, history: int = 0, events: bool = True) -> Membership:
         """Make a listener in session ``name`` that offers everything to ``sink``; it ends with ``owner`` at the latest.
 
-        ``history`` is how many frames of the past it gets at once, for a running start.
+        ``history`` is how many frames of the past it gets at once, for a running start; ``events``, whether it gets what is
+        not sound.
 
         Raises:
             NoSuchSession: There is none of that name, or it does not answer.

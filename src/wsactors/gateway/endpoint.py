@@ -7,8 +7,9 @@ import socket
 from collections.abc import Awaitable, Callable
 from typing import Final
 
-import structlog
 import trio
+
+from wsactors.actors.log import log
 
 from .admission import Admission
 from .options import GatewayOptions, GatewayRefused, check_exposure
@@ -20,8 +21,6 @@ _TOO_MANY: Final = (
     b"HTTP/1.1 503 Service Unavailable\r\ncontent-length: 27\r\nretry-after: 5\r\nconnection: close\r\n\r\n"
     b"Too many connections, sorry"
 )
-
-_log = structlog.get_logger(__name__)
 
 
 def open_listener(options: GatewayOptions) -> socket.socket:
@@ -76,7 +75,7 @@ async def accept_connections(
             continue
         except OSError as error:
             if error.errno in _OUT_OF_RESOURCES:
-                _log.warning("accept_paused", reason=error.strerror)
+                log(__name__, "warning", "accept_paused", reason=error.strerror)
                 await trio.sleep(_PAUSE_SECONDS)
             continue  # the peer left between its SYN and our accept
         sock.setblocking(False)

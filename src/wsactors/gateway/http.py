@@ -8,11 +8,11 @@ extended CONNECT) is off, by upgrade and by prior knowledge; request bodies are 
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Iterable
 from typing import Any
 
 import h11
-import structlog
 import trio
 from hypercorn.app_wrappers import ASGIWrapper
 from hypercorn.config import Config
@@ -23,6 +23,8 @@ from hypercorn.trio.tcp_server import TCPServer
 from hypercorn.trio.worker_context import WorkerContext
 from hypercorn.typing import ConnectionState
 
+from wsactors.actors.log import log
+from wsactors.actors.redact import safe_text
 from wsactors.wire.http_head import MAX_HEADERS
 
 from .options import Limits
@@ -30,8 +32,6 @@ from .stream import ConnectionStream
 
 KEEP_ALIVE_SECONDS = 15.0
 """Silence after which a kept-alive connection is closed."""
-
-_log = structlog.get_logger(__name__)
 
 
 class UpgradeRequested(Exception):
@@ -61,7 +61,8 @@ class _Log(Logger):
     async def access(self, *_: Any) -> None: ...
 
     async def exception(self, message: str, *args: Any, **_: Any) -> None:
-        _log.exception("http_application_failed", detail=message % args if args else message)
+        detail = message % args if args else message
+        log(__name__, "error", "http_application_failed", detail=detail, trace=safe_text(traceback.format_exc()))
 
 
 def http_config(limits: Limits) -> Config:
@@ -134,7 +135,7 @@ class _Mount(TCPServer):
                 await self.idle_task.restart(task_group, self._idle_timeout)
                 await self._read_data()
         except OSError:
-            _log.debug("http_peer_gone", client=client[0])
+            log(__name__, "debug", "http_peer_gone", client=client[0])
         finally:
             if self._leaving is None:
                 # Closing waits for nobody but the sink, which has its own deadline and ends when its connection is ended.

@@ -7,10 +7,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import attrs
-import structlog
 
 from wsactors.actors import ProcessActor, Request, reply
+from wsactors.actors.log import log
 from wsactors.errors import ChildError, StartError
+from wsactors.realtime.sinks import SocketSink
 from wsactors.sessions.directory import SessionDirectory
 from wsactors.supervision import ChildSpec, DynamicSupervisor, Supervisor, start_child
 
@@ -23,8 +24,6 @@ from .tls import machine_addresses, server_context
 
 STOP_SECONDS = 2.0
 """How long a connection may take to say goodbye when the node stops."""
-
-_log = structlog.get_logger(__name__)
 
 
 @attrs.frozen
@@ -111,8 +110,8 @@ class Endpoint(ProcessActor):
         self._address = _address(self._listener, binding.port)
         binding.bound = self._address.port
         if binding.port.options.port not in {0, self._address.port}:
-            _log.warning("port_in_use", wanted=binding.port.options.port, instead=self._address.port)
-        _log.info("gateway_open", urls=self._address.urls)
+            log(__name__, "warning", "port_in_use", wanted=binding.port.options.port, instead=self._address.port)
+        log(__name__, "info", "gateway_open", urls=self._address.urls)
         if on_open is not None:
             on_open(self._address)
 
@@ -135,7 +134,7 @@ class Endpoint(ProcessActor):
         try:
             await start_child(self._connections, ChildSpec("connection", Connection, (ticket,), restart="temporary"))
         except (ChildError, StartError) as error:
-            _log.warning("connection_not_started", reason=str(error))
+            log(__name__, "warning", "connection_not_started", reason=str(error))
             if binding.waiting.pop(ticket, None) is not None:
                 binding.port.admission.leave(address)
                 sock.close()
@@ -146,16 +145,18 @@ class Connection(ProcessActor):
 
     def init(self, binding: Binding, ticket: int) -> None:
         """Take over the accepted socket that waits under ``ticket``."""
-        self._sock, self._peer = binding.waiting.pop(ticket)
+        self._sock, peer = binding.waiting.pop(ticket)
         self._port = binding.port
+        # Also when it is killed before it runs, and when its tasks do not unwind.
+        self.at_death("socket", lambda _: self._sock.close())
+        self.at_death("place", lambda _: binding.port.admission.leave(peer))
 
     async def run(self) -> None:
         """Serve it."""
-        try:
-            await serve_connection(self._sock, self._port, self.pid)
-        finally:
-            self._sock.close()
-            self._port.admission.leave(self._peer)
+        await serve_connection(self._sock, self._port, self.pid, on_sink=self._own)
+
+    def _own(self, sink: SocketSink) -> None:
+        self.at_death("socket", lambda _: sink.close())
 
 
 def public_hosts(options: GatewayOptions) -> tuple[str, ...]:

@@ -58,6 +58,8 @@ class ConnectionStream(trio.abc.HalfCloseableStream):
         self._sock = sock
         self.sink = sink
         self._replay = b""
+        self._before_hold = 0
+        self._hold: trio.Event | None = None
         self.goodbye = b""
         """What the peer is sent, if it takes it at once, when this connection is ended from here."""
 
@@ -65,8 +67,25 @@ class ConnectionStream(trio.abc.HalfCloseableStream):
         """Give ``data`` back: it is what the next `receive_some` returns first."""
         self._replay = data + self._replay
 
+    def hold_after(self, size: int) -> None:
+        """Let readers have the next ``size`` bytes, which must have been given back, and no more until `release`."""
+        self._before_hold = size
+        self._hold = trio.Event()
+
+    def release(self) -> None:
+        """End `hold_after`."""
+        if self._hold is not None:
+            self._hold.set()
+            self._hold = None
+
     async def receive_some(self, max_bytes: int | None = None) -> bytes:
         """Trio's contract; what was given back by `unread` comes first."""
+        if self._hold is not None:
+            if self._before_hold:
+                max_bytes = min(max_bytes or self._before_hold, self._before_hold)
+                self._before_hold -= max_bytes
+            else:
+                await self._hold.wait()
         if self._replay:
             await trio.lowlevel.checkpoint()
             size = max_bytes or len(self._replay)

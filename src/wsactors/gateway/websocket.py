@@ -57,7 +57,10 @@ def check_handshake(head: RequestHead) -> Refusal | None:
 
 
 async def serve_websocket(stream: ConnectionStream, port: Port, owner: Pid) -> None:
-    """Accept the handshake that ``stream`` begins with and serve the native protocol until either side closes."""
+    """Accept the handshake that ``stream`` begins with and serve the native protocol until either side closes.
+
+    The stream holds back what follows the handshake: what comes before it is accepted, the library would keep and forget.
+    """
     limits = port.options.limits
     try:
         async with trio.open_nursery() as nursery:
@@ -66,6 +69,7 @@ async def serve_websocket(stream: ConnectionStream, port: Port, owner: Pid) -> N
                     nursery, stream, message_queue_size=1, max_message_size=limits.message_bytes
                 )
                 socket = await request.accept()
+            stream.release()
             stream.goodbye = _GOING_AWAY
             await _Conversation(socket, WebSocketSink(stream.sink, port.framing), port, owner).run()
             nursery.cancel_scope.cancel()

@@ -9,10 +9,10 @@ from __future__ import annotations
 from typing import Literal
 
 import attrs
-import structlog
 import trio
 
 from wsactors.actors import ProcessActor, call
+from wsactors.actors.log import log
 from wsactors.dj.cache import LOOPS, Folder, GetSong, Loaded, NotLoaded, OpenFolder
 from wsactors.dj.clock import now, soon
 from wsactors.dj.state import DeckState
@@ -30,8 +30,6 @@ MAX_FADE = 16.0
 """Seconds two songs are heard together at most."""
 _SYNC = SAMPLE_RATE // 2
 _RETRY = 2.0
-
-_log = structlog.get_logger(__name__)
 
 
 @attrs.frozen
@@ -85,7 +83,7 @@ class Autoplay(ProcessActor):
             self._songs = answer.songs
             return True
         why = answer.text if isinstance(answer, NotLoaded) else "it holds no song of a kind that is played here"
-        _log.warning("the song folder cannot be used; playing the demo loops", session=self._options.name, reason=why)
+        log(__name__, "warning", "the song folder cannot be used; playing the demo loops", session=self._options.name, reason=why)
         return False
 
     async def _play_songs(self) -> None:
@@ -157,7 +155,7 @@ class Autoplay(ProcessActor):
     async def _load(self, song: str) -> Loaded | NotLoaded:
         answer: Loaded | NotLoaded = await call(SONGS, GetSong(song), timeout=DECODE_TIMEOUT)
         if isinstance(answer, NotLoaded):
-            _log.warning("a song is left out", session=self._options.name, song=song, reason=answer.text)
+            log(__name__, "warning", "a song is left out", session=self._options.name, song=song, reason=answer.text)
         return answer
 
     async def _deck(self, side: str) -> DeckTruth:

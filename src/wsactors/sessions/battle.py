@@ -10,6 +10,7 @@ from collections import deque
 from collections.abc import Sequence
 from typing import Any
 
+import attrs
 import trio
 
 from wsactors.actors import UNHANDLED, Actor, GroupChange, Member, Pid, Request
@@ -31,6 +32,7 @@ from wsactors.sessions.messages import (
     SessionCard,
     Status,
 )
+from wsactors.sessions.now_playing import INTERVAL, moves, state_event, state_key
 from wsactors.sessions.options import BattleOptions
 from wsactors.wire.native import FLAG_DISCONTINUITY, QUIETEST, encode_audio
 
@@ -39,6 +41,11 @@ HISTORY = 150
 """Packets kept for those who ask for a running start: three seconds."""
 _BREATH = 128
 """Sinks served between two looks at the rest of the node: well under a millisecond."""
+
+
+@attrs.frozen
+class _TellState:
+    """To itself, when the state may be told again."""
 
 
 class Battle(Actor):
@@ -53,6 +60,8 @@ class Battle(Actor):
         self._next_frame: int | None = None
         self._packets = self._gaps = 0
         self._seats: dict[Pid, Seat] = {}
+        self._told: object = None
+        self._state_timer = False
         self.node.groups.join(
             SESSIONS, self.pid, SessionCard(battle.name, battle.title or battle.name, "battle", battle.track)
         )
@@ -74,6 +83,8 @@ class Battle(Actor):
                 await self._fan_out(packet)
             case PartChanged():
                 self._take_truth(message)
+                if not self._state_timer:
+                    await self._tell_state()
             case HostUp():
                 self._next_frame = -1  # a new encoder: decoders are to start afresh
                 self._have_it_rendered(soon())
@@ -83,8 +94,11 @@ class Battle(Actor):
                 return UNHANDLED
         return None
 
-    def handle_info(self, message: Any) -> Any:
+    async def handle_info(self, message: Any) -> Any:
         match message:
+            case _TellState():
+                self._state_timer = False
+                await self._tell_state()
             case GroupChange(event="join", members=members):
                 self._seat(members)
             case GroupChange(event="leave", members=members):
@@ -109,11 +123,10 @@ class Battle(Actor):
 
     def _have_it_rendered(self, frame: int) -> None:
         """Tell the render host the whole truth, from `frame` on, once every part has reported."""
-        if len(self._truths) < len(PARTS):
+        truths = self._whole_truth()
+        if truths is None:
             return
-        a, b, mixer = (self._truths[part].truth for part in PARTS)
-        if not isinstance(a, DeckTruth) or not isinstance(b, DeckTruth) or not isinstance(mixer, MixerTruth):
-            raise TypeError("a part reported the truth of another")
+        a, b, mixer = truths
         state = BattleState(a.state, b.state, mixer.crossfader, mixer.master)
         samples = {
             deck.song.id: Samples(deck.song.id, deck.pcm)
@@ -123,6 +136,35 @@ class Battle(Actor):
         self.node.cast(
             self._options.part("render"), Render(self._options.name, frame, state, tuple(samples.values()), self.pid)
         )
+
+    def _whole_truth(self) -> tuple[DeckTruth, DeckTruth, MixerTruth] | None:
+        if len(self._truths) < len(PARTS):
+            return None
+        a, b, mixer = (self._truths[part].truth for part in PARTS)
+        if not isinstance(a, DeckTruth) or not isinstance(b, DeckTruth) or not isinstance(mixer, MixerTruth):
+            raise TypeError("a part reported the truth of another")
+        return a, b, mixer
+
+    async def _tell_state(self) -> None:
+        """Tell the listeners what is played, if that has changed; again after a while when it changes by itself."""
+        truths = self._whole_truth()
+        if truths is None:
+            return
+        a, b, mixer = truths
+        frame = soon()
+        # A deck that just plays on is no news: its listeners know place and speed. A fader under way is.
+        news = (a.song, a.state, b.song, b.state, mixer.master, round(mixer.crossfader.at(frame), 2))
+        is_new = news != self._told
+        if is_new or moves(mixer.crossfader, frame):
+            self._state_timer = True
+            self.send_after(INTERVAL, self.pid, _TellState())
+        if is_new:
+            self._told = news
+            await self._offer(self._state(truths, frame), state_key(self._options.name))
+
+    def _state(self, truths: tuple[DeckTruth, DeckTruth, MixerTruth], frame: int) -> bytes:
+        a, b, mixer = truths
+        return state_event(self._options.name, {"a": a, "b": b}, mixer, frame)
 
     # -- sound --
 
@@ -141,20 +183,26 @@ class Battle(Actor):
         )
         self._history.append(data)
         self._packets += 1
+        await self._offer(data, AUDIO)
+
+    async def _offer(self, data: bytes, key: object) -> None:
+        """Offer the same bytes to every listener that wants them."""
         seats = self._seats.values()
-        if len(seats) <= _BREATH:
-            for seat in seats:
-                seat.offer(data, AUDIO)
-            return
-        for at, seat in enumerate(tuple(seats)):
-            seat.offer(data, AUDIO)
-            if at % _BREATH == _BREATH - 1:
+        few = len(seats) <= _BREATH
+        for at, seat in enumerate(seats if few else tuple(seats)):
+            if key == AUDIO or seat.events:
+                seat.offer(data, key)
+            if not few and at % _BREATH == _BREATH - 1:
                 await trio.lowlevel.checkpoint()
 
     def _seat(self, members: Sequence[Member]) -> None:
+        truths = self._whole_truth()
+        state = None if truths is None else self._state(truths, soon())
         for member in members:
             seat: Seat = member.meta
             self._seats[member.pid] = seat
+            if state is not None and seat.events:
+                seat.offer(state, state_key(self._options.name))
             if not seat.started:
                 seat.started = True
                 for data in tuple(self._history)[len(self._history) - min(seat.history, len(self._history)) :]:

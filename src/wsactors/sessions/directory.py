@@ -15,7 +15,7 @@ import attrs
 from wsactors.actors import Pid, Runtime
 from wsactors.dj.timeline import PACKET
 from wsactors.errors import CallExit, ChildError, NoSuchSession, StartError
-from wsactors.sessions.listener import Listener, Seat, Sink, listeners_of, reserved
+from wsactors.sessions.listener import LEFT, Listener, Seat, Sink, listeners_of, reserved
 from wsactors.sessions.messages import SESSIONS, Leave, SessionCard
 from wsactors.sessions.options import BattleOptions
 from wsactors.supervision import ChildSpec, TreeSpec, start_child, terminate_child
@@ -89,15 +89,13 @@ class Membership:
         return self._listener
 
     async def wait_ended(self) -> str:
-        """Wait until the membership has ended, and why: ``"left"``, ``"the session ended"``, or what killed it."""
-        async with self._node.attach() as watcher:
-            down = await watcher.monitor(self._listener).wait()
-        self._seat.give_up("left" if down is not None and down.reason == "normal" else "the session ended")
+        """Wait until the membership has ended, and why: ``"left"`` or ``"the session ended"``."""
+        await self._seat.ended.wait()
         return self._seat.reason
 
     def leave(self) -> None:
         """End it from this side; no offer follows. May be called again, and after it has ended."""
-        self._seat.give_up("left")
+        self._seat.give_up(LEFT)
         self._node.cast(self._listener, Leave())
 
 
@@ -114,8 +112,11 @@ class SessionDirectory:
             for card in sorted(self._cards(), key=lambda card: card.name)
         ]
 
-    async def join(self, name: str, sink: Sink, owner: Pid, *, history: int = 0) -> Membership:
+    async def join(self, name: str, sink: Sink, owner: Pid, *, history: int = 0, events: bool = True) -> Membership:
         """Make a listener in session `name` that offers every frame to `sink`; it ends with `owner` at the latest.
+
+        `events` are messages other than sound, such as what is played (`wsactors.sessions.now_playing`), under keys of
+        which the newest counts.
 
         `history` asks for a running start: so many of the latest packets are offered at once (150 at most, three seconds),
         so that players that buffer before they begin need not wait for them.
@@ -125,7 +126,7 @@ class SessionDirectory:
         place = self._node.whereis(BattleOptions(name).part("listeners")) if card is not None else None
         if card is None or place is None:
             raise NoSuchSession("there is no session of that name: ask for the list of sessions")
-        seat = Seat(sink, history)
+        seat = Seat(sink, history, events=events)
         try:
             listener = await self._start(place, name, seat, owner)
         except (ChildError, StartError, CallExit) as error:

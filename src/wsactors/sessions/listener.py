@@ -9,8 +9,12 @@ from typing import Any, Final, Protocol
 
 import trio
 
-from wsactors.actors import UNHANDLED, Actor, Down, Pid, Stop
+from wsactors.actors import UNHANDLED, Actor, Down, Pid, Stop, at_death, not_at_death
+from wsactors.errors import NoProcess
 from wsactors.sessions.messages import Leave
+
+LEFT: Final = "left"
+ENDED: Final = "the session ended"
 
 
 class Sink(Protocol):
@@ -24,14 +28,15 @@ class Sink(Protocol):
 class Seat:
     """A listener's place: its sink, closed for good in the moment it leaves. The metadata of its group membership.
 
-    `history` is how many packets of the past it wants for a running start.
+    `history` is how many packets of the past it wants for a running start; `events`, whether it wants more than sound.
     """
 
-    __slots__ = ("_sink", "ended", "history", "reason", "started")
+    __slots__ = ("_sink", "ended", "events", "history", "reason", "started")
 
-    def __init__(self, sink: Sink, history: int = 0) -> None:
+    def __init__(self, sink: Sink, history: int = 0, *, events: bool = True) -> None:
         self._sink: Sink | None = sink
         self.history = history
+        self.events = events
         self.started = False
         self.ended = trio.Event()
         self.reason = ""
@@ -73,7 +78,8 @@ class Listener(Actor):
     """Sits in one session for `owner`, the connection's actor, and ends with it.
 
     Its place is its membership of the group `listeners_of`: there the session finds the seat, also a session that has
-    just been restarted, and from there it vanishes in the same step in which the listener dies.
+    just been restarted. In the step in which the listener dies, or its owner, the seat is given up: nothing is offered to
+    the sink from then on, whoever still has the seat in its hands.
     """
 
     trap_exit = True
@@ -85,6 +91,12 @@ class Listener(Actor):
             return Stop("whoever was to sit here has gone")
         self._seat = taken
         self._owner = self.monitor(owner)
+        try:
+            at_death(owner, self.pid, lambda _: taken.give_up(LEFT))
+        except NoProcess:
+            return Stop("whoever was to sit here has gone")
+        self.at_death("owner", lambda pid: not_at_death(owner, pid))
+        self.at_death("seat", lambda _: taken.give_up(ENDED))
         self.node.groups.join(listeners_of(session), self.pid, taken)
         return None
 
@@ -103,5 +115,5 @@ class Listener(Actor):
                 return UNHANDLED
 
     def terminate(self, reason: Any) -> None:
-        """Give the seat up, so that whoever waits for its end learns why."""
-        self._seat.give_up("left" if reason == "normal" else "the session ended")
+        """Give the seat up as what it was: left, or ended from outside."""
+        self._seat.give_up(LEFT if reason == "normal" else ENDED)
