@@ -286,6 +286,42 @@ class TestNodeFailed:
                     raise ValueError("the body's")
         assert "gave up" in "".join(failure.value.__notes__)
 
+    async def test_it_is_not_lost_when_the_body_ends_in_the_same_moment(self) -> None:
+        log: list[Any] = []
+        with pytest.raises(NodeFailed) as failure:
+            async with Node("fails") as node:
+                pid = await node.start_tree(tree(ChildSpec("fragile", Fragile), intensity=0))
+                node.cast("fragile", "boom")
+                while pid._process is not None:
+                    await trio.lowlevel.checkpoint()
+                log.append("ended by itself")
+        assert failure.value.reason == "shutdown"
+        assert log == ["ended by itself"]
+
+    async def test_it_is_not_lost_when_the_root_is_still_about_to_fall(self) -> None:
+        """The supervisor has given up and stops its other children when the body ends."""
+        stopping = trio.Event()
+
+        class Lasts(Actor):
+            async def terminate(self, reason: Any) -> None:
+                stopping.set()
+                await trio.sleep(0.01)
+
+        with pytest.raises(NodeFailed):
+            async with Node("fails") as node:
+                specs = ChildSpec("lasts", Lasts), ChildSpec("fragile", Fragile)
+                await node.start_tree(tree(*specs, intensity=0))
+                node.cast("fragile", "boom")
+                await stopping.wait()
+
+    async def test_a_root_that_falls_in_the_ordered_stop_is_no_failure(self) -> None:
+        class Clings(Actor):
+            async def terminate(self, reason: Any) -> None:
+                raise LookupError("cannot let go")
+
+        async with Node("stops") as node:
+            await node.start_tree(tree(ChildSpec("clings", Clings), intensity=0))
+
     async def test_a_tree_that_does_not_start_is_the_starters_problem(self) -> None:
         class Broken(Actor):
             def init(self) -> None:

@@ -324,6 +324,15 @@ def _end_suspended(process: Process, sender: Pid, reason: Any) -> None:
         halt(process, reason)
 
 
+def is_ending(pid: Pid) -> bool:
+    """Whether an actor is dead, or its end is decided."""
+    process = pid._process
+    if process is None:
+        return True
+    extras = process.extras
+    return extras is not None and (extras.doom is not None or extras.halt is not None)
+
+
 def traps(process: Process) -> bool:
     """Whether exit signals reach it as messages."""
     return bool(process.actor.trap_exit)

@@ -9,8 +9,8 @@ from typing import Final, Literal, Self
 import trio
 from trio.lowlevel import cancel_shielded_checkpoint
 
-from wsactors.actors import Down, Pid
-from wsactors.actors.death import deliver_exit
+from wsactors.actors import Down, MonitorRef, Pid
+from wsactors.actors.death import deliver_exit, is_ending
 from wsactors.actors.runtime import Runtime
 from wsactors.actors.scheduler import BESIDE, KILL_GRACE
 from wsactors.actors.watchdog import THRESHOLD
@@ -62,6 +62,9 @@ class Node(Runtime):
         self.trees: dict[str, Pid] = {}
         """Root supervisors by tree name, in start order."""
         self.phase: Phase = "new"
+        self._watches: dict[str, MonitorRef] = {}
+        self._fallen: set[Pid] = set()
+        """Roots that had ended, or begun to, before the ordered stop."""
         self._body = trio.CancelScope()
         self._failure: NodeFailed | None = None
         self.on_fatal = self._on_fatal
@@ -105,7 +108,7 @@ class Node(Runtime):
             raise ValueError(f"a tree named {label!r} is already running on node {self.name!r}")
         pid = await self.keeper.spawn(Supervisor, kwargs=tree.init_arguments())
         self.trees[label] = pid
-        self.keeper.monitor(pid)
+        self._watches[label] = self.keeper.monitor(pid)
         return pid
 
     async def stop(self) -> None:
@@ -114,18 +117,21 @@ class Node(Runtime):
             return
         self.phase = "stopping"
         deadline = trio.current_time() + self.shutdown_timeout
-        for pid in reversed(list(self.trees.values())):
-            await self._stop_root(pid, deadline)
+        self._fallen.update(pid for pid in self.trees.values() if is_ending(pid))
+        for name in reversed(list(self.trees)):
+            await self._stop_root(name, deadline)
         await self._stop_others(deadline)
         await self.close()
         self.phase = "closed"
 
-    async def _stop_root(self, pid: Pid, deadline: float) -> None:
-        ref = self.keeper.monitor(pid)
+    async def _stop_root(self, name: str, deadline: float) -> None:
+        pid, ref = self.trees[name], self._watches[name]
         self.keeper.exit(pid, "shutdown")
-        if await ref.wait(max(0.0, deadline - trio.current_time())) is None:
-            self.keeper.exit(pid, "kill")
-            await ref.wait(self.sched.kill_grace + 1.0)
+        down = await ref.wait(max(0.0, deadline - trio.current_time()))
+        if down is None and self.keeper.exit(pid, "kill"):
+            down = await ref.wait(self.sched.kill_grace + 1.0)
+        if down is not None:
+            self._root_down(down)
 
     async def _stop_others(self, deadline: float) -> None:
         sched = self.sched
@@ -147,7 +153,7 @@ class Node(Runtime):
 
     def _root_down(self, down: Down) -> None:
         name = next((name for name, pid in self.trees.items() if pid == down.pid), None)
-        if name is None or self.phase in ("stopping", "closed"):
+        if name is None or (self.phase == "stopping" and down.pid not in self._fallen):
             return
         del self.trees[name]
         self._failure = self._failure or NodeFailed(down.reason)
