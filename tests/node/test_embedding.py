@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import gc
 import logging
+import re
 import signal
 import sys
 import threading
+from pathlib import Path
 
 import pytest
 import trio
 
+import wsactors
 from wsactors import UNHANDLED, Actor, Node, call
+from wsactors.gateway.options import GatewayOptions
+from wsactors.gateway.server import Address, Gateway
 
 
 class Counter(Actor):
@@ -64,6 +69,30 @@ async def test_a_crash_is_told_on_standard_error_and_never_on_standard_output(
         assert down is not None
 
     assert capfd.readouterr().out == ""
+
+
+async def test_an_embedded_gateway_prints_nothing_by_itself(capfd: pytest.CaptureFixture[str]) -> None:
+    """Its news go to the host's logging, which nobody has set up here: structlog's own default would print them."""
+    opened: list[Address] = []
+    async with Node("guest") as node:
+        await node.spawn(Gateway, GatewayOptions(port=0), None, opened.append)
+        stream = await trio.open_tcp_stream("127.0.0.1", opened[0].port)
+        async with stream:
+            await stream.send_all(b"GET /health HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
+            with trio.fail_after(10):
+                assert (await stream.receive_some()).startswith(b"HTTP/1.1 200")
+
+    assert capfd.readouterr() == ("", "")
+
+
+def test_only_what_the_command_runs_uses_structlog_unasked() -> None:
+    root = Path(wsactors.__file__).parent
+    direct = {
+        path.relative_to(root).parts[0]
+        for path in root.rglob("*.py")
+        if re.search(r"^\s*(import|from) structlog", path.read_text(), re.MULTILINE)
+    }
+    assert direct <= {"node", "loadtest"}
 
 
 async def test_nodes_live_side_by_side() -> None:

@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 
 import pytest
+import structlog
 
 from tests.supervision._world import World
 from wsactors.actors.process_actor import Attached
 from wsactors.supervision.node import Node
+
+
+@pytest.fixture(autouse=True)
+def _unconfigured_structlog() -> Iterator[None]:
+    """``structlog.testing.capture_logs`` leaves structlog configured, which other tests would notice."""
+    was = structlog.is_configured()
+    yield
+    if not was:
+        structlog.reset_defaults()
 
 
 @pytest.fixture

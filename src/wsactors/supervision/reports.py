@@ -18,11 +18,10 @@ here configures either, and an embedded node never writes to its host's standard
 
 from __future__ import annotations
 
-import logging
-import sys
 from typing import Any, Final
 
 from wsactors.actors import Pid
+from wsactors.actors.log import log
 from wsactors.actors.redact import safe_text
 
 __all__ = [
@@ -51,15 +50,7 @@ _MAX_TEXT: Final = 500
 
 def report(event: str, **fields: Any) -> None:
     """Log one event; values become short text."""
-    level = _LEVELS.get(event, "error")
-    # Not imported here: a program that never configures structlog does not pay for it either.
-    structlog = sys.modules.get("structlog")
-    if structlog is not None and structlog.is_configured():
-        getattr(structlog.get_logger(LOGGER), level)(event, **{name: _text(value) for name, value in fields.items()})
-        return
-    log = logging.getLogger(LOGGER)
-    if log.isEnabledFor(getattr(logging, level.upper())):
-        getattr(log, level)("%s %s", event, " ".join(f"{name}={_text(value)}" for name, value in fields.items()))
+    log(LOGGER, _LEVELS.get(event, "error"), event, **{name: _text(value) for name, value in fields.items()})
 
 
 def _text(value: Any) -> Any:
