@@ -20,6 +20,7 @@ from tests.gateway.harness import (
     until,
 )
 from wsactors.media.opus import Decoder, Encoder
+from wsactors.wire import native
 
 
 def packets(count: int) -> list[bytes]:
@@ -33,7 +34,8 @@ def packets(count: int) -> list[bytes]:
 
 async def test_a_session_is_an_ogg_opus_file_that_decodes_to_what_was_sent() -> None:
     directory = TestDirectory()
-    session = directory.add(TestSession("main stage", track=0xFFFFFFFF))
+    state = native.Event("main stage", "state", {"decks": []})
+    session = directory.add(TestSession("main stage", track=0xFFFFFFFF, events=[state]))
     sent = packets(50)
     for _ in range(1_000):  # somebody who joins late
         session.sequence += 1
@@ -49,6 +51,8 @@ async def test_a_session_is_an_ogg_opus_file_that_decodes_to_what_was_sent() -> 
                 await session.member_came.wait()
                 for packet in sent:
                     session.offer_frame(packet)
+                    for member in session.members:  # what is not sound has no place in the file
+                        member.sink.offer(native.encode(state), ("state", "main stage"))
                 session.end("over")
                 async for piece in body:
                     data += piece

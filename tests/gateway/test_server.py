@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import socket
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -16,10 +16,11 @@ from tests.gateway.harness import TestDirectory, TestSession, exchange, open_nar
 from wsactors.actors import Actor, GroupChange, Pid
 from wsactors.client import connect
 from wsactors.errors import StartError
-from wsactors.gateway.options import GatewayOptions
+from wsactors.gateway.options import GatewayOptions, Limits
 from wsactors.gateway.port import Port
 from wsactors.gateway.server import Address, Connection, Endpoint, Gateway
 from wsactors.realtime.send_queue import AUDIO
+from wsactors.realtime.sinks import SocketSink
 from wsactors.sessions.listener import Listener, Seat, listeners_of
 from wsactors.sessions.messages import SESSIONS, SessionCard
 from wsactors.supervision import DynamicSupervisor, Node
@@ -52,9 +53,11 @@ class Room(Actor):
 
 
 @asynccontextmanager
-async def running(options: GatewayOptions | None = None, **arguments: Any) -> AsyncIterator[tuple[Node, Address]]:
+async def running(
+    options: GatewayOptions | None = None, *, kill_grace: float = 5.0, **arguments: Any
+) -> AsyncIterator[tuple[Node, Address]]:
     opened: list[Address] = []
-    async with Node("gate") as node:
+    async with Node("gate", kill_grace=kill_grace) as node:
         await node.spawn(
             Gateway, options or GatewayOptions(port=0), name="gateway", kwargs={"on_open": opened.append, **arguments}
         )
@@ -110,6 +113,53 @@ async def test_a_listener_that_is_killed_is_told_to_its_client() -> None:
                 await client.join("room")
 
 
+async def test_a_connection_whose_task_will_not_end_loses_socket_and_place_in_its_death_step(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Its sink is the actor's: nobody can write to a dead actor's peer, whatever a library shields from cancellation."""
+    sinks: list[SocketSink] = []
+    release = trio.Event()
+
+    async def stuck(sock: socket.socket, port: Port, owner: Pid, *, on_sink: Callable[[SocketSink], None]) -> None:
+        sinks.append(SocketSink(sock))
+        on_sink(sinks[0])
+        with trio.CancelScope(shield=True):
+            await release.wait()
+
+    monkeypatch.setattr("wsactors.gateway.server.serve_connection", stuck)
+    async with running(kill_grace=0.05) as (node, address), node.attach() as me:
+        (port,) = ports_of(node)
+        with socket.create_connection(("127.0.0.1", address.port)):
+            await until(lambda: bool(sinks))
+            assert sinks[0].offer(b"alive")
+            (victim,) = pids_of(node, Connection)
+            ref = me.monitor(victim)
+            node.exit(victim, "kill")
+            assert await ref.wait(5) is not None
+            assert not sinks[0].offer(b"dead")
+            assert port.admission.open == 0
+            release.set()
+
+
+async def test_connections_killed_at_any_moment_of_their_start_give_their_place_back() -> None:
+    async with running(GatewayOptions(port=0, limits=Limits(connections=4, connections_per_address=4))) as (
+        node,
+        address,
+    ):
+        (port,) = ports_of(node)
+        for number in range(40):
+            with socket.socket() as sock:
+                sock.setblocking(False)
+                with contextlib.suppress(BlockingIOError):
+                    sock.connect(("127.0.0.1", address.port))
+                for _ in range(number % 20):
+                    await trio.lowlevel.checkpoint()
+                for pid in pids_of(node, Connection):
+                    node.exit(pid, "kill")
+        await until(lambda: not port.admission.open)
+        assert (await exchange(address.port, request("/health", headers="Connection: close\r\n"))).endswith(b"ok\n")
+
+
 async def test_killing_a_connection_closes_its_descriptor_and_ends_its_listeners() -> None:
     async with running() as (node, address):
         room = await node.spawn(Room)
@@ -143,7 +193,7 @@ async def test_a_kill_ends_a_response_that_hypercorn_shields() -> None:
         (victim,) = pids_of(node, Connection)
         node.exit(victim, "kill")
         await until(lambda: not pids_of(node, Connection))
-        assert node.statistics().zombies == 0
+        assert node.info().zombies == 0
 
 
 async def test_a_crashing_connection_takes_nobody_with_it(monkeypatch: pytest.MonkeyPatch) -> None:

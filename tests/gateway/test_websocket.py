@@ -2,10 +2,11 @@ from __future__ import annotations
 
 import pytest
 import trio
+import trio.testing
 from trio_websocket import ConnectionClosed
 
 from tests.gateway.harness import TestDirectory, TestSession, open_gateway, until
-from wsactors.client import ClientError, Disconnected, connect, open_websocket
+from wsactors.client import ClientError, Disconnected, Listening, connect, open_websocket
 from wsactors.gateway.options import GatewayOptions, Limits
 from wsactors.wire import native
 
@@ -72,9 +73,27 @@ async def test_events_of_a_session_reach_the_client() -> None:
     directory.add(TestSession("main", events=[event]))
     async with open_gateway(directory=directory) as gateway, connect(f"ws://{gateway.host}/ws") as client:
         with trio.fail_after(5):
-            await client.join("main")
+            listening = await client.join("main")
             await client.ping()
-    assert list(client.events) == [event]
+            assert listening.state == event.payload  # though it came before the answer to the join
+            session = directory.by_name["main"]
+            later = native.Event("main", "state", {"crossfader": 0.5})
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(wait_for_state, listening, later.payload)
+                await trio.testing.wait_all_tasks_blocked(0.01)
+                for member in session.members:
+                    member.sink.offer(native.encode(later), ("state", "main"))
+                    member.sink.offer(native.encode(native.Event("other", "state", {})), ("state", "other"))
+                    member.sink.offer(native.encode(native.Event("main", "applause", {})))
+            await client.ping()
+            assert listening.state == later.payload
+            session.end("over")
+            assert await listening.next_state() == later.payload  # nothing more will come, and it does not hang
+    assert [each.name for each in client.events] == ["state", "state", "state", "applause"]
+
+
+async def wait_for_state(listening: Listening, expected: object) -> None:
+    assert await listening.next_state() == expected
 
 
 async def test_a_client_that_disconnects_leaves_its_sessions() -> None:
