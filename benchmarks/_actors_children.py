@@ -90,7 +90,7 @@ async def blocked(seconds: float) -> None:
         pids = [await node.spawn(Counter, tally) for _ in range(FLOW_ACTORS)]
         blockers = [await node.spawn(Blocker, gate, entered) for _ in range(BLOCKED)]
         rate_free, _ = await flow(pids, tally, seconds)
-        before = node.statistics().workers
+        before = node.info().workers
         entered.expect(BLOCKED)
         start = time.perf_counter()
         send_many(blockers, "wait")
@@ -99,7 +99,7 @@ async def blocked(seconds: float) -> None:
         cpu, wall = time.process_time(), time.perf_counter()
         rate, latencies = await flow(pids, tally, seconds)
         load = (time.process_time() - cpu) / (time.perf_counter() - wall)
-        during = node.statistics().workers
+        during = node.info().workers
         gate.set()
         latencies.sort()
         answer = {
@@ -116,9 +116,9 @@ async def blocked(seconds: float) -> None:
         start = time.perf_counter()
         for _ in range(round(SHRINK_WITHIN * 2)):
             await trio.sleep(0.5)
-            if node.statistics().workers <= before + 10:
+            if node.info().workers <= before + 10:
                 break
-        after = {"after": node.statistics().workers, "shrunk_s": time.perf_counter() - start}
+        after = {"after": node.info().workers, "shrunk_s": time.perf_counter() - start}
         print(json.dumps(after), flush=True)
 
 

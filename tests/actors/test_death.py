@@ -230,7 +230,7 @@ class TestZombies:
                 node.exit(pid, "kill")
                 assert (await down_of(ref)).reason == "killed"
                 assert trio.current_time() == start + 2
-            assert node.statistics().zombies == 1
+            assert node.info().zombies == 1
             assert node.whereis("stubborn") is None
             again: Pid = await node.spawn(self.Stubborn, name="stubborn")
             await trio.sleep(200)
@@ -238,7 +238,7 @@ class TestZombies:
             assert again._process is not None
             assert node.whereis("stubborn") is again
             assert await call(again, 0) == "late"
-            assert node.statistics().zombies == 1
+            assert node.info().zombies == 1
 
     async def test_unwinding_within_the_grace_is_no_zombie(self, autojump_clock: Any) -> None:
         async with Node("zombies", kill_grace=2) as node, node.attach() as me:
@@ -249,7 +249,7 @@ class TestZombies:
                 node.exit(pid, "kill")
                 assert (await down_of(ref)).reason == "killed"
             await trio.sleep(10)
-            assert node.statistics().zombies == 0
+            assert node.info().zombies == 0
 
     async def ask(self, pid: Pid) -> None:
         with pytest.raises(CallExit):

@@ -76,7 +76,7 @@ class TestReject:
         with pytest.raises(MailboxFull):
             await call(pid, "late")
         assert send_many([pid, pid], "late") == 2
-        assert node.statistics().dropped_full == 6
+        assert node.info().dropped_full == 6
         assert await seen_after(actor) == [0, 1, 2]
         assert send(pid, "now")
 
@@ -107,7 +107,7 @@ class TestDropping:
         pid, actor = await holding(node, Mailbox(capacity=2, overflow="drop_newest"))
         assert [send(pid, n) for n in range(4)] == [True] * 4
         assert await seen_after(actor) == [0, 1]
-        assert node.statistics().dropped_full == 2
+        assert node.info().dropped_full == 2
 
     async def test_drop_oldest_keeps_the_new(self, node: Node) -> None:
         pid, actor = await holding(node, Mailbox(capacity=2, overflow="drop_oldest"))

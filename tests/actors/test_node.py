@@ -164,7 +164,7 @@ class TestStop:
         # Its time, the killed code's grace with a margin, and a last grace for the runtime's own tasks.
         assert trio.current_time() - start <= 3 + (2 + 1) + 2
         assert log == []
-        assert node.statistics().zombies == 1
+        assert node.info().zombies == 1
         async with Node("stop"):
             pass
 

@@ -49,7 +49,7 @@ async def test_an_unlink_between_a_death_and_its_notice_counts(node: Node) -> No
 
     await call(first, kill_then_unlink)
     await trio.testing.wait_all_tasks_blocked()
-    assert node.statistics().actors == 1
+    assert node.info().actors == 1
     assert first._process is not None
 
 

@@ -273,7 +273,7 @@ async def test_a_leak_crashes_its_actor_and_nobody_else(node: Node, where: str, 
         for _ in range(10):
             assert await call(honest, "and now") == "well"
     await trio.testing.wait_all_tasks_blocked()
-    assert node.statistics().workers == node.statistics().idle_workers
+    assert node.info().workers == node.info().idle_workers
 
 
 @pytest.mark.parametrize("where", ["info", "cast", "call", "inline", "continue"])
@@ -515,18 +515,18 @@ async def test_a_blocked_handler_gets_what_trio_sends_and_throws(node: Node) -> 
 
 async def test_others_go_on_while_handlers_are_blocked(node: Node) -> None:
     async with blocked_handlers(node, 50):
-        assert node.statistics().workers >= 50
+        assert node.info().workers >= 50
         honest = await node.spawn(Honest)
         assert await call(honest, "x") == "well"
 
 
 async def test_workers_of_a_burst_go_home_after_ten_idle_seconds(node: Node, autojump_clock: Any) -> None:
     async with blocked_handlers(node, 100):
-        assert node.statistics().workers >= 100
+        assert node.info().workers >= 100
     await trio.sleep(9)
-    assert node.statistics().workers >= 100
+    assert node.info().workers >= 100
     await trio.sleep(8)
-    assert node.statistics().workers <= 2
+    assert node.info().workers <= 2
     honest = await node.spawn(Honest)
     assert await call(honest, "x") == "well"
 

@@ -7,7 +7,6 @@ from contextlib import asynccontextmanager
 from time import perf_counter, time_ns
 from typing import Any
 
-import attrs
 import trio
 from trio.lowlevel import cancel_shielded_checkpoint
 
@@ -42,29 +41,6 @@ def _incarnation() -> int:
     global _last_incarnation
     _last_incarnation = max(time_ns() // 1_000, _last_incarnation + 1)
     return _last_incarnation
-
-
-@attrs.frozen
-class RuntimeStatistics:
-    """Counts of one node; see ``Runtime.statistics``."""
-
-    actors: int
-    queued: int
-    """Actors on the run queue."""
-    workers: int
-    """Tasks that run handlers: leading, blocked or idle."""
-    idle_workers: int
-    timers: int
-    notices: int
-    """Deaths whose Exit and Down messages are still being delivered."""
-    spawned: int
-    """Since the node opened."""
-    dropped_dead: int
-    """Messages to actors that were dying."""
-    dropped_full: int
-    """Messages refused or dropped by mailbox policies."""
-    zombies: int
-    """Actors declared dead although their code had not unwound within ``kill_grace``."""
 
 
 class Runtime(Inspected):
@@ -222,22 +198,6 @@ class Runtime(Inspected):
             self.fatal_error = exc
         if self.on_fatal is not None:
             self.on_fatal(exc)
-
-    def statistics(self) -> RuntimeStatistics:
-        """The node in numbers, now."""
-        sched = self.sched
-        return RuntimeStatistics(
-            actors=len(sched.processes) - sched.lasting,
-            queued=len(sched.runq),
-            workers=sched.workers,
-            idle_workers=len(sched.idle),
-            timers=len(sched.timers),
-            notices=len(sched.notices),
-            spawned=sched.spawned,
-            dropped_dead=sched.dropped_dead,
-            dropped_full=sched.dropped_full,
-            zombies=sched.zombies,
-        )
 
     # -- actors
 
