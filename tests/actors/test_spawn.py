@@ -11,6 +11,7 @@ import trio
 
 from tests.actors.helpers import down_of, inside
 from wsactors.actors import (
+    UNHANDLED,
     Actor,
     Attached,
     Continue,
@@ -385,7 +386,7 @@ class TestHandshake:
             assert (await down_of(ref)).reason == reason
             assert await me.receive(timeout=5) == Exit(pid, reason)
 
-    async def test_a_starter_cancelled_after_the_handshake_does_not_lose_the_child(self, node: Node) -> None:
+    async def test_a_starter_cancelled_after_the_handshake_does_not_lose_it(self, node: Node) -> None:
         """However the cancellation falls, either the pid is handed over or no child is left."""
         for steps in range(4):
 
@@ -500,6 +501,44 @@ class TestProcessActors:
         await node.spawn(Loop, True)
         await trio.testing.wait_all_tasks_blocked()
         assert log == ["init", "init", "run"]
+
+    @pytest.mark.parametrize(
+        ("result", "reason"),
+        [
+            (None, "normal"),
+            (Stop(), "normal"),
+            (Stop(("shutdown", "moved")), ("shutdown", "moved")),
+            (Stop("kill"), "kill"),
+            (0, Crash("bad_return_value", "0")),
+            (Stop("bye", reply=1), None),
+            (UNHANDLED, None),
+        ],
+    )
+    async def test_run_may_say_how_it_ends(self, node: Node, result: Any, reason: Any) -> None:
+        class Returns(ProcessActor):
+            async def run(self) -> Any:
+                return result
+
+        async with node.attach() as me:
+            pid, ref = await me.spawn(Returns, link=True, monitor=True)
+            down = await down_of(ref)
+            if reason is None:
+                assert down.reason.type == "bad_return_value"
+            else:
+                assert down.reason == reason
+            # Over the link it is a reason like any other, even "kill": it can be trapped.
+            assert await me.receive(timeout=5) == Exit(pid, down.reason)
+
+    async def test_a_call_that_run_leaves_behind_fails_with_its_reason(self, node: Node) -> None:
+        class Leaves(ProcessActor):
+            async def run(self) -> Stop:
+                await self.receive()
+                return Stop("enough")
+
+        pid = await node.spawn(Leaves)
+        with pytest.raises(CallExit) as failure:
+            await call(pid, "anything")
+        assert failure.value.reason == "enough"
 
     async def test_run_must_be_there(self, node: Node) -> None:
         class Nothing(ProcessActor):

@@ -11,6 +11,7 @@ from trio.lowlevel import Abort, RaiseCancelT, checkpoint, current_task, wait_ta
 from wsactors.actors.actor import BaseActor
 from wsactors.actors.kind import Kind
 from wsactors.actors.mailbox import take_first, taken
+from wsactors.actors.messages import Stop
 from wsactors.actors.process import DEAD, EMPTY, LIMITS, SIGNAL, SUSPENDED, TRACED, Extras, Process
 from wsactors.actors.requests import Cast, Request
 from wsactors.errors import NoProcess
@@ -121,7 +122,8 @@ def _content(message: Any) -> Any:
 class ProcessActor(Receiver):
     """An actor that is a loop: a socket reader, a render clock. ``run`` is its body, in a task of its own.
 
-    It ends ``normal`` when ``run`` returns and crashes with what ``run`` raises. An untrapped exit cancels it; clean up in
+    It ends ``normal`` when ``run`` returns (or with the reason of the ``Stop`` it returns) and crashes with what ``run`` raises, or
+    if it returns anything else. An untrapped exit cancels it; clean up in
     ``finally`` (await there only under a shielded scope). Exits it traps arrive through ``receive`` like any message.
 
     >>> class Echo(ProcessActor):
@@ -141,8 +143,8 @@ class ProcessActor(Receiver):
         """Set up; may return None, ``Ignore()`` or ``Stop(reason)``. The starter waits for it; ``run`` starts after it."""
         return None
 
-    async def run(self) -> None:
-        """The body."""
+    async def run(self) -> Stop | None:
+        """The body. Return ``Stop(reason)`` to end with another reason than ``normal``."""
         raise TypeError(f"{type(self).__qualname__} must define `async def run(self)`")
 
     def handle_call(self, message: Any, caller: Request) -> Any:

@@ -10,8 +10,9 @@ import trio
 from trio.lowlevel import current_task
 
 from wsactors.actors.death import deliver_exit, die, doom, finish, task_done
-from wsactors.actors.messages import Crash
+from wsactors.actors.messages import Crash, Stop
 from wsactors.actors.process import DEAD, Extras, Halt, Process
+from wsactors.actors.redact import safe_repr
 
 
 def start_task(
@@ -48,9 +49,10 @@ async def _run(
     owners[task] = process
     failure: BaseException | None = None
     cancelled = False
+    result: Any = None
     try:
         with scope:
-            await fn(*args)
+            result = await fn(*args)
     except BaseException as exc:
         cancelled, failure = split_cancelled(exc)
         if isinstance(exc, GeneratorExit):
@@ -69,7 +71,19 @@ async def _run(
     elif extras.doom is not None:
         task_done(process)
     elif main:
-        finish(process, "normal")
+        _returned(process, extras, result)
+
+
+def _returned(process: Process, extras: Extras, result: Any) -> None:
+    """``run`` came to its end, and may have said with which reason."""
+    reason: Any = "normal"
+    if isinstance(result, Stop) and not result.has_reply:
+        reason = result.reason
+    elif result is not None:
+        reason = Crash("bad_return_value", safe_repr(result))
+    if reason != "normal":
+        extras.halt = Halt(reason)
+    finish(process, reason)
 
 
 def _fail(process: Process, extras: Extras, failure: BaseException, main: bool) -> None:
