@@ -11,6 +11,8 @@ from typing import Any
 import av
 import numpy as np
 
+from wsactors.wire.ogg import OggOpusStream
+
 
 def tone(path: Path, *, seconds: float = 1.0, rate: int = 48_000, channels: int = 2, hertz: float = 440.0) -> Path:
     """A WAV of a tone, the same on all channels."""
@@ -48,6 +50,19 @@ def coded(
             frame.pts = second * size
             container.mux(stream.encode(frame))
         container.mux(stream.encode(None))
+    return path
+
+
+def late_ogg(path: Path, *, seconds: int, after: int) -> Path:
+    """A tone in Ogg Opus as a listener saves it who came to a stream ``after`` seconds from its beginning."""
+    with av.open(str(coded(path.with_suffix(".opus"), "libopus", seconds=seconds))) as container:
+        packets = [bytes(packet) for packet in container.demux() if packet.size]
+    ogg = OggOpusStream(serial=7, channels=2)
+    pages = [
+        ogg.page([packet], sequence=number, granule=after * 48_000 + (number + 1) * 960)
+        for number, packet in enumerate(packets)
+    ]
+    path.write_bytes(ogg.headers() + b"".join(pages))
     return path
 
 

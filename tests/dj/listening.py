@@ -65,13 +65,20 @@ def expected_sound(songs: Mapping[str, Any], state: BattleState, frame: int, fra
 
 
 def lag_and_likeness(heard: Any, wanted: Any, reach: int = 2_400) -> tuple[int, float]:
-    """By how many frames `heard` is late (negative: early), and how alike they are then (1.0 is the same sound)."""
+    """By how many frames `heard` is late (negative: early), and how alike they are then (1.0 is the same sound).
+
+    For the lag the steps from sample to sample count, not the samples: Opus's high-pass filter moves the lowest bass a
+    little ahead, and where there is hardly anything else (the beginning of many a song) that would pass for early.
+    """
     a, b = heard[:, 0].astype(np.float64), wanted[:, 0].astype(np.float64)
+    best = int(np.argmax(_correlation(np.diff(a), np.diff(b), reach)))
+    return best - reach, float(_correlation(a, b, reach)[best] / np.sqrt(np.sum(a**2) * np.sum(b**2)))
+
+
+def _correlation(a: Any, b: Any, reach: int) -> Any:
     size = 1 << (len(a) + len(b)).bit_length()
     cross = np.fft.irfft(np.fft.rfft(a, size) * np.conj(np.fft.rfft(b, size)), size)
-    around = np.concatenate((cross[-reach:], cross[: reach + 1]))
-    best = int(np.argmax(around))
-    return best - reach, float(around[best] / np.sqrt(np.sum(a**2) * np.sum(b**2)))
+    return np.concatenate((cross[-reach:], cross[: reach + 1]))
 
 
 def strongest(sound: Any) -> float:

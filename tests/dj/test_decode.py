@@ -159,6 +159,16 @@ async def test_a_file_that_lies_about_its_length_is_cut_off_at_the_limit(tmp_pat
         await decoded(path, seconds=60)
 
 
+async def test_a_recording_of_a_stream_that_has_run_for_hours_is_as_long_as_it_is(tmp_path: Path) -> None:
+    """What a listener saved of `/listen/NAME.ogg`: its first page says how long the stream had played by then."""
+    saved = hostile.late_ogg(tmp_path / "saved.ogg", seconds=3, after=7_200)
+    _song, sound = await decoded(saved, seconds=30)
+    assert len(sound) == pytest.approx(3 * 48_000, abs=2_000)
+    assert strongest(sound[:, 0]) == pytest.approx(440, abs=1)
+    with pytest.raises(SongRefused, match="2 seconds"):
+        await decoded(saved, seconds=2)
+
+
 async def test_a_truncated_song_plays_as_far_as_it_goes(tmp_path: Path) -> None:
     whole = hostile.coded(tmp_path / "x.mp3", "libmp3lame", seconds=4, rate=44_100).read_bytes()
     path = tmp_path / "cut.mp3"

@@ -80,7 +80,10 @@ def _check_stream(stream: Any, container: Any, rules: dict[str, int]) -> None:
         raise _RefusedError(f"it has {context.channels} channels; at most {rules['channels']} are allowed")
     if not 8_000 <= context.sample_rate <= rules["rate"]:
         raise _RefusedError(f"its rate is {context.sample_rate} Hz; 8000 to {rules['rate']} are allowed")
-    if container.duration is not None and container.duration > rules["seconds"] * 1_000_000:
+    # In Ogg a recording of a live stream begins where that stream was, and its end is all the file says: hours, for a minute.
+    # Whatever a file says of itself, `_write_all` counts.
+    begin = max(container.start_time or 0, 0)
+    if container.duration is not None and container.duration - begin > rules["seconds"] * 1_000_000:
         raise _too_long(rules)
 
 
