@@ -755,18 +755,10 @@ class Traced(Actor):
         self.note("terminate", str(reason))
 
 
+KINDS = ["plain"] * 3 + ["reply", "continue", "idle", "put off", "send", "async", "raise", "stop", "exit", "?"]
 STEPS = st.lists(
-    st.tuples(
-        st.sampled_from(
-            ["plain"] * 3
-            + ["reply", "continue", "idle", "put off", "send", "async", "raise", "stop", "exit", "?"]
-            + ["!send", "!cast", "!rest"] * 2
-        ),
-        st.integers(0, 1),
-    ),
-    min_size=1,
-    max_size=20,
-)  # fmt: skip
+    st.tuples(st.sampled_from(KINDS + ["!send", "!cast", "!rest"] * 2), st.integers(0, 1)), min_size=1, max_size=20
+)
 
 
 @settings(deadline=None, max_examples=150)

@@ -1,8 +1,9 @@
 """Random graphs of actors that are linked, monitored, named, grouped, blocked and ended, against a small pure model.
 
-Two ways to run the same steps. *Settled*, the node comes to rest after each step, and every actor's log, reason and property must be
-exactly the model's. *In a rush*, nothing rests until the end, and what must hold in any order is checked: every monitor fires exactly
-once, messages of a pair stay in order, no Down before an earlier message, Exit before Down, nothing outlives its pid.
+Two ways to run the same steps. *Settled*, the node comes to rest after each step, and every actor's log, reason and property
+must be exactly the model's. *In a rush*, nothing rests until the end, and what must hold in any order is checked: every
+monitor fires exactly once, messages of a pair stay in order, no Down before an earlier message, Exit before Down, nothing
+outlives its pid.
 
 Where the pitfalls of a Trio implementation (design notes on OTP's semantics, §2) are tested:
 
@@ -19,7 +20,7 @@ Where the pitfalls of a Trio implementation (design notes on OTP's semantics, §
                                                    test_node: test_an_exit_raised_by_an_actor_ends_the_node_with_it
  7 nurseries raise groups                          test_death: test_a_nursery_around_one_error_is_that_error,
                                                    test_an_exception_on_the_way_out_does_not_change_the_reason
- 8 the start handshake and a cancelled starter     test_spawn: test_a_starter_cancelled_after_the_handshake_does_not_lose_the_child,
+ 8 the start handshake and a cancelled starter     test_spawn: test_a_starter_cancelled_after_the_handshake_does_not_lose_it,
                                                    test_all_is_in_place_before_init_runs
  9 context variables leak                          test_turns: test_nothing_of_the_starter_or_sender_reaches_the_actor,
                                                    test_what_an_async_handler_sets_stays_its_actors
@@ -94,7 +95,7 @@ class Member(Actor):
 
 
 class AsyncMember(Member):
-    async def handle_info(self, message: Any) -> Any:  # type: ignore[override]
+    async def handle_info(self, message: Any) -> Any:
         result = super().handle_info(message)
         return await result if hasattr(result, "__await__") else result
 
@@ -266,7 +267,7 @@ async def step(world: World, model: Model, action: Any, *, settled: bool) -> Non
             return
     # Slots count from the newest actor.
     numbers = [len(world.pids) - 1 - slot for slot in (action[1] if isinstance(action[1], tuple) else action[1:2])]
-    if not all(world.alive(number) and not world.pids[number]._process.flags & 1024 for number in numbers):  # type: ignore[union-attr]
+    if not all(world.alive(number) and not world.pids[number]._process.flags & 1024 for number in numbers):
         return
     first, second = numbers[0], numbers[-1]
     match action:
@@ -470,13 +471,13 @@ from wsactors.supervision.node import Node
 
 class Idle(Actor):
     trap_exit = True
-    def init(self, log): self.log = log
+    def init(self, logs): logs.append([]); self.log = logs[-1]
     def handle_info(self, message): self.log.append((type(message).__name__, repr(message.pid)))
 
 async def main():
-    log = []
+    logs = []
     async with Node("salt") as node:
-        pids = [await node.spawn(Idle, log, name=f"idle {n}") for n in range(20)]
+        pids = [await node.spawn(Idle, logs, name=f"idle {n}") for n in range(20)]
         for n, pid in enumerate(pids):
             for group in ("red", "green", "blue"):
                 node.groups.join(group, pid, str(n))
@@ -487,7 +488,7 @@ async def main():
         for pid in pids[::3]:
             node.exit(pid, "kill")
         await trio.testing.wait_all_tasks_blocked()
-        print(log, node.groups.names(), [m.meta for m in node.groups.members("red")], list(node.registry.names))
+        print(logs, node.groups.names(), [m.meta for m in node.groups.members("red")], list(node.registry.names))
 
 import trio.testing
 trio.run(main)
