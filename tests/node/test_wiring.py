@@ -5,11 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 
 import attrs
+import pytest
 
 from wsactors.gateway.options import GatewayOptions, Limits, TlsOptions
+from wsactors.node.boot import new_node
 from wsactors.node.secret import Secret
-from wsactors.node.settings import GatewaySettings, LimitSettings, TlsSettings
+from wsactors.node.settings import BadSetting, GatewaySettings, LimitSettings, NodeSettings, TlsSettings
 from wsactors.node.wiring import gateway_options, state_folder
+from wsactors.supervision import Node
 
 
 def names(cls: type) -> set[str]:
@@ -46,6 +49,26 @@ def test_every_setting_arrives(tmp_path: Path) -> None:
     assert options.tls.cert == tmp_path / "c"
     assert options.limits.connections == 3
     assert "hunter2" not in repr(options)
+
+
+def test_the_nodes_own_settings_arrive() -> None:
+    node = new_node(NodeSettings(name="n", shutdown_timeout=3.0, debug=True, watchdog_seconds=0.25))
+
+    assert (node.name, node.shutdown_timeout, node.sched.debug) == ("n", 3.0, True)
+    assert node.watchdog is not None
+    assert node.watchdog.threshold == 0.25
+    assert new_node(NodeSettings(watchdog_seconds=0)).watchdog is None
+    # An embedded node and one run by the command look equally closely.
+    default, embedded = new_node(NodeSettings()).watchdog, Node("embedded").watchdog
+    assert default is not None
+    assert embedded is not None
+    assert default.threshold == embedded.threshold
+
+
+@pytest.mark.parametrize("seconds", [-1, 0.001, 61, float("nan")])
+def test_a_watchdog_that_cannot_work_is_refused(seconds: float) -> None:
+    with pytest.raises(BadSetting, match="expected 0 or a number"):
+        NodeSettings(watchdog_seconds=seconds)
 
 
 def test_the_state_folder_follows_the_environment() -> None:

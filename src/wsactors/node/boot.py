@@ -22,7 +22,7 @@ from wsactors.node.cli import ExitCode
 from wsactors.node.context import NodeContext
 from wsactors.node.logs import set_level, set_up_logging
 from wsactors.node.reload import applied, changed_keys
-from wsactors.node.settings import Settings
+from wsactors.node.settings import NodeSettings, Settings
 from wsactors.node.signals import Told, signals
 from wsactors.node.terminal import visible
 from wsactors.supervision import Node, TreeSpec
@@ -67,7 +67,7 @@ async def live(launch: Launch, told: Told) -> ExitCode:
     context = NodeContext(launch.settings, booted=trio.current_time())
     contexts.provide(settings.name, context)
     try:
-        async with Node(settings.name, shutdown_timeout=settings.shutdown_timeout, debug=settings.debug) as node:
+        async with new_node(settings) as node:
             with told.until_stop():
                 for tree in launch.trees:
                     await node.start_tree(tree)
@@ -88,6 +88,16 @@ async def live(launch: Launch, told: Told) -> ExitCode:
         contexts.forget(settings.name)
     _log.info("stopped", node=settings.name)
     return ExitCode.OK
+
+
+def new_node(settings: NodeSettings) -> Node:
+    """The node that its settings describe, still to be entered."""
+    return Node(
+        settings.name,
+        shutdown_timeout=settings.shutdown_timeout,
+        debug=settings.debug,
+        watchdog=settings.watchdog_seconds or None,
+    )
 
 
 def _up(launch: Launch, context: NodeContext) -> None:

@@ -56,6 +56,14 @@ def _between(low: float, high: float) -> _Check:
     return check
 
 
+def _zero_or(low: float, high: float) -> _Check:
+    def check(_: Any, attribute: attrs.Attribute[Any], value: float) -> None:
+        if value != 0 and not low <= value <= high:
+            raise BadSetting(attribute.name, f"expected 0 or a number from {low:g} to {high:g}, got {value!r}")
+
+    return check
+
+
 def _matches(pattern: str, meaning: str) -> _Check:
     compiled = re.compile(pattern)
 
@@ -98,6 +106,11 @@ class NodeSettings:
         check=_between(0, 600),
     )
     debug: bool = _setting(False, "Refuse mutable messages and report call cycles. Slower; for development.")
+    watchdog_seconds: float = _setting(
+        0.05,
+        "Seconds for which one actor may hold all others up before the log says which one and where; 0 = never look.",
+        check=_zero_or(0.005, 60),
+    )
     gc_freeze: bool = _setting(
         True, "After boot, move what lives as long as the node out of the garbage collector's sight (gc.freeze)."
     )
