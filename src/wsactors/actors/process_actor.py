@@ -122,9 +122,9 @@ def _content(message: Any) -> Any:
 class ProcessActor(Receiver):
     """An actor that is a loop: a socket reader, a render clock. ``run`` is its body, in a task of its own.
 
-    It ends ``normal`` when ``run`` returns (or with the reason of the ``Stop`` it returns) and crashes with what ``run`` raises, or
-    if it returns anything else. An untrapped exit cancels it; clean up in
-    ``finally`` (await there only under a shielded scope). Exits it traps arrive through ``receive`` like any message.
+    It ends ``normal`` when ``run`` returns (or with the reason of the ``Stop`` it returns) and crashes with what ``run`` raises,
+    or if it returns anything else. An untrapped exit cancels it; clean up in ``finally`` (await there only under a shielded
+    scope). Exits it traps arrive through ``receive`` like any message.
 
     >>> class Echo(ProcessActor):
     ...     async def run(self) -> None:
