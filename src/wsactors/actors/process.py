@@ -54,6 +54,11 @@ MIXED: Final = 4096
 FRONT: Final = 8192
 """``front`` is not empty."""
 
+ENVELOPED: Final = QUEUED | MIXED
+"""All that is to be said of an actor with a cast or a call to handle."""
+LONG: Final = QUEUED | FRONT
+"""All that is to be said of an actor that works off a long queue of plain messages."""
+
 PARKED: Final = QUEUED | STARTING | SUSPENDED | DYING | DEAD
 """Any of these: a new message must not put the actor on the run queue."""
 LASTING: Final = LIMITS | TRACED | DEBUG | TASK

@@ -19,9 +19,11 @@ from wsactors.actors.process import (
     DEAD,
     DYING,
     EMPTY,
+    ENVELOPED,
     FRONT,
     IDLE,
     LIMITS,
+    LONG,
     MIXED,
     NOTHING,
     QUEUED,
@@ -42,10 +44,6 @@ if TYPE_CHECKING:
 
     from trio.lowlevel import Task
 
-ENVELOPED: Final = QUEUED | MIXED
-"""All that is to be said of an actor with a cast or a call to handle."""
-LONG: Final = QUEUED | FRONT
-"""All that is to be said of an actor that works off a long queue of plain messages."""
 SKIP: Final = object()
 
 
