@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 import wsactors
+from wsactors import errors
 
 ROOT = Path(__file__).parents[1]
 HEAVY = {
@@ -79,6 +80,11 @@ def test_type_checkers_see_the_same_names() -> None:
         alias.asname: node.module for node in block.body if isinstance(node, ast.ImportFrom) for alias in node.names
     }
     assert seen == wsactors._MODULE_OF
+
+
+def test_every_error_is_public() -> None:
+    raised = {name for name, value in vars(errors).items() if isinstance(value, type) and issubclass(value, Exception)}
+    assert raised <= set(wsactors.__all__)
 
 
 def test_an_unknown_name_is_an_attribute_error() -> None:

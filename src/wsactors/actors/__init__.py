@@ -46,15 +46,24 @@ from wsactors.actors.messages import (
     is_normal,
 )
 from wsactors.actors.monitors import MonitorRef
+from wsactors.actors.patterns import ANY, ROW, V
 from wsactors.actors.pid import NameRegistry, Pid, Target, Via
 from wsactors.actors.process_actor import Attached, ProcessActor
+from wsactors.actors.ratelimit import TokenBuckets
 from wsactors.actors.registry import Registry
 from wsactors.actors.requests import Request
 from wsactors.actors.runtime import Runtime
+from wsactors.actors.semaphore import Semaphores
 from wsactors.actors.state_machine import StateMachine
 from wsactors.actors.statistics import Branch, NodeInfo, ProcessInfo
+from wsactors.actors.table import Table
+from wsactors.actors.table_changes import Subscription
+from wsactors.actors.table_reads import END
+from wsactors.actors.table_spec import TableChange, TableInfo, TableTransfer
+from wsactors.actors.tables import Tables
 from wsactors.actors.task_stream import TaskStream
 from wsactors.actors.task_supervisor import Outcome, Task, TaskSupervisor
+from wsactors.actors.term_order import HIGHEST, LOWEST
 from wsactors.actors.threads import FromThread
 from wsactors.actors.tracing import TraceEvent, Tracer
 
@@ -62,6 +71,11 @@ Caller = Request
 """What ``handle_call`` gets as its second argument: hand it to ``reply`` to answer later."""
 
 __all__ = [
+    "ANY",
+    "END",
+    "HIGHEST",
+    "LOWEST",
+    "ROW",
     "UNHANDLED",
     "Actor",
     "Agent",
@@ -102,20 +116,29 @@ __all__ = [
     "RequestId",
     "Response",
     "Runtime",
+    "Semaphores",
     "State",
     "StateMachine",
     "StateTimeout",
     "Status",
     "Stop",
     "StopAndReply",
+    "Subscription",
+    "Table",
+    "TableChange",
+    "TableInfo",
+    "TableTransfer",
+    "Tables",
     "Target",
     "Task",
     "TaskStream",
     "TaskSupervisor",
     "Timeout",
     "TimerRef",
+    "TokenBuckets",
     "TraceEvent",
     "Tracer",
+    "V",
     "Via",
     "at_death",
     "call",
