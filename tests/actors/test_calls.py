@@ -601,9 +601,20 @@ class TestInline:
                 case "blocked":
                     nursery.start_soon(call, pid, ("sleep", 1, 1))
                     await trio.testing.wait_all_tasks_blocked()
+                case "suspended":
+                    await node.suspend(pid)
+                    with pytest.raises(CallTimeout):
+                        await call(pid, ("echo", "waits"), timeout=1)
+                    node.resume(pid)
+                    await node.suspend(pid)
+
+                    async def resume() -> None:
+                        await trio.sleep(1)
+                        node.resume(pid)
+
+                    nursery.start_soon(resume)
             before = node.sched.inlined
-            if why != "suspended":
-                assert await call(pid, ("echo", "right")) == "right"
+            assert await call(pid, ("echo", "right")) == "right"
             assert node.sched.inlined == before
             if why == "queued":
                 assert inside(pid).actor.handled == ["first", ("echo", "right")]

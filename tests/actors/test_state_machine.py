@@ -12,6 +12,7 @@ import trio.lowlevel
 from tests.actors.helpers import down_of, inside
 from wsactors.actors import (
     UNHANDLED,
+    Agent,
     Answer,
     Crash,
     Down,
@@ -28,6 +29,7 @@ from wsactors.actors import (
     StateTimeout,
     Stop,
     StopAndReply,
+    TaskSupervisor,
     call,
     cast,
     reply,
@@ -60,7 +62,7 @@ class Door(StateMachine):
             case ("call", _), "walk":
                 return KeepState(Postpone())
             case ("call", caller), "state":
-                return KeepState(Answer(caller, self.state))
+                return KeepState(Answer(caller, self.phase))
             case _:
                 return UNHANDLED
 
@@ -72,7 +74,7 @@ class Door(StateMachine):
                 self.log.append("walked")
                 return KeepState(Answer(caller, f"welcome {len(self.log)}"))
             case ("call", caller), "state":
-                reply(caller, self.state)
+                reply(caller, self.phase)
                 return None
             case ("call", caller), "blow up":
                 return StopAndReply("boom", Answer(caller, "as you wish"))
@@ -493,7 +495,7 @@ async def test_exits_and_downs_are_info_events_and_terminate_runs(node: Node) ->
             log.append((event_type, content))
 
         def terminate(self, reason: Any) -> None:
-            log.append(("terminate", self.state, reason))
+            log.append(("terminate", self.phase, reason))
 
     async with node.attach() as me:
         pid = await node.spawn(Watcher)
@@ -547,3 +549,34 @@ async def test_postponed_bytes_count_towards_the_byte_limit(node: Node) -> None:
     assert send(pid, b"x" * 900)
     await trio.testing.wait_all_tasks_blocked()
     assert inside(pid).more().bytes == 0
+
+
+async def test_tools_see_the_phase_may_move_it_and_may_suspend(node: Node) -> None:
+    door = await node.spawn(Door)
+    await trio.testing.wait_all_tasks_blocked()
+    assert (await node.get_state(door))["phase"] == "locked"
+
+    await node.suspend(door)
+    cast(door, ("code", 1234))
+    await trio.testing.wait_all_tasks_blocked()
+    assert (await node.get_state(door))["phase"] == "locked"
+    node.resume(door)
+    assert await call(door, "state") == "opened"
+
+    await node.replace_state(door, lambda state: {**state, "phase": "locked"})
+    assert await call(door, "state") == "locked"
+
+
+async def test_agents_machines_and_tasks_work_in_debug_mode() -> None:
+    async def double(number: int) -> int:
+        return number * 2
+
+    async with Node("debug", debug=True) as node:
+        door = await node.spawn(Door)
+        cast(door, ("code", 1234))
+        assert await call(door, "walk") == "welcome 1"
+        agent = await node.spawn(Agent, int)
+        await Agent.update(agent, lambda value, more: value + more, 5)
+        assert await Agent.get(agent, lambda value: value) == 5
+        tasks = await node.spawn(TaskSupervisor)
+        assert await (await TaskSupervisor.async_nolink(tasks, double, 2)).result() == 4

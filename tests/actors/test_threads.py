@@ -147,6 +147,33 @@ async def test_a_waiting_thread_is_told_when_the_node_stops() -> None:
     assert outcome == ["shutdown"]
 
 
+def test_a_thread_inside_the_loop_when_it_ends() -> None:
+    """Its job is cancelled with the loop, which to the thread is a closed node."""
+    node = Node("ending")
+    outcome: list[Any] = []
+    inside = threading.Event()
+
+    async def job() -> None:
+        inside.set()
+        await trio.sleep_forever()
+
+    def work() -> None:
+        try:
+            node.from_thread.run(job)
+        except NodeClosed as closed:
+            outcome.append(closed)
+
+    async def main() -> None:
+        async with node:
+            thread.start()
+            await trio.to_thread.run_sync(inside.wait, 10)
+
+    thread = threading.Thread(target=work)
+    trio.run(main)
+    thread.join(10)
+    assert len(outcome) == 1
+
+
 async def test_context_of_the_thread_does_not_reach_the_actor(node: Node) -> None:
     import contextvars
 

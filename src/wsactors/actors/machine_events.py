@@ -107,16 +107,14 @@ class Machine:
     taken when the queue is empty, before the mailbox.
     """
 
-    __slots__ = ("_cancel", "_refusals", "_set", "postponed", "queue", "skip_abandoned", "state", "timers", "zero")
+    __slots__ = ("_cancel", "_refusals", "_set", "postponed", "queue", "skip_abandoned", "timers", "zero")
 
     def __init__(
         self,
-        state: Any,
         set_timer: Callable[[float, Fired], Timer],
         cancel: Callable[[Timer], Any],
         skip_abandoned: bool,
     ) -> None:
-        self.state = state
         self.queue: deque[Event] = deque()
         self.postponed: list[Event] = []
         self.zero: dict[EventType, Any] = {}

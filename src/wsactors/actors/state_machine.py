@@ -82,9 +82,11 @@ class StateMachine(Actor):
     ...                 return UNHANDLED
     """
 
-    __slots__ = ("_machine",)
+    __slots__ = ("_machine", "phase")
 
     _machine: Machine
+    phase: Any
+    """The state it is in; in an enter call the new one. Change it by returning ``NextState``, never by assignment."""
     _event_mode: ClassVar[bool] = False
 
     state_enter: ClassVar[bool] = False
@@ -98,11 +100,6 @@ class StateMachine(Actor):
             raise TypeError(
                 f"{cls.__qualname__} defines {', '.join(own)}; a StateMachine gets everything as events in its state functions"
             )
-
-    @property
-    def state(self) -> Any:
-        """The state it is in; in an enter call the new one."""
-        return self._inside().state
 
     @property
     def postponed(self) -> int:
@@ -162,18 +159,19 @@ class StateMachine(Actor):
 
     def _first(self, begin: Begin) -> Cycle:
         process = self._process
-        self._machine = Machine(begin.state, self._set_timer, self._cancel_timer, process.kind.skip_abandoned)
+        self.phase = begin.state
+        self._machine = Machine(self._set_timer, self._cancel_timer, process.kind.skip_abandoned)
         plan = Plan(begin.state)
         plan.take(begin.actions, entering=False, postponable=False)
         plan.repeat = True
         return (yield from self._conclude(None, begin.state, plan, False))
 
     def _cycle(self, event: Event, *, direct_call: bool = False) -> Cycle:
-        machine = self._inside()
+        self._inside()
         if event.weight:
             self._process.more().bytes -= event.weight
             event.weight = 0
-        old = machine.state
+        old = self.phase
         plan = Plan(old)
         result = self._invoke(old, event.type, event.content)
         if result.__class__ is CoroutineType:
@@ -189,7 +187,7 @@ class StateMachine(Actor):
         changed = plan.target != old
         if changed:
             self._check_state(plan.target)
-            machine.state = plan.target
+            self.phase = plan.target
         enter = changed or plan.repeat
         while enter and self.state_enter:
             plan.repeat = False
@@ -208,7 +206,7 @@ class StateMachine(Actor):
             return Stop(
                 Crash(
                     "postponed_overflow",
-                    f"{len(machine)} events postponed or inserted in state {safe_repr(machine.state)}",
+                    f"{len(machine)} events postponed or inserted in state {safe_repr(self.phase)}",
                 )
             )
         self._hold()
