@@ -700,6 +700,53 @@ class TestOneStep:
         assert not reply(callers[0], "late")
 
 
+async def test_the_dead_leave_no_cycles_to_the_collector(node: Node) -> None:
+    """Hosts may freeze or disable the collector: what ended must be freed by its last reference alone."""
+    was_enabled = gc.isenabled()
+
+    class Busy(Actor):
+        async def init(self, number: int) -> None:
+            self.register(f"busy {number}")
+            self.node.groups.join("busy", self.pid)
+
+        async def handle_call(self, message: Any, caller: Any) -> Any:
+            self.cancel_timer(self.send_after(50.0, self.pid, "cancelled"))
+            for _ in range(message):
+                self.send_after(100.0, self.pid, "never")
+            await trio.lowlevel.checkpoint()
+            return message
+
+    class Loops(ProcessActor):
+        async def run(self) -> None:
+            await self.receive()
+
+    async with node.attach() as me:
+        gc.collect()
+        gc.disable()
+        try:
+            pids = [await me.spawn(Busy, number, link=True) for number in range(20)]
+            pids += [await me.spawn(Loops, link=True) for _ in range(20)]
+            for number, pid in enumerate(pids[:20]):
+                me.monitor(pid)
+                await call(pid, number * 2)  # some have more timers than are cancelled in the step
+            gc.collect()
+            for pid in pids:
+                node.exit(pid, "enough")
+            del pid, pids
+            for _ in range(60):
+                await me.receive(timeout=10)
+            await trio.testing.wait_all_tasks_blocked()
+            gc.set_debug(gc.DEBUG_SAVEALL)
+            gc.collect()
+            garbage = [thing for thing in gc.garbage if type(thing).__module__.startswith(("wsactors", "tests"))]
+        finally:
+            gc.set_debug(0)
+            gc.garbage.clear()
+            if was_enabled:
+                gc.enable()
+    assert garbage == []
+
+
 @pytest.mark.slow
 async def test_a_hundred_thousand_monitored_deaths_leave_the_loop_free(node: Node) -> None:
     """Told in slices: between two turns of an ordinary task, a small part of them."""

@@ -251,7 +251,7 @@ def _fire(argument: tuple[Process, Timer, Target, Any]) -> None:
 
 def cancel_timer(process: Process, timer: Timer | None) -> bool:
     """Cancel a timer of ``process``."""
-    if timer is None or not process.sched.timers.cancel(timer):
+    if timer is None or not process.sched.timers.drop(timer):
         return False
     if process.extras is not None and process.extras.timers is not None:
         process.extras.timers.pop(timer, None)

@@ -193,7 +193,7 @@ def release(process: Process, extras: Extras) -> None:
     if extras.timers and len(extras.timers) <= AT_ONCE:
         timers, extras.timers = extras.timers, None
         for timer in timers:
-            process.sched.timers.cancel(timer)
+            process.sched.timers.drop(timer)
 
 
 def _call_notifier(sched: Scheduler) -> None:
@@ -265,7 +265,7 @@ class Notice:
             yield True
         while timers:
             timer, _ = timers.popitem()
-            self._timers.cancel(timer)
+            self._timers.drop(timer)
             yield True
 
 

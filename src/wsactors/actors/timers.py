@@ -103,6 +103,12 @@ class Timers:
         del lane[entry]
         return True
 
+    def drop(self, timer: Timer) -> bool:
+        """``cancel``, and let go of what it would have acted on: it may refer to the timer, and cycles wait for the collector."""
+        pending = self.cancel(timer)
+        timer.argument = None
+        return pending
+
     def __len__(self) -> int:
         return sum(map(len, (*self._lanes.values(), *self._spill, self._heaped)))
 
