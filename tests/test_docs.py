@@ -12,10 +12,15 @@ import pytest
 ROOT = Path(__file__).parents[1]
 PROGRAMS = [
     (f"{page}:{number}", code)
-    for page in ("README.md", "docs/embedding.md")
+    for page in ("README.md", "docs/embedding.md", "docs/runtime.md")
     for number, code in enumerate(re.findall(r"```python\n(.*?)```", (ROOT / page).read_text(), re.DOTALL), 1)
 ]
-SAYS = {"README.md:1": "3\n", "docs/embedding.md:1": "members: 1\n", "docs/embedding.md:2": "hello ada\n"}
+SAYS = {
+    "README.md:1": "3\n",
+    "docs/embedding.md:1": "members: 1\n",
+    "docs/embedding.md:2": "hello ada\n",
+    "docs/runtime.md:1": "1000 actors\n",
+}
 
 
 @pytest.mark.parametrize(("name", "code"), PROGRAMS, ids=[name for name, _ in PROGRAMS])
