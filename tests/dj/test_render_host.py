@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import tempfile
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -25,6 +26,8 @@ from wsactors.dj.timeline import PACKET
 from wsactors.supervision import Node
 
 from .listening import decode, expected_sound, lag_and_likeness, settled
+
+INTERNET = ("tcp", "tcp6", "udp", "udp6", "raw", "raw6")
 
 
 def sweep(seconds: float = 20.0) -> Any:
@@ -272,3 +275,28 @@ async def test_stopping_the_host_leaves_no_process(song: Any) -> None:
         here.node.exit(host, "shutdown")
         assert await monitor.wait(2) is not None
         assert not Path(f"/proc/{up.process}").exists()
+
+
+async def test_nobody_else_can_reach_the_process_and_it_inherits_nothing(
+    song: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its link is one end of a socket pair: no name to connect to, no port, no file; and our secrets are not its."""
+    monkeypatch.setenv("PLANTED", "planted-secret")
+    with tempfile.TemporaryFile() as ours:
+        os.set_inheritable(ours.fileno(), True)
+        async with studio() as here:
+            host, up = await here.host()
+            here.node.cast(host, Render("b", now(), one_deck(song, now()), (Samples("s", in_memory(song)),), here.owner))
+            await here.until(lambda: len(here.packets()) >= 10)
+            process = Path(f"/proc/{up.process}")
+            held = [str(each.readlink()) for each in (process / "fd").iterdir()]
+            environment = (process / "environ").read_bytes()
+            tables = {name: (process / "net" / name).read_text().splitlines()[1:] for name in INTERNET}
+            named = [row.split() for row in (process / "net" / "unix").read_text().splitlines()[1:]]
+
+    sockets = {each.removeprefix("socket:[").removesuffix("]") for each in held if each.startswith("socket:")}
+    assert len(sockets) == 1
+    assert not [row for rows in tables.values() for row in rows if row.split()[9] in sockets]
+    assert not [row for row in named if row[6] in sockets and len(row) > 7]
+    assert {each.partition(":")[0] for each in held} <= {"socket", "/memfd", "/dev/null", "anon_inode"}
+    assert b"planted" not in environment.lower()
