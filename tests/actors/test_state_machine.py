@@ -580,3 +580,34 @@ async def test_agents_machines_and_tasks_work_in_debug_mode() -> None:
         assert await Agent.get(agent, lambda value: value) == 5
         tasks = await node.spawn(TaskSupervisor)
         assert await (await TaskSupervisor.async_nolink(tasks, double, 2)).result() == 4
+
+
+async def test_killed_before_an_async_function_could_begin(node: Node) -> None:
+    """The inlined call has made the event's work ready for a worker; no coroutine may be left that nobody awaits."""
+
+    class Slow(StateMachine):
+        def init(self) -> Any:
+            return self.begin("s")
+
+        async def s(self, event_type: Any, content: Any) -> Any:
+            await trio.sleep_forever()
+
+    async def wait_for(value: Any) -> None:
+        await trio.sleep_forever()
+
+    async def fails(ask: Any, *arguments: Any) -> None:
+        with pytest.raises(CallExit) as failure:
+            await ask(*arguments)
+        assert failure.value.reason in ("killed", "noproc")
+
+    for _ in range(20):
+        machine, agent = await node.spawn(Slow), await node.spawn(Agent, int)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(fails, call, machine, "x")
+            nursery.start_soon(fails, Agent.get, agent, wait_for)
+            for pid in (machine, agent):
+                nursery.start_soon(kill, node, pid)
+
+
+async def kill(node: Node, pid: Any) -> None:
+    node.exit(pid, "kill")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
+from functools import partial
 from types import CoroutineType
 from typing import Any, Final, Literal
 
@@ -11,6 +12,7 @@ import attrs
 
 from wsactors.actors.actor import Actor
 from wsactors.actors.calls import DEFAULT_TIMEOUT, call, cast
+from wsactors.actors.kind import is_async
 from wsactors.actors.messages import UNHANDLED, Reply, Result
 from wsactors.actors.pid import Target
 from wsactors.actors.requests import Request
@@ -80,14 +82,19 @@ class Agent(Actor):
         if not isinstance(message, Work):
             return UNHANDLED
         done = self._work(message)
-        return _quietly(done) if done.__class__ is CoroutineType else None
+        return self._quietly(done) if type(done) is CoroutineType else None
+
+    async def _quietly(self, coroutine: Any) -> None:
+        await coroutine
 
     def _work(self, work: Work) -> Any:
+        if is_async(work.fn):
+            return self._later(work, partial(work.fn, self._value, *work.args))
         result = work.fn(self._value, *work.args)
-        return self._later(work, result) if result.__class__ is CoroutineType else self._keep(work, result)
+        return self._later(work, lambda: result) if type(result) is CoroutineType else self._keep(work, result)
 
-    async def _later(self, work: Work, result: Any) -> Any:
-        return self._keep(work, await result)
+    async def _later(self, work: Work, begin: Callable[[], Any]) -> Any:
+        return self._keep(work, await begin())
 
     def _keep(self, work: Work, result: Any) -> Any:
         match work.kind, result:
@@ -103,10 +110,6 @@ class Agent(Actor):
                 raise BadResult(
                     f"a get_and_update function returns (answer, new value), not {type(result).__qualname__}"
                 )
-
-
-async def _quietly(coroutine: Any) -> None:
-    await coroutine
 
 
 def _answer(value: Any) -> Any:

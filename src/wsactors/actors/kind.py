@@ -96,3 +96,9 @@ class Kind:
 
 def _is_coroutine_function(function: Any) -> bool:
     return inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function)
+
+
+def is_async(function: Any) -> bool:
+    """Whether calling ``function`` makes a coroutine; cheap, and for wrappers that hide it not certain."""
+    code = getattr(function, "__code__", None)
+    return code is not None and bool(code.co_flags & inspect.CO_COROUTINE)

@@ -11,11 +11,13 @@ One event is one turn's message, so a machine that feeds itself events is fair t
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Callable, Generator
+from functools import partial
 from types import CoroutineType
 from typing import Any, ClassVar, Final, NoReturn
 
 from wsactors.actors.actor import Actor, cancel_timer, send_after
+from wsactors.actors.kind import is_async
 from wsactors.actors.machine_events import Event, Fired, Machine, Plan
 from wsactors.actors.machine_results import (
     Action,
@@ -40,7 +42,10 @@ NO_REPLY_YET: Final = NoReply(MORE)
 HANDLERS: Final = ("handle_call", "handle_cast", "handle_info", "handle_continue")
 
 Cycle = Generator[Any, Any, Any]
-"""One event's work: yields a coroutine when a state function is ``async``, is sent its result, returns the handler's result."""
+"""One event's work: yields what begins an ``async`` state function, is sent its result, returns the handler's result.
+
+What begins it and not its coroutine, because the actor may be killed before anybody can await one.
+"""
 
 
 class StateMachine(Actor):
@@ -144,16 +149,16 @@ class StateMachine(Actor):
     def _run(self, cycle: Cycle) -> Any:
         """Run a cycle; without a coroutine of its own unless a state function has one."""
         try:
-            coroutine = cycle.send(None)
+            begin = cycle.send(None)
         except StopIteration as done:
             return done.value
-        return self._await(cycle, coroutine)
+        return self._await(cycle, begin)
 
-    async def _await(self, cycle: Cycle, coroutine: Any) -> Any:
+    async def _await(self, cycle: Cycle, begin: Callable[[], Any]) -> Any:
         while True:
-            result = await coroutine
+            result = await begin()
             try:
-                coroutine = cycle.send(result)
+                begin = cycle.send(result)
             except StopIteration as done:
                 return done.value
 
@@ -173,9 +178,7 @@ class StateMachine(Actor):
             event.weight = 0
         old = self.phase
         plan = Plan(old)
-        result = self._invoke(old, event.type, event.content)
-        if result.__class__ is CoroutineType:
-            result = yield result
+        result = yield from self._invoke(old, event.type, event.content)
         stop = _judge(plan, event, result, entering=False)
         if stop is not None:
             return stop
@@ -191,9 +194,7 @@ class StateMachine(Actor):
         enter = changed or plan.repeat
         while enter and self.state_enter:
             plan.repeat = False
-            result = self._invoke(plan.target, "enter", old)
-            if result.__class__ is CoroutineType:
-                result = yield result
+            result = yield from self._invoke(plan.target, "enter", old)
             stop = _judge(plan, ENTER, result, entering=True)
             if stop is not None:
                 return stop
@@ -214,10 +215,16 @@ class StateMachine(Actor):
             return NO_REPLY_YET if machine.busy else NO_REPLY
         return MORE if machine.busy else None
 
-    def _invoke(self, state: Any, kind: EventType, content: Any) -> Any:
-        if self._event_mode:
-            return self.handle_event(kind, content, state)  # type: ignore[attr-defined]
-        return getattr(self, state)(kind, content)
+    def _invoke(self, state: Any, kind: EventType, content: Any) -> Cycle:
+        """Call the state function, now or, if it is ``async``, once there is somebody to await it."""
+        function = self.handle_event if self._event_mode else getattr(self, state)  # type: ignore[attr-defined]
+        arguments = (kind, content, state) if self._event_mode else (kind, content)
+        if is_async(function):
+            return (yield partial(function, *arguments))
+        result = function(*arguments)
+        if type(result) is CoroutineType:
+            return (yield lambda: result)
+        return result
 
     def _check_state(self, state: Any) -> None:
         if self._event_mode:
