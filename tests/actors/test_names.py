@@ -10,7 +10,7 @@ import trio
 
 from tests.actors.helpers import down_of
 from wsactors.actors import Actor, Down, NameRegistry, Pid, Registry, Via, call, cast, send
-from wsactors.errors import NameTaken, NoProcess
+from wsactors.errors import NameTaken, NoProcess, StartError
 from wsactors.supervision.node import Node
 
 
@@ -168,3 +168,58 @@ async def test_what_is_no_target_is_the_callers_fault_at_once(node: Node, target
         send(target, 1)
     with pytest.raises(TypeError, match="a target is"):
         await call(target, 1)
+
+
+class Book:
+    """A registry of somebody else's, which sees no deaths."""
+
+    def __init__(self) -> None:
+        self.pids: dict[Any, Pid] = {}
+
+    def whereis(self, name: Any) -> Pid | None:
+        return self.pids.get(name)
+
+    def register(self, name: Any, pid: Pid) -> None:
+        if name in self.pids:
+            raise NameTaken(name, self.pids[name])
+        self.pids[name] = pid
+
+    def unregister(self, name: Any) -> None:
+        self.pids.pop(name, None)
+
+
+@pytest.mark.parametrize("registry", [Book(), Registry()], ids=["foreign", "own"])
+async def test_an_actor_may_be_started_under_a_via_name(node: Node, registry: NameRegistry) -> None:
+    name = Via(registry, "room 7")
+
+    class Fails(Echo):
+        def init(self) -> None:
+            assert registry.whereis("room 7") is self.pid  # in place before init runs
+            raise LookupError("on purpose")
+
+    with pytest.raises(StartError, match="on purpose"):
+        await node.spawn(Fails, name=name)
+    assert registry.whereis("room 7") is None
+    pid = await node.spawn(Echo, name=name)
+    assert await call(name, "hi") == "hi"
+    with pytest.raises(NameTaken):
+        await node.spawn(Echo, name=name)
+    assert node.whereis("room 7") is None
+    assert node.info().actors == 1
+    async with node.attach() as me:
+        ref = me.monitor(pid)
+        node.exit(pid, "kill")
+        assert registry.whereis("room 7") is None
+        await down_of(ref)
+        with pytest.raises(NoProcess):
+            node.register(name, pid)
+        assert registry.whereis("room 7") is None
+
+
+async def test_a_name_that_was_passed_on_is_not_taken_from_its_new_holder(node: Node) -> None:
+    book = Book()
+    first = await node.spawn(Echo, name=Via(book, "x"))
+    second = await node.spawn(Echo)
+    book.pids["x"] = second
+    node.exit(first, "kill")
+    assert book.whereis("x") is second

@@ -14,6 +14,7 @@ from wsactors.actors.monitors import MonitorRef
 from wsactors.actors.pid import Pid, Target, Via
 from wsactors.actors.places import resolve
 from wsactors.actors.process import DEAD
+from wsactors.actors.registry import take_name
 from wsactors.actors.requests import Request, append_exempt
 from wsactors.actors.spawn import spawn
 from wsactors.actors.tasks import start_task
@@ -66,7 +67,7 @@ class BaseActor:
         cls: type[A],
         *args: Any,
         kwargs: Mapping[str, Any] | None = None,
-        name: str | None = None,
+        name: str | Via | None = None,
         link: bool = False,
         monitor: Literal[False] = False,
         timeout: float | None = None,
@@ -77,7 +78,7 @@ class BaseActor:
         cls: type[A],
         *args: Any,
         kwargs: Mapping[str, Any] | None = None,
-        name: str | None = None,
+        name: str | Via | None = None,
         link: bool = False,
         monitor: Literal[True],
         timeout: float | None = None,
@@ -87,7 +88,7 @@ class BaseActor:
         cls: type[A],
         *args: Any,
         kwargs: Mapping[str, Any] | None = None,
-        name: str | None = None,
+        name: str | Via | None = None,
         link: bool = False,
         monitor: bool = False,
         timeout: float | None = None,
@@ -151,9 +152,9 @@ class BaseActor:
         """Take ``at_death`` back; False when there was nothing of that key."""
         return last_step.not_at_death(self.pid, key)
 
-    def register(self, name: str) -> None:
-        """Take a name. Raises ``NameTaken``."""
-        self.node.registry.register(name, self.pid)
+    def register(self, name: str | Via) -> None:
+        """Take a name, of the node or of a registry of your own. Raises ``NameTaken``."""
+        take_name(self.node.registry, name, self.pid)
 
     def send_request(
         self, target: Target, message: Any, *, timeout: float | None = None, notify: bool = False, label: Any = None

@@ -4,13 +4,39 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Mapping
+from functools import partial
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
+from wsactors.actors.death import is_ending
+from wsactors.actors.last_step import at_death
+from wsactors.actors.pid import Via
 from wsactors.errors import NameTaken, NoProcess
 
 if TYPE_CHECKING:
     from wsactors.actors.pid import Pid
+
+
+def take_name(own: Registry, name: str | Via, pid: Pid) -> None:
+    """Bind a name of the node's own registry, or one of another. That one may not see deaths: it is told, in the death step.
+
+    Raises:
+        NameTaken, NoProcess, or what the other registry raises.
+    """
+    if not isinstance(name, Via):
+        own.register(name, pid)
+        return
+    process = pid._process
+    if process is None or is_ending(pid):
+        raise NoProcess(pid)
+    name.registry.register(name.name, pid)
+    if not isinstance(name.registry, Registry):
+        at_death(pid, ("via", id(name.registry), name.name), partial(_left, name))
+
+
+def _left(name: Via, pid: Pid) -> None:
+    if name.registry.whereis(name.name) is pid:
+        name.registry.unregister(name.name)
 
 
 class Registry:
@@ -43,8 +69,7 @@ class Registry:
         if holder is not None:
             raise NameTaken(name, holder)
         process = pid._process
-        ending = process is not None and process.extras is not None and (process.extras.doom or process.extras.halt)
-        if process is None or ending:
+        if process is None or is_ending(pid):
             raise NoProcess(pid)
         extras = process.more()
         if process.sched.runtime.registry is self:

@@ -19,10 +19,10 @@ from wsactors.actors.high_water import HighWater
 from wsactors.actors.inspected import Inspected
 from wsactors.actors.messages import Down
 from wsactors.actors.monitors import MonitorRef
-from wsactors.actors.pid import Home, Pid, Target, new_pid
+from wsactors.actors.pid import Home, Pid, Target, Via, new_pid
 from wsactors.actors.process import EMPTY, LIMITS, NOTHING, QUEUED, STARTING, TASK, Process
 from wsactors.actors.process_actor import Attached
-from wsactors.actors.registry import Registry
+from wsactors.actors.registry import Registry, take_name
 from wsactors.actors.scheduler import BESIDE, KILL_GRACE, Scheduler
 from wsactors.actors.spawn import new_process, spawn
 from wsactors.actors.table_runtime import RuntimeTableHost
@@ -206,7 +206,7 @@ class Runtime(Inspected):
         cls: type[Any],
         *args: Any,
         kwargs: Mapping[str, Any] | None = None,
-        name: str | None = None,
+        name: str | Via | None = None,
         link: bool = False,
         monitor: bool = False,
         timeout: float | None = None,
@@ -281,9 +281,9 @@ class Runtime(Inspected):
         """The live actor registered as ``name``."""
         return self.registry.whereis(name)
 
-    def register(self, name: str, pid: Pid) -> None:
+    def register(self, name: str | Via, pid: Pid) -> None:
         """Give a live actor a name. Raises ``NameTaken`` or ``NoProcess``."""
-        self.registry.register(name, pid)
+        take_name(self.registry, name, pid)
 
     def unregister(self, name: str) -> None:
         """Forget a name."""

@@ -16,9 +16,10 @@ from wsactors.actors.drive import StartGuard, close_leaks, guarded, leaked
 from wsactors.actors.kind import Kind
 from wsactors.actors.messages import Continue, Crash, IdleAfter, Ignore, Stop
 from wsactors.actors.monitors import MonitorRef
-from wsactors.actors.pid import Pid
+from wsactors.actors.pid import Pid, Via
 from wsactors.actors.process import CONTINUE, DEAD, DEBUG, EMPTY, LIMITS, NOTHING, SIGNAL, STARTING, TASK, Halt, Process
 from wsactors.actors.redact import safe_repr
+from wsactors.actors.registry import take_name
 from wsactors.actors.requests import rouse
 from wsactors.actors.results import follow
 from wsactors.actors.tasks import split_cancelled, start_task
@@ -65,7 +66,7 @@ async def spawn(
     cls: type[Any],
     args: tuple[Any, ...],
     kwargs: Mapping[str, Any] | None = None,
-    name: str | None = None,
+    name: str | Via | None = None,
     link: bool = False,
     monitor: bool = False,
     timeout: float | None = None,
@@ -104,7 +105,7 @@ async def spawn(
 
 
 def _prepare(
-    process: Process, parent: Process | None, name: str | None, link: bool, monitor: bool
+    process: Process, parent: Process | None, name: str | Via | None, link: bool, monitor: bool
 ) -> MonitorRef | None:
     """Name, link and monitor, before ``init`` runs; undone by ``_withdraw``."""
     if (link or monitor) and parent is None:
@@ -112,7 +113,7 @@ def _prepare(
         raise NotInActor("link= and monitor= need an actor to link to: call self.spawn, or use node.attach()")
     if name is not None:
         try:
-            process.sched.runtime.registry.register(name, process.pid)
+            take_name(process.sched.runtime.registry, name, process.pid)
         except BaseException:
             die(process, "normal")
             raise
