@@ -21,13 +21,13 @@ from tests.browser.tones import ToneBattle, ToneSource, deck_song, is_cyclic, li
 from tests.gateway.harness import Gateway as BareGateway
 from tests.gateway.harness import TestDirectory, TestSession, open_gateway, until
 from wsactors.client.late import LateGate
-from wsactors.dj.clock import soon
+from wsactors.dj.clock import now, soon
 from wsactors.dj.song import Song, new_memory, seal
 from wsactors.gateway import Address, Gateway
 from wsactors.gateway.options import GatewayOptions, TlsOptions
 from wsactors.gateway.tls import machine_addresses
 from wsactors.sessions.directory import open_battle
-from wsactors.sessions.messages import GetStatus, LoadSong, MoveCrossfader, Status
+from wsactors.sessions.messages import DeckTruth, GetState, GetStatus, LoadSong, MoveCrossfader, Status
 from wsactors.sessions.options import BattleOptions
 from wsactors.supervision import Node, load_tree
 from wsactors.wire import native
@@ -97,7 +97,8 @@ async def battle_stage(battle: ToneBattle, seconds: int) -> AsyncIterator[Battle
 
 
 def tone_session(source: ToneSource, gateway: BareGateway) -> TestSession:
-    state = native.Event("tones", "state", {"decks": [{"title": HOSTILE, "artist": "<i>A</i>"}, {"title": 7}, None]})
+    deck = {"deck": "a", "title": HOSTILE, "artist": "<i>A</i>", "position": 59.9, "duration": 60.0, "bpm": 120.5}
+    state = native.Event("tones", "state", {"decks": [deck, {"title": 7}, None], "crossfader": 0.5, "frame": 0})
     session = gateway.directory.add(TestSession("tones", title=f"Tones {HOSTILE}", events=[state]))
     gateway.nursery.start_soon(session.play, source.block)
     return session
@@ -159,18 +160,37 @@ async def assert_continuous(page: Page, stage: Stage, recording: Recording, seco
         await recording.more(seconds)
 
 
+async def assert_shows_what_is_played(page: Page, stage: BattleStage) -> None:
+    """Both decks with the place they are at, the one that is faded out dimmed, the crossfader where it was moved."""
+    shown = """[...document.querySelectorAll("#decks li")].map((deck) => [deck.querySelector(".letter").textContent,
+        deck.querySelector(".song").textContent, deck.dataset.heard, deck.querySelector(".detail").textContent])"""
+    rows: list[list[str]] = await page.evaluate(shown)
+    assert [row[:3] for row in rows] == [["A", "tones", "false"], ["B", "tones", "true"]]
+    assert await page.evaluate("document.getElementById('fader').style.getPropertyValue('--at')") == "1"
+    before = rows[0][3]
+    minutes, seconds = before.partition(" /")[0].split(":")
+    deck: DeckTruth = await stage.node.call(stage.options.part("deck_a"), GetState())
+    assert abs(int(minutes) * 60 + int(seconds) - deck.state.heard_at(now()) / RATE) < 2
+    await page.wait_for(f"document.querySelector('#decks .detail').textContent !== {json.dumps(before)}")
+
+
 async def assert_shown_as_text(page: Page) -> None:
     shown: dict[str, Any] = await page.evaluate(
         """({
           title: document.querySelector("#player-title").textContent,
           row: document.querySelector("#sessions .title").textContent,
-          decks: [...document.querySelectorAll("#decks li")].map((deck) => deck.textContent),
+          decks: [...document.querySelectorAll("#decks li")].map((deck) =>
+            [".song", ".artist", ".detail"].map((part) => deck.querySelector(part).textContent)),
           elements: document.querySelectorAll("img, b, i, body script").length,
           pwned: window.__pwned ?? null,
         })"""
     )
     assert shown["title"] == shown["row"] == f"Tones {HOSTILE}"
-    assert shown["decks"] == [f"{HOSTILE} – <i>A</i>", "empty", "empty"]
+    assert shown["decks"] == [
+        [HOSTILE, "<i>A</i>", "0:59 / 1:00 · 120.5 bpm · stopped"],
+        ["empty", "", ""],
+        ["empty", "", ""],
+    ]
     assert shown["elements"] == 0
     assert shown["pwned"] is None
 
@@ -179,6 +199,7 @@ async def test_chromium_plays_both_decks_on_the_right_channels_for_thirty_second
     battle = make_battle()
     async with battle_stage(battle, 90) as stage, open_chromium(tmp_path) as page:
         await check_sound(page, battle, stage, 30)
+        await assert_shows_what_is_played(page, stage)
 
 
 async def test_firefox_plays_both_decks_on_the_right_channels(tmp_path: Path, sound_device: bool) -> None:
@@ -260,6 +281,41 @@ async def test_a_connection_that_breaks_is_made_again_and_heard_again(tmp_path: 
         await recording.more(1)  # what was still on its way
         again = await recording.more(2)
         assert np.sqrt((again[-RATE:] ** 2).mean()) > 0.05
+
+
+@pytest.mark.parametrize("how", ["webcodecs", "plain player"])
+async def test_a_session_that_goes_and_comes_back_is_joined_again(tmp_path: Path, how: str) -> None:
+    async with open_gateway() as gateway, open_chromium(tmp_path) as page:
+        session = tone_session(ToneSource(ToneBattle.make(1)), gateway)
+        if how == "plain player":
+            await page.before_load("() => { delete window.AudioDecoder; }")
+        await page.goto(gateway.url + "/")
+        await page.click("#sessions button")
+        await page.wait_for("document.getElementById('player-state').textContent.startsWith('on air')")
+        del gateway.directory.by_name["tones"]
+        session.end("the session ended")
+        await page.wait_for("document.getElementById('player-state').textContent.includes('comes back')")
+        await page.wait_for("!document.getElementById('nothing').hidden")
+        gateway.directory.add(session)
+        await until(lambda: len(session.members) == 1, seconds=10)
+        await page.wait_for("document.getElementById('player-state').textContent.startsWith('on air')")
+        assert await page.evaluate("document.querySelector('#sessions button').textContent") == "Leave"
+
+
+async def test_a_node_that_is_gone_is_explained_and_found_again(tmp_path: Path) -> None:
+    async with open_chromium(tmp_path) as page:
+        async with open_gateway() as gateway:
+            tone_session(ToneSource(ToneBattle.make(1)), gateway)
+            await page.goto(gateway.url + "/")
+            await page.click("#sessions button")
+            await page.wait_for("document.getElementById('player-state').textContent === 'on air'")
+        await page.wait_for("document.getElementById('notice').textContent.includes('does not answer')")
+        async with open_gateway(GatewayOptions(port=gateway.port)) as again:
+            await page.wait_for("document.getElementById('player-state').textContent.includes('waiting')")
+            assert await page.evaluate("document.getElementById('notice').hidden")
+            session = tone_session(ToneSource(ToneBattle.make(1)), again)
+            await until(lambda: len(session.members) == 1, seconds=10)
+            await page.wait_for("document.getElementById('player-state').textContent === 'on air'")
 
 
 @pytest.mark.parametrize("browser", [open_chromium, open_firefox])

@@ -1,8 +1,10 @@
 // The listening page: which sessions there are, and one button each.
+import { Decks } from "./decks.js";
 import { abilities, FramePlayer } from "./player.js";
 import { Connection } from "./protocol.js";
 
 const REFRESH_MS = 3000;
+const PATIENCE_MS = 2500;
 const NOTES = {
   insecure: [
     "This page came over plain http from another machine. Browsers decode audio themselves only on https pages or on " +
@@ -14,24 +16,29 @@ const NOTES = {
     "This browser cannot decode Opus by itself (WebCodecs or AudioWorklet is missing), so the sound below comes from " +
       "the plain player, a few seconds behind. A newer browser hears it at once.",
   ],
+  offline: [
+    "The node does not answer. This page goes on trying, and what you were listening to comes back by itself.",
+    "If it stays like this, look at the terminal in which the node was started: is it still running, and does it print " +
+      "another address?",
+  ],
 };
 
 const $ = (id) => document.getElementById(id);
 let sessions = [];
-let current = null; // { name, player | null, joined }
+let current = null; // { name, player | null, joined, plain, lost }
+let heard = null; // timeline frame of the newest audio frame, and the sound still in hand
+let patience = null;
 
+const decks = new Decks($("decks"), $("fader"));
 const connection = new Connection(new URL("/ws", location.href.replace(/^http/, "ws")).href, {
   state(text) {
     $("connection").textContent = text;
     $("connection").dataset.state = text;
-    if (text !== "online") {
-      if (current?.player) state("the connection is gone; trying again");
-      return;
-    }
-    connection.send({ t: "list" });
-    if (current?.player) {
-      current.player.restart();
-      connection.send({ t: "join", session: current.name });
+    if (text === "online") {
+      online();
+    } else {
+      patience ??= setTimeout(() => note("offline"), PATIENCE_MS);
+      if (current) state("the connection is gone; trying again");
     }
   },
   message(message) {
@@ -39,10 +46,12 @@ const connection = new Connection(new URL("/ws", location.href.replace(/^http/, 
     else if (message.t === "joined") joined(message);
     else if (message.t === "left") left(message);
     else if (message.t === "event") event(message);
-    else if (message.t === "error") state(message.message);
+    else if (message.t === "error") failed(message);
   },
   audio(frame) {
-    if (current?.joined?.track === frame.track) current.player?.take(frame);
+    if (!current?.joined || current.joined.track !== frame.track) return;
+    heard = frame.timestamp;
+    current.player?.take(frame);
   },
 });
 setInterval(() => connection.send({ t: "list" }), REFRESH_MS);
@@ -51,16 +60,33 @@ $("volume").addEventListener("input", () => {
   if (current?.player) current.player.volume = volume;
   $("plain").volume = volume;
 });
+// Some browsers pause the sound (a call, a changed device) and let only a press start it again.
+document.addEventListener("click", () => current?.player?.resume());
 abilities().then((able) => able !== "able" && note(able));
 
+function online() {
+  clearTimeout(patience);
+  patience = null;
+  forget("offline");
+  connection.send({ t: "list" });
+  if (current?.player) rejoin();
+  else if (current?.plain) playPlain(current);
+}
+
 function note(why) {
-  const paragraphs = NOTES[why].map((text) => {
+  if ($("notice").querySelector(`[data-note="${why}"]`)) return;
+  for (const text of NOTES[why]) {
     const paragraph = document.createElement("p");
+    paragraph.dataset.note = why;
     paragraph.textContent = text;
-    return paragraph;
-  });
-  $("notice").replaceChildren(...paragraphs);
+    $("notice").append(paragraph);
+  }
   $("notice").hidden = false;
+}
+
+function forget(why) {
+  for (const paragraph of $("notice").querySelectorAll(`[data-note="${why}"]`)) paragraph.remove();
+  $("notice").hidden = !$("notice").children.length;
 }
 
 function state(text) {
@@ -86,6 +112,7 @@ function showSessions(found) {
     if (!row.isConnected) list.append(row);
   }
   for (const row of rows.values()) row.remove();
+  if (current?.lost && found.some((session) => session.name === current.name)) rejoin();
 }
 
 function makeRow(name) {
@@ -105,6 +132,7 @@ function makeRow(name) {
 }
 
 function people(count) {
+  if (count === 0) return "nobody listening yet";
   return count === 1 ? "1 person listening" : `${count} people listening`;
 }
 
@@ -113,10 +141,11 @@ async function toggle(name) {
   if (before) await leave(before);
   if (before?.name === name) return;
   const session = sessions.find((each) => each.name === name);
-  current = { name, player: null, joined: null };
+  current = { name, player: null, joined: null, plain: false, lost: false };
+  heard = null;
   $("player").hidden = false;
   $("player-title").textContent = session?.title || name;
-  $("decks").hidden = true;
+  decks.hide();
   $("plain-link").href = listenUrl(name);
   state("joining");
   showSessions(sessions);
@@ -124,27 +153,37 @@ async function toggle(name) {
   try {
     await begin(mine);
   } catch (error) {
-    state(`this browser could not start the sound: ${error.message}`);
+    if (current !== mine) return;
+    playPlain(mine);
+    state(`this browser could not start the fast player (${error.message}); this is the plain one`);
   }
 }
 
 async function begin(mine) {
-  const volume = Number($("volume").value);
   if ((await abilities()) !== "able") {
-    playPlain(mine.name, volume);
+    playPlain(mine);
     return;
   }
   showPlain(false);
   // What the node will say in "joined"; if it says otherwise, the player is made anew.
-  const player = new FramePlayer({ rate: 48000, channels: 2, frame: 960 }, showHealth);
-  const running = await player.start(volume);
+  const player = new FramePlayer({ rate: 48000, channels: 2, frame: 960 }, showHealth, onAir);
+  await player.start(Number($("volume").value));
   if (current !== mine) {
     await player.stop();
     return;
   }
   mine.player = player;
-  mine.silent = !running;
   connection.send({ t: "join", session: mine.name });
+}
+
+function rejoin() {
+  current.lost = false;
+  if (current.plain) {
+    playPlain(current);
+    return;
+  }
+  current.player?.restart();
+  connection.send({ t: "join", session: current.name });
 }
 
 async function leave(mine) {
@@ -154,6 +193,7 @@ async function leave(mine) {
     await mine.player.stop();
   }
   stopPlain();
+  decks.hide();
   $("player").hidden = true;
   showSessions(sessions);
 }
@@ -164,23 +204,40 @@ function joined(message) {
   current.player.joined = message;
   $("player-title").textContent = message.title || message.session;
   connection.send({ t: "list" });
-  state(current.silent ? "on air, but this browser has not started its sound device: is one connected?" : "on air");
+  onAir();
+}
+
+/** Say how it stands with the sound device, which may start or stop at any time. */
+function onAir() {
+  if (!current?.joined || current.lost) return;
+  const running = current.player?.running;
+  state(
+    running
+      ? "on air"
+      : "on air, but this browser has not started its sound device: is one connected? Press anywhere to try again.",
+  );
 }
 
 function left(message) {
   if (current?.name !== message.session || message.reason === "left") return;
-  state(`the session ended: ${message.reason}`);
+  lose(`${message.reason}; it is joined again when it comes back`);
+}
+
+function failed(message) {
+  if (current && message.session === current.name && message.code === "no_session") {
+    lose("waiting for this session to come back");
+  } else state(message.message);
+}
+
+function lose(text) {
+  current.lost = true;
+  current.joined = null;
+  decks.hide();
+  state(text);
 }
 
 function event(message) {
-  if (current?.name !== message.session || !Array.isArray(message.payload?.decks)) return;
-  const rows = message.payload.decks.slice(0, 8).map((deck) => {
-    const row = document.createElement("li");
-    row.textContent = [deck?.title, deck?.artist].filter((text) => typeof text === "string" && text).join(" – ") || "empty";
-    return row;
-  });
-  $("decks").replaceChildren(...rows);
-  $("decks").hidden = rows.length === 0;
+  if (current?.name === message.session && message.name === "state") decks.show(message.payload);
 }
 
 function showHealth(health) {
@@ -189,10 +246,12 @@ function showHealth(health) {
   $("level-left").style.setProperty("--share", share(health.peaks[0]));
   $("level-right").style.setProperty("--share", share(health.peaks[1]));
   $("buffer").style.setProperty("--share", Math.min(1, health.held / 0.5));
+  $("buffer").dataset.low = health.held < health.aim / 3;
   $("health-buffer").textContent = `${Math.round(health.held * 1000)} ms`;
   $("health-target").textContent = `${Math.round(health.aim * 1000)} ms`;
   $("health-underruns").textContent = health.underruns;
   $("health-late").textContent = health.late;
+  if (heard !== null) decks.tick(heard - health.held * 48000);
 }
 
 function listenUrl(name) {
@@ -209,20 +268,24 @@ function showPlain(shown) {
 function stopPlain() {
   const player = $("plain");
   player.pause();
-  player.onerror = null;
+  player.onerror = player.onended = null;
   player.removeAttribute("src");
   player.load(); // only this ends the download
 }
 
-function playPlain(name, volume) {
+function playPlain(mine) {
+  mine.plain = true;
   showPlain(true);
   const player = $("plain");
-  player.src = listenUrl(name);
-  player.volume = volume;
+  player.src = listenUrl(mine.name);
+  player.volume = Number($("volume").value);
   player.onplaying = () => {
     state("on air, by the plain player");
     connection.send({ t: "list" });
   };
-  player.onerror = () => state("the plain player cannot play Ogg Opus either; try the address below in VLC or mpv");
+  player.onended = () => lose("the session ended; it is joined again when it comes back");
+  player.onerror = () => {
+    if (connection.greeted) state("the plain player cannot play Ogg Opus either; try the address below in VLC or mpv");
+  };
   player.play().catch(() => state("press play"));
 }

@@ -16,17 +16,23 @@ export async function abilities(rate = 48000, channels = 2) {
 }
 
 export class FramePlayer {
-  /** `onHealth` gets what the worklet reports, with the number of late frames. */
-  constructor(joined, onHealth) {
+  /** `onHealth` gets what the worklet reports, with the number of late frames; `onDevice` is told that `running` may differ. */
+  constructor(joined, onHealth, onDevice) {
     this.joined = joined;
     this.onHealth = onHealth;
+    this.onDevice = onDevice;
     this.gate = new LateGate(joined.rate);
     this.aim = new JitterAim();
     this.expected = null;
     this.missing = 0;
   }
 
-  /** Must be called from a click: browsers let no page make sound unasked. Whether the sound device has started. */
+  /** Whether the sound device runs. */
+  get running() {
+    return this.context?.state === "running";
+  }
+
+  /** Must be called from a click: browsers let no page make sound unasked. */
   async start(volume) {
     this.context = new AudioContext({ sampleRate: this.joined.rate, latencyHint: "interactive" });
     const resumed = this.context.resume();
@@ -38,7 +44,12 @@ export class FramePlayer {
     this.makeDecoder();
     // Without a sound device some browsers never start a context. Nothing is wrong then but the silence.
     await Promise.race([resumed, new Promise((done) => setTimeout(done, START_MS))]);
-    return this.context.state === "running";
+    this.context.onstatechange = () => this.onDevice();
+  }
+
+  /** Start the sound device again if something has stopped it; to be called from a press. */
+  resume() {
+    if (this.context && !this.running && this.context.state !== "closed") this.context.resume();
   }
 
   makeDecoder() {
