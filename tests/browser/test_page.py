@@ -97,7 +97,14 @@ async def battle_stage(battle: ToneBattle, seconds: int) -> AsyncIterator[Battle
 
 
 def tone_session(source: ToneSource, gateway: BareGateway) -> TestSession:
-    deck = {"deck": "a", "title": HOSTILE, "artist": "<i>A</i>", "position": 59.9, "duration": 60.0, "bpm": 120.5}
+    deck: native.Plain = {
+        "deck": "a",
+        "title": HOSTILE,
+        "artist": "<i>A</i>",
+        "position": 59.9,
+        "duration": 60.0,
+        "bpm": 120.5,
+    }
     state = native.Event("tones", "state", {"decks": [deck, {"title": 7}, None], "crossfader": 0.5, "frame": 0})
     session = gateway.directory.add(TestSession("tones", title=f"Tones {HOSTILE}", events=[state]))
     gateway.nursery.start_soon(session.play, source.block)
