@@ -44,22 +44,32 @@ async def node() -> AsyncIterator[Node]:
         yield node
 
 
+def belongings(node: Node) -> Any:
+    """All that an actor can leave in its node."""
+    sched = node.sched
+    tables = [table.name for table in node.tables]
+    return (
+        set(sched.processes),
+        len(sched.timers),
+        dict(node.registry.names),
+        node.groups.names(),
+        tables,
+        len(sched.owners),
+    )
+
+
 @asynccontextmanager
 async def nothing_left(node: Node) -> AsyncIterator[Attached]:
     """A starter with a mailbox; whatever a failed start leaves in the node or with it fails the test."""
     async with node.attach() as me:
         extras = inside(me.pid).more()
-        before = (set(node.sched.processes), len(node.sched.timers), dict(node.registry.names), node.groups.names())
+        await trio.testing.wait_all_tasks_blocked()
+        before = belongings(node)
         task = trio.lowlevel.current_task()
         status, nurseries = task._cancel_status, len(task._child_nurseries)
         yield me
         await trio.testing.wait_all_tasks_blocked()
-        assert (
-            set(node.sched.processes),
-            len(node.sched.timers),
-            dict(node.registry.names),
-            node.groups.names(),
-        ) == before
+        assert belongings(node) == before
         assert not extras.links
         assert not extras.monitors
         assert not extras.watchers
@@ -78,6 +88,7 @@ class Takes(Actor):
         self.node.groups.monitor(self.pid, "room")
         self.send_after(1_000, self.pid, "timer")
         self.start_soon(trio.sleep_forever)
+        self.node.tables.new("taken in init")
         result = then(self)
         return await result if hasattr(result, "__await__") else result
 

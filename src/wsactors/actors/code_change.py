@@ -258,10 +258,9 @@ async def _run_hook(process: Process, old: type, extra: object, timeout: float |
         finally:
             del owners[task]
     if isinstance(actor, StateMachine) and not process.flags & DEAD:
-        machine = actor._machine
-        state = result.state if isinstance(result, NextState) else machine.state
-        actor._check_state(state)
-        machine.state = state
+        phase = result.state if isinstance(result, NextState) else actor.phase
+        actor._check_state(phase)
+        actor.phase = phase
 
 
 def _rebook(process: Process, kind: Kind) -> None:

@@ -30,7 +30,7 @@ def forward(
         try:
             value = yield trap
         except GeneratorExit:
-            coroutine.close()
+            run(coroutine.close)
             raise
         except BaseException as exc:
             sched.current = process

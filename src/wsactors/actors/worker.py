@@ -120,7 +120,7 @@ class Worker(Turns):
             try:
                 argument = yield trap
             except GeneratorExit:
-                body.close()
+                self.context.run(body.close)
                 raise
             except BaseException as exc:
                 step, argument = body.throw, exc
