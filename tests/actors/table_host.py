@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from wsactors.actors.pid import Home, Pid, new_pid
+from wsactors.actors.table import Table
 from wsactors.actors.tables import Tables
 
 HOME = Home("test", 1)
@@ -69,3 +70,8 @@ class FakeHost:
         """All the housekeeping that is due."""
         while self.tables.sweep():
             pass
+
+
+def make(host: FakeHost, kind: Any = "set", **options: Any) -> Table:
+    """A table without a name."""
+    return host.tables.new(kind=kind, **options)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -12,12 +11,6 @@ from tests.actors.helpers import down_of
 from wsactors.actors import UNHANDLED, Agent, Crash, Stop, call, cast
 from wsactors.errors import CallExit, CallTimeout, StartError
 from wsactors.supervision.node import Node
-
-
-@pytest.fixture
-async def node() -> AsyncIterator[Node]:
-    async with Node("agents") as node:
-        yield node
 
 
 async def test_get_update_and_both_in_one_step(node: Node) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -34,12 +33,6 @@ from wsactors.actors import (
 )
 from wsactors.errors import CallExit, CallingSelf, CallTimeout, MailboxFull, NoProcess
 from wsactors.supervision.node import Node
-
-
-@pytest.fixture
-async def node() -> AsyncIterator[Node]:
-    async with Node("calls") as node:
-        yield node
 
 
 class Server(Actor):

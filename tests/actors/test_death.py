@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gc
 import weakref
-from collections.abc import AsyncIterator
 from contextlib import suppress
 from itertools import pairwise
 from typing import Any
@@ -17,12 +16,6 @@ from tests.actors.helpers import down_of, inside
 from wsactors.actors import Actor, Crash, Down, Exit, Mailbox, NoReply, Pid, ProcessActor, Stop, call, cast, reply, send
 from wsactors.errors import CallExit, NoProcess
 from wsactors.supervision.node import Node
-
-
-@pytest.fixture
-async def node() -> AsyncIterator[Node]:
-    async with Node("death") as node:
-        yield node
 
 
 class Blocks(Actor):

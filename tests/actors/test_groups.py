@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -24,12 +23,6 @@ def assert_nothing_left(node: Node) -> None:
 
 class Idle(Actor):
     pass
-
-
-@pytest.fixture
-async def node() -> AsyncIterator[Node]:
-    async with Node("groups") as node:
-        yield node
 
 
 async def kill(node: Node, pid: Pid) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from typing import Any
 
 import attrs
@@ -16,12 +15,6 @@ from wsactors.actors import Actor, Down, Exit, Mailbox, NoReply, Pid, call, cast
 from wsactors.actors.mailbox import OVERHEAD, weight
 from wsactors.errors import CallExit, MailboxFull, MutableMessage
 from wsactors.supervision.node import Node
-
-
-@pytest.fixture
-async def node() -> AsyncIterator[Node]:
-    async with Node("boxes") as node:
-        yield node
 
 
 class Keeper(Actor):

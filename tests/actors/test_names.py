@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -25,12 +24,6 @@ class Echo(Actor):
         self.seen.append(message)
 
     handle_info = handle_cast
-
-
-@pytest.fixture
-async def node() -> AsyncIterator[Node]:
-    async with Node("names") as node:
-        yield node
 
 
 async def test_a_name_works_wherever_a_pid_does(node: Node) -> None:

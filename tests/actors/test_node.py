@@ -191,6 +191,22 @@ class TestStop:
             await trio.testing.wait_all_tasks_blocked()
         assert sorted(log) == ["handler", "loop"]
 
+    async def test_two_may_stop_it_at_once_and_a_cancelled_stop_is_finished(self) -> None:
+        log: list[Any] = []
+        async with Node("stop") as node:
+            await node.start_tree(tree(ChildSpec("a", Notes, (log, "a", 0.01))))
+            with trio.CancelScope() as given_up:
+                given_up.cancel()
+                await node.stop()
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(node.stop)
+                nursery.start_soon(node.stop)
+                await trio.lowlevel.checkpoint()
+                with trio.move_on_after(0.001):
+                    await node.stop()
+            assert node.phase == "closed"
+        assert log == [("a", "shutdown")]
+
     async def test_afterwards_nobody_is_there(self) -> None:
         async with Node("stop") as node:
             pid = await node.spawn(Echo, name="echo")

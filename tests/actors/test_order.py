@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -30,12 +29,6 @@ from wsactors.actors import (
 )
 from wsactors.errors import NoProcess
 from wsactors.supervision.node import Node
-
-
-@pytest.fixture
-async def node() -> AsyncIterator[Node]:
-    async with Node("order") as node:
-        yield node
 
 
 class Log(Actor):

@@ -12,11 +12,6 @@ from wsactors.actors.ratelimit import TokenBuckets
 from wsactors.errors import BadRow, TableKindError
 
 
-@pytest.fixture
-def host() -> FakeHost:
-    return FakeHost()
-
-
 def make(host: FakeHost, **options: Any) -> TokenBuckets:
     return TokenBuckets(host.tables.new("rates", access="public", max_rows=1_000), **options)
 

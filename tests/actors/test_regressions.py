@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -11,12 +10,6 @@ import trio
 from wsactors.actors import Actor, Down, Pid, Request, Via, call, send, send_many, send_request
 from wsactors.errors import CallExit, CallTimeout
 from wsactors.supervision.node import Node
-
-
-@pytest.fixture
-async def node() -> AsyncIterator[Node]:
-    async with Node("regressions") as opened:
-        yield opened
 
 
 class Keeper(Actor):

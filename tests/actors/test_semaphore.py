@@ -9,11 +9,6 @@ from wsactors.actors.semaphore import Semaphores
 from wsactors.errors import NotInActor, TableFull, TableKindError
 
 
-@pytest.fixture
-def host() -> FakeHost:
-    return FakeHost()
-
-
 def make(host: FakeHost) -> Semaphores:
     return Semaphores(host.tables.new("semaphores", access="public"))
 

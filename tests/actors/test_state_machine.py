@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -37,12 +36,6 @@ from wsactors.actors import (
 )
 from wsactors.errors import CallExit, CallTimeout, Ignored, MailboxFull, StartError
 from wsactors.supervision.node import Node
-
-
-@pytest.fixture
-async def node() -> AsyncIterator[Node]:
-    async with Node("machines") as node:
-        yield node
 
 
 class Door(StateMachine):

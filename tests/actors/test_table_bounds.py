@@ -1,14 +1,13 @@
 from __future__ import annotations
 
 from time import perf_counter
-from typing import Any
 
 import attrs
 import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from tests.actors.table_host import FakeHost
+from tests.actors.table_host import FakeHost, make
 from wsactors.actors.patterns import ANY
 from wsactors.actors.tables import Table, TableInfo
 from wsactors.errors import (
@@ -18,15 +17,6 @@ from wsactors.errors import (
 KINDS = ["set", "ordered_set", "bag", "duplicate_bag"]
 UNIQUE = ["set", "ordered_set"]
 BAGS = ["bag", "duplicate_bag"]
-
-
-@pytest.fixture
-def host() -> FakeHost:
-    return FakeHost()
-
-
-def make(host: FakeHost, kind: Any = "set", **options: Any) -> Table:
-    return host.tables.new(kind=kind, **options)
 
 
 # --- bounds ----------------------------------------------------------------------------------------------------------

@@ -16,11 +16,6 @@ from wsactors.errors import BadKey, NotInActor, TableAccess, TableFull
 KINDS = ["set", "ordered_set", "bag", "duplicate_bag"]
 
 
-@pytest.fixture
-def host() -> FakeHost:
-    return FakeHost()
-
-
 def told(host: FakeHost, pid: Any) -> list[tuple[str, Any]]:
     changes, host.mail[pid][:] = list(host.mail[pid]), []
     return [(change.kind, change.key) for change in changes]

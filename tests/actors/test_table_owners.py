@@ -5,8 +5,8 @@ from typing import Any
 import attrs
 import pytest
 
-from tests.actors.table_host import FakeHost
-from wsactors.actors.tables import Table, Tables, TableTransfer
+from tests.actors.table_host import FakeHost, make
+from wsactors.actors.tables import Tables, TableTransfer
 from wsactors.errors import (
     BadRow,
     NoSuchTable,
@@ -16,16 +16,6 @@ from wsactors.errors import (
     TableKindError,
     TableNameTaken,
 )
-
-
-@pytest.fixture
-def host() -> FakeHost:
-    return FakeHost()
-
-
-def make(host: FakeHost, kind: Any = "set", **options: Any) -> Table:
-    return host.tables.new(kind=kind, **options)
-
 
 # --- access, names, owners -------------------------------------------------------------------------------------------
 

@@ -16,11 +16,6 @@ from wsactors.errors import BadKey, BadPattern, TableError
 KINDS = ["set", "ordered_set", "bag", "duplicate_bag"]
 
 
-@pytest.fixture
-def host() -> FakeHost:
-    return FakeHost()
-
-
 def people(host: FakeHost, kind: Any) -> Table:
     t = host.tables.new(kind=kind)
     t.insert([("ann", 31, "berlin"), ("bob", 17, "rome"), ("cyd", 45, "rome"), ("dan", 17.0, "rome")])

@@ -17,11 +17,6 @@ from wsactors.errors import BadRow, NoSuchKey
 KINDS = ["set", "ordered_set", "bag", "duplicate_bag"]
 
 
-@pytest.fixture
-def host() -> FakeHost:
-    return FakeHost()
-
-
 READS: list[Callable[[Table], Any]] = [
     lambda t: t.lookup("a"),
     lambda t: "a" in t,

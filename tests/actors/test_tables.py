@@ -5,9 +5,9 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from tests.actors.table_host import FakeHost
+from tests.actors.table_host import FakeHost, make
 from wsactors.actors.patterns import ANY
-from wsactors.actors.tables import END, HIGHEST, LOWEST, Table
+from wsactors.actors.tables import END, HIGHEST, LOWEST
 from wsactors.errors import (
     BadKey,
     BadRow,
@@ -23,15 +23,6 @@ BAGS = ["bag", "duplicate_bag"]
 class Point(NamedTuple):
     x: Any
     y: Any
-
-
-@pytest.fixture
-def host() -> FakeHost:
-    return FakeHost()
-
-
-def make(host: FakeHost, kind: Any = "set", **options: Any) -> Table:
-    return host.tables.new(kind=kind, **options)
 
 
 # --- rows ------------------------------------------------------------------------------------------------------------

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gc
 import random
-from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -40,12 +39,6 @@ class Worker(Actor):
 
     def handle_info(self, message: Any) -> None:
         self.seen.append(message)
-
-
-@pytest.fixture
-async def node() -> AsyncIterator[Node]:
-    async with Node("tables") as node:
-        yield node
 
 
 async def ended(node: Node, me: Attached, pid: Any, reason: str = "kill") -> None:

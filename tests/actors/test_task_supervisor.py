@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -12,12 +11,6 @@ from tests.actors.helpers import down_of, inside
 from wsactors.actors import Crash, Outcome, Pid, TaskSupervisor, call, cast
 from wsactors.errors import CallExit, CallTimeout, ChildError, NoProcess
 from wsactors.supervision.node import Node
-
-
-@pytest.fixture
-async def node() -> AsyncIterator[Node]:
-    async with Node("tasks") as node:
-        yield node
 
 
 @pytest.fixture

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -33,12 +32,6 @@ class Counter(Actor):
 
     def handle_info(self, message: int) -> None:
         self.count += message
-
-
-@pytest.fixture
-async def node() -> AsyncIterator[Node]:
-    async with Node("threads") as node:
-        yield node
 
 
 async def test_everything_crosses_and_runs_in_trios_thread(node: Node) -> None:

@@ -20,12 +20,6 @@ from wsactors.supervision.node import Node
 VAR: contextvars.ContextVar[str] = contextvars.ContextVar("VAR", default="unset")
 
 
-@pytest.fixture
-async def node() -> AsyncIterator[Node]:
-    async with Node("turns") as node:
-        yield node
-
-
 def busy(seconds: float) -> None:
     until = perf_counter() + seconds
     while perf_counter() < until:
