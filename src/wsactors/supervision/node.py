@@ -65,6 +65,7 @@ class Node(Runtime):
         self._watches: dict[str, MonitorRef] = {}
         self._fallen: set[Pid] = set()
         """Roots that had ended, or begun to, before the ordered stop."""
+        self._stopping = trio.Lock()
         self._body = trio.CancelScope()
         self._failure: NodeFailed | None = None
         self.on_fatal = self._on_fatal
@@ -112,17 +113,19 @@ class Node(Runtime):
         return pid
 
     async def stop(self) -> None:
-        """The ordered stop. Idempotent; leaving the block does it too."""
-        if self.phase in ("closed", "new"):
-            return
-        self.phase = "stopping"
-        deadline = trio.current_time() + self.shutdown_timeout
-        self._fallen.update(pid for pid in self.trees.values() if is_ending(pid))
-        for name in reversed(list(self.trees)):
-            await self._stop_root(name, deadline)
-        await self._stop_others(deadline)
-        await self.close()
-        self.phase = "closed"
+        """The ordered stop. Idempotent; leaving the block does it too, and finishes one that was cancelled."""
+        async with self._stopping:
+            if self.phase in ("closed", "new"):
+                return
+            if self.phase != "stopping":
+                self.phase = "stopping"
+                self._fallen.update(pid for pid in self.trees.values() if is_ending(pid))
+            deadline = trio.current_time() + self.shutdown_timeout
+            for name in reversed(list(self.trees)):
+                await self._stop_root(name, deadline)
+            await self._stop_others(deadline)
+            await self.close()
+            self.phase = "closed"
 
     async def _stop_root(self, name: str, deadline: float) -> None:
         pid, ref = self.trees[name], self._watches[name]
