@@ -18,6 +18,8 @@ from trio.lowlevel import Abort, RaiseCancelT, Task, current_task, reschedule, w
 
 from wsactors.actors import Actor, Caller, Down, Pid, call, send, send_many
 from wsactors.actors.introspection import statistics
+from wsactors.node.boot import MIDDLE_EVERY, OLD_EVERY
+from wsactors.node.settings import NodeSettings
 from wsactors.supervision.node import Node
 
 
@@ -279,7 +281,7 @@ class Hold:
             wall, cpu = wall_now, cpu_now
 
 
-COLLECTOR = (700, 10, 1_000)
+COLLECTOR = (NodeSettings().gc_threshold, MIDDLE_EVERY, OLD_EVERY)
 """Thresholds of the garbage collector as ``wsactors run`` sets them."""
 
 

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import gc
 from pathlib import Path
 
 import attrs
 import pytest
+import trio
 
 from wsactors.gateway.options import GatewayOptions, Limits, TlsOptions
+from wsactors.node import boot
 from wsactors.node.boot import new_node
 from wsactors.node.secret import Secret
-from wsactors.node.settings import BadSetting, GatewaySettings, LimitSettings, NodeSettings, TlsSettings
+from wsactors.node.settings import BadSetting, GatewaySettings, LimitSettings, NodeSettings, Settings, TlsSettings
 from wsactors.node.wiring import gateway_options, state_folder
 from wsactors.supervision import Node
 
@@ -63,6 +66,22 @@ def test_the_nodes_own_settings_arrive() -> None:
     assert default is not None
     assert embedded is not None
     assert default.threshold == embedded.threshold
+
+
+def test_the_collector_looks_at_few_objects_at_a_time_and_hardly_ever_at_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    tuned: list[tuple[int, int, int]] = []
+    monkeypatch.setattr(boot, "set_up_logging", lambda _: None)
+    monkeypatch.setattr(trio, "run", lambda *_: tuned.append(gc.get_threshold()))
+    before = gc.get_threshold()
+    try:
+        boot.run_node(boot.Launch(Settings(node=NodeSettings(gc_threshold=1_000)), [], Settings))
+    finally:
+        gc.set_threshold(*before)
+
+    ((young, middle_every, old_every),) = tuned
+    assert young == 1_000
+    assert young * middle_every <= 4_000
+    assert young * middle_every * old_every >= 5_000_000
 
 
 @pytest.mark.parametrize("seconds", [-1, 0.001, 61, float("nan")])

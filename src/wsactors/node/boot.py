@@ -10,6 +10,7 @@ import functools
 import gc
 import json
 from collections.abc import Callable, Sequence
+from typing import Final
 
 import attrs
 import structlog
@@ -32,6 +33,15 @@ __all__ = ["Launch", "run_node", "serve"]
 _log = structlog.get_logger(__name__)
 
 
+# A node holds many objects and makes few garbage cycles. A collection of the young or the middle takes as long as there are of
+# them, so those stay few (7,000 held the loop for 2 ms while actors died in masses, 50,000 for 8 ms); one of the old looks at
+# every actor (0.2 s at 100,000), so it hardly ever happens.
+MIDDLE_EVERY: Final = 2
+"""Collections of the young after which the middle generation is collected too."""
+OLD_EVERY: Final = 5_000
+"""Collections of the middle generation after which the old one is collected too."""
+
+
 @attrs.frozen
 class Launch:
     """One start of a node."""
@@ -49,9 +59,7 @@ class Launch:
 def run_node(launch: Launch) -> ExitCode:
     """Boot a node in this process and stay until it has stopped."""
     set_up_logging(launch.settings.logging)
-    # A node holds many objects and makes few garbage cycles. A collection of the young takes as long as there are young, so those
-    # stay few (50,000 held the loop for 8 ms); one of the old looks at every actor (0.2 s at 100,000), so it hardly ever happens.
-    gc.set_threshold(launch.settings.node.gc_threshold, 10, 1_000)
+    gc.set_threshold(launch.settings.node.gc_threshold, MIDDLE_EVERY, OLD_EVERY)
     return trio.run(serve, launch)
 
 
