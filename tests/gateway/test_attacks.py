@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 
 import pytest
 import trio
@@ -99,6 +100,71 @@ async def test_an_upgrade_on_a_later_request_reaches_the_websocket_and_never_hyp
         answer = await exchange(gateway.port, request("/health") + request("/api/sessions") + upgrade() + b"x")
         assert answer.count(b"HTTP/1.1 200 ") == 2
         assert answer.count(b"HTTP/1.1 101 ") == 1
+        await still_plays(gateway)
+
+
+SMUGGLING = [
+    pytest.param(request(headers="Content-Length: 0\r\nTransfer-Encoding: chunked\r\n") + b"0\r\n\r\n", id="CL and TE"),
+    pytest.param(request(headers="Content-Length: 0\r\nContent-Length: 5\r\n") + b"GET /", id="two lengths"),
+    pytest.param(request(headers="Content-Length: +0\r\n"), id="odd length"),
+    pytest.param(request(headers="Transfer-Encoding: xchunked\r\n"), id="odd coding"),
+    pytest.param(request(headers="Host: evil.example\r\n"), id="two hosts"),
+    pytest.param(request(headers="Origin: http://127.0.0.1\r\nOrigin: http://evil.example\r\n"), id="two origins"),
+    pytest.param(request(headers="X: a\r\n b\r\n"), id="folded line"),
+    pytest.param(request(headers="X : a\r\n"), id="blank before the colon"),
+    pytest.param(request(headers="X: a\x00b\r\n"), id="zero in a header"),
+    pytest.param(request("http://evil.example/health"), id="absolute target"),
+    pytest.param(request("*"), id="asterisk"),
+    pytest.param(request("health"), id="target without a slash"),
+    pytest.param(request("/a\x00b"), id="zero in the target"),
+    pytest.param(request("/" + "a" * 5_000), id="long target"),
+    pytest.param(request().replace(b"\r\n", b"\n") + b"\r\n\r\n", id="bare line feeds"),
+    pytest.param(b"GET /health\r\n\r\n", id="HTTP/0.9"),
+    pytest.param(request().replace(b"HTTP/1.1", b"HTTP/2.0"), id="HTTP/2.0"),
+]
+
+
+@pytest.mark.parametrize("data", SMUGGLING)
+@pytest.mark.parametrize("before", [0, 1, 3], ids=["first", "later", "fourth"])
+async def test_what_two_parsers_could_read_differently_is_refused_on_every_request(data: bytes, before: int) -> None:
+    """And what stands behind it is never looked at."""
+    async with open_gateway(directory=directory()) as gateway:
+        answer = await exchange(gateway.port, request("/health") * before + data + request("/ready", headers=CLOSE))
+        assert answer.count(b"HTTP/1.1 200 ") == before
+        statuses = re.findall(rb"HTTP/1.1 (\d+)", answer)
+        assert len(statuses) == before + 1
+        assert statuses[-1] in {b"400", b"414", b"501", b"505"}
+        assert b"ready" not in answer
+        await still_plays(gateway)
+
+
+async def test_a_refusal_waits_until_the_answers_before_it_are_out() -> None:
+    """A bad request behind a good one must not overtake its answer, however slowly that is made."""
+    async with open_gateway(directory=directory()) as gateway:
+        answer = await exchange(gateway.port, request("/js/page.js") * 5 + request("/", method="POST"))
+        assert [part[:3] for part in answer.split(b"HTTP/1.1 ")[1:]] == [b"200"] * 5 + [b"405"]
+
+
+async def test_a_request_in_ten_thousand_pieces_is_one_request() -> None:
+    async with (
+        open_gateway(directory=directory()) as gateway,
+        await trio.open_tcp_stream("127.0.0.1", gateway.port) as peer,
+    ):
+        with trio.fail_after(10):
+            for byte in request("/health", headers="A: " + "b" * 10_000 + "\r\n" + CLOSE):
+                await peer.send_all(bytes([byte]))
+            answer = b""
+            while piece := await peer.receive_some():
+                answer += piece
+        assert answer.startswith(b"HTTP/1.1 200 ")
+
+
+async def test_ten_thousand_chunks_are_not_read() -> None:
+    body = b"Transfer-Encoding: chunked\r\n"
+    async with open_gateway(directory=directory()) as gateway:
+        head = request("/health", method="POST").replace(b"\r\n\r\n", b"\r\n" + body + b"\r\n")
+        answer = await exchange(gateway.port, head + b"1\r\na\r\n" * 10_000)
+        assert answer.startswith(b"HTTP/1.1 405 ")
         await still_plays(gateway)
 
 

@@ -71,7 +71,7 @@ async def test_requests_follow_each_other_on_one_connection() -> None:
         (request("/", headers="Content-Length: 5\r\n") + b"hello", 413),
         (request("/", headers="Transfer-Encoding: chunked\r\n") + b"0\r\n\r\n", 413),
         (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 505),
-        (request("/health") + b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 405),
+        (request("/health") + b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 505),
         (request("/health") + request("/", headers="A: b\r\n" * 70), 431),
         (request("/health") + request("/", method="CONNECT", headers="Content-Length: 0\r\n"), 405),
     ],

@@ -105,3 +105,17 @@ def test_a_certificate_that_cannot_be_used_says_which_file(tmp_path: Path) -> No
     missing = tmp_path / "missing.pem"
     with pytest.raises(GatewayRefused, match=r"missing\.pem"):
         server_context(TlsOptions("on", missing, missing), [], None)
+
+
+@pytest.mark.parametrize(
+    "data", [request("/"), b"x", request("/", headers="A: b\r\n" * 5_000)], ids=["page", "byte", "flood"]
+)
+async def test_plain_http_on_a_tls_port_is_told_to_come_by_https(data: bytes, certificate: Path) -> None:
+    async with open_gateway(options(certificate)) as gateway:
+        answer = await exchange(gateway.port, data)
+        head, _, body = answer.partition(b"\r\n\r\n")
+        assert head.startswith(b"HTTP/1.1 400 ") or (not answer and len(data) > 20_000)  # a reset may overtake it
+        if answer:
+            assert b"https://" in body
+            assert f"content-length: {len(body)}\r\n".encode() in head
+        await until(lambda: not gateway.shared.admission.open)

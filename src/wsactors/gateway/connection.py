@@ -29,6 +29,10 @@ if TYPE_CHECKING:
 
 WEBSOCKET_PATH = "/ws"
 LINGER_SECONDS = 1.0
+_WANTS_TLS = (
+    b"HTTP/1.1 400 Bad Request\r\ncontent-type: text/plain; charset=utf-8\r\ncontent-length: 67\r\n"
+    b"connection: close\r\n\r\nThis port speaks https only: put https:// in front of the address.\n"
+)
 SEND_BUFFER = 64 * 1024
 """SO_SNDBUF, which Linux doubles: by itself the kernel would keep up to 4 MB for every peer that does not read."""
 
@@ -95,10 +99,12 @@ class _Connection:
         try:
             if isinstance(self._stream, TlsStream):
                 with trio.fail_after(self._port.options.limits.head_seconds):
+                    if not await self._stream.is_tls():
+                        return await self._stream.answer_in_clear(_WANTS_TLS, LINGER_SECONDS)
                     await self._stream.handshake()
             await self._serve_requests()
         except (trio.BrokenResourceError, trio.ClosedResourceError, trio.TooSlowError):
-            return  # the peer left or never spoke; there is nobody to tell
+            return None  # the peer left or never spoke; there is nobody to tell
 
     async def _serve_requests(self) -> None:
         try:

@@ -1,21 +1,22 @@
 """Plain HTTP: hypercorn's HTTP/1.1 protocol, mounted on one connection.
 
 hypercorn is not given the port, since one malformed request would then end the whole worker (hypercorn#225). Here it
-serves exactly one connection, inside that connection's actor. What it must not do by itself is taken from it: WebSocket
-handshakes, also on a later request of a kept-alive connection, leave it as `UpgradeRequested`; HTTP/2 (and with it
-extended CONNECT) is off, by upgrade and by prior knowledge; request bodies are refused, as nothing here takes one.
+serves exactly one connection, inside that connection's actor. What it must not do by itself is taken from it: every
+request head passes our own strict parser first; WebSocket handshakes, also on a later request of a kept-alive connection,
+leave it as `UpgradeRequested`; HTTP/2 (and with it extended CONNECT) is off, by upgrade and by prior knowledge; request
+bodies are refused, as nothing here takes one.
 """
 
 from __future__ import annotations
 
 import traceback
-from collections.abc import Iterable
 from typing import Any
 
 import h11
 import trio
 from hypercorn.app_wrappers import ASGIWrapper
 from hypercorn.config import Config
+from hypercorn.events import Closed, Event, RawData, Updated
 from hypercorn.logging import Logger
 from hypercorn.protocol.h11 import H11Protocol
 from hypercorn.trio.task_group import TaskGroup
@@ -25,7 +26,8 @@ from hypercorn.typing import ConnectionState
 
 from wsactors.actors.log import log
 from wsactors.actors.redact import safe_text
-from wsactors.wire.http_head import MAX_HEADERS
+from wsactors.wire.errors import HeadError
+from wsactors.wire.http_head import RequestHead, parse_head
 
 from .options import Limits
 from .stream import ConnectionStream
@@ -86,6 +88,7 @@ class HttpServer:
     """
 
     def __init__(self, app: Any, limits: Limits) -> None:
+        self._limits = limits
         self._app = ASGIWrapper(app)
         self._config = http_config(limits)
         self._context = WorkerContext(None)
@@ -106,15 +109,26 @@ class HttpServer:
         Raises:
             UpgradeRequested: A request asks for a WebSocket; the stream is untouched since and still open.
             RequestRefused: A request is not served; nothing was answered to it yet.
+            HeadError: What should be a request is malformed or too large; nothing was answered to it yet.
         """
-        mount = _Mount(self._app, self._config, self._context, dict(state or {}), stream)  # type: ignore[arg-type]
+        mount = _Mount(self._limits, self._app, self._config, self._context, dict(state or {}), stream)
         await mount.serve(client, server, secure=secure)
 
 
 class _Mount(TCPServer):
-    """hypercorn's connection handler with the socket, TLS and protocol choice taken out."""
+    """hypercorn's connection handler with the socket, TLS, protocol choice and the reading of requests taken out.
 
-    _leaving: UpgradeRequested | RequestRefused | None = None
+    Every request head is read by `parse_head` before hypercorn sees it, also on a kept-alive connection, and only when the
+    response before it has ended: one parser decides what a request is, and it is the strict one.
+    """
+
+    _leaving: UpgradeRequested | RequestRefused | HeadError | None = None
+
+    def __init__(self, limits: Limits, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        self._limits = limits
+        self._answered = trio.Event()
+        self._answered.set()
 
     async def serve(self, client: tuple[str, int], server: tuple[str, int], *, secure: bool) -> None:
         try:
@@ -144,12 +158,50 @@ class _Mount(TCPServer):
         if self._leaving is not None:
             raise self._leaving
 
+    async def protocol_send(self, event: Event) -> None:
+        if isinstance(event, Updated) and not event.idle:
+            self._answered = trio.Event()
+        await super().protocol_send(event)
+        if isinstance(event, Closed) or (isinstance(event, Updated) and event.idle):
+            self._answered.set()
+
     async def _read_data(self) -> None:
         try:
-            await super()._read_data()
-        except (UpgradeRequested, RequestRefused) as leaving:
+            await self._read_requests()
+            await self.protocol.handle(RawData(b""))  # so that it does not wait for another request
+        except (trio.ClosedResourceError, trio.BrokenResourceError):
+            pass
+        except (UpgradeRequested, RequestRefused, HeadError) as leaving:
+            await self._answered.wait()
             self._leaving = leaving
-            await self.idle_task.stop()
+        if self._leaving is None:
+            await self.protocol.handle(Closed())
+        await self.idle_task.stop()
+
+    async def _read_requests(self) -> None:
+        """Hand over request after request, until the peer has said its last."""
+        data = b""
+        while True:
+            head = parse_head(data, max_bytes=self._limits.head_bytes)
+            if head is None:
+                more = await self.stream.receive_some()
+                if not more:
+                    return
+                data += more
+                continue
+            await self._answered.wait()
+            if head.wants_websocket:
+                raise UpgradeRequested(data)
+            _check(head)
+            await self.protocol.handle(RawData(data[: head.size]))
+            data = data[head.size :]
+
+
+def _check(head: RequestHead) -> None:
+    if head.method not in {"GET", "HEAD"}:
+        raise RequestRefused(405, "only GET and HEAD are served here")
+    if head.get(b"transfer-encoding") is not None or head.get(b"content-length") not in {None, b"0"}:
+        raise RequestRefused(413, "requests with a body are not taken here")
 
 
 class _Protocol(H11Protocol):
@@ -158,26 +210,5 @@ class _Protocol(H11Protocol):
     async def _check_protocol(self, event: h11.Request) -> None:
         """No HTTP/2, neither by ``Upgrade: h2c`` nor by its connection preface."""
 
-    async def _create_stream(self, request: h11.Request) -> None:
-        headers = [(bytes(name).lower(), bytes(value)) for name, value in request.headers]
-        if any(name == b"upgrade" and b"websocket" in value.lower() for name, value in headers):
-            rest, _ = self.connection.trailing_data
-            raise UpgradeRequested(_rebuild(request, headers) + rest)
-        if len(headers) > MAX_HEADERS:
-            raise RequestRefused(431, f"more than {MAX_HEADERS} headers")
-        if request.method not in {b"GET", b"HEAD"}:
-            raise RequestRefused(405, "only GET and HEAD are served here")
-        if any(
-            name == b"transfer-encoding" or (name == b"content-length" and value != b"0") for name, value in headers
-        ):
-            raise RequestRefused(413, "requests with a body are not taken here")
-        await super()._create_stream(request)
-
     async def _send_error_response(self, status_code: int) -> None:
         raise RequestRefused(status_code, "malformed request")
-
-
-def _rebuild(request: h11.Request, headers: Iterable[tuple[bytes, bytes]]) -> bytes:
-    lines = [b"%s %s HTTP/%s" % (bytes(request.method), bytes(request.target), bytes(request.http_version))]
-    lines += [b"%s: %s" % header for header in headers]
-    return b"\r\n".join(lines) + b"\r\n\r\n"

@@ -13,6 +13,8 @@ import trio
 from wsactors.realtime.sinks import SinkClosed, SocketSink
 
 RECEIVE_BYTES = 16 * 1024
+CLOSE_FRAME = b"\x88"
+"""What a WebSocket's close frame begins with. No HTTP response does."""
 
 
 class SocketInput:
@@ -23,10 +25,17 @@ class SocketInput:
 
     async def read(self, size: int) -> bytes:
         """Some bytes, ``b""`` at the end. Raises Trio's resource errors."""
+        return await self._receive(size, 0)
+
+    async def peek(self) -> bytes:
+        """The next byte, which stays to be read. Like `read`."""
+        return await self._receive(1, socket.MSG_PEEK)
+
+    async def _receive(self, size: int, flags: int) -> bytes:
         await trio.lowlevel.checkpoint_if_cancelled()
         while True:
             try:
-                data = self._sock.recv(size)
+                data = self._sock.recv(size, flags)
             except BlockingIOError:
                 await _readable(self._sock)
                 continue
@@ -62,6 +71,8 @@ class ConnectionStream(trio.abc.HalfCloseableStream):
         self._hold: trio.Event | None = None
         self.goodbye = b""
         """What the peer is sent, if it takes it at once, when this connection is ended from here."""
+        self.parting = b""
+        """What the peer is sent, likewise, when a library closes the stream without having said why."""
 
     def unread(self, data: bytes) -> None:
         """Give ``data`` back: it is what the next `receive_some` returns first."""
@@ -98,6 +109,8 @@ class ConnectionStream(trio.abc.HalfCloseableStream):
 
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
         """Trio's contract, with a deadline: a peer that takes nothing for the sink's stall timeout is broken."""
+        if data[:1] == CLOSE_FRAME:
+            self.goodbye = self.parting = b""  # nothing may follow a WebSocket's close frame
         try:
             await self.sink.write(bytes(data))
         except SinkClosed as error:
@@ -118,6 +131,8 @@ class ConnectionStream(trio.abc.HalfCloseableStream):
 
     async def aclose(self) -> None:
         """Close the descriptor at once."""
+        if self.parting:
+            self.sink.offer(self.parting)
         self.sink.close()
         await trio.lowlevel.checkpoint()
 

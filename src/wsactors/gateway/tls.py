@@ -146,6 +146,18 @@ class TlsStream(ConnectionStream):
         super().__init__(sock, sink)
         self._engine = engine
 
+    async def is_tls(self) -> bool:
+        """Whether the peer begins as TLS does, once it begins; who leaves without a word counts as that, too."""
+        return await self._input.peek() in {b"", b"\x16"}
+
+    async def answer_in_clear(self, data: bytes, seconds: float) -> None:
+        """Tell a peer that does not speak TLS so, then wait up to ``seconds`` until it has read that."""
+        with trio.move_on_after(seconds), contextlib.suppress(OSError, trio.BrokenResourceError):
+            self._sock.send(data)
+            self._sock.shutdown(socket.SHUT_WR)
+            while await self._input.read(RECEIVE_BYTES):
+                pass
+
     async def handshake(self) -> None:
         """Do the TLS handshake.
 

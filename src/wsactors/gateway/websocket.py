@@ -31,6 +31,8 @@ CLOSE_IDLE = 4408
 CLOSE_VERSION = 4426
 _GOING_AWAY = b"\x88\x02" + (1012).to_bytes(2, "big")
 """A close frame "service restart": come back later (RFC 6455 §5.5.1, IANA registry of close codes)."""
+_PROTOCOL_ERROR = b"\x88\x02" + CLOSE_PROTOCOL_ERROR.to_bytes(2, "big")
+"""The library ends a connection whose frames are malformed without a word."""
 CLOSING_SECONDS = 2.0
 RUNNING_START = 8
 """Frames of the past that a join begins with: what a jitter buffer fills itself with first."""
@@ -70,8 +72,9 @@ async def serve_websocket(stream: ConnectionStream, port: Port, owner: Pid) -> N
                 )
                 socket = await request.accept()
             stream.release()
-            stream.goodbye = _GOING_AWAY
+            stream.goodbye, stream.parting = _GOING_AWAY, _PROTOCOL_ERROR
             await _Conversation(socket, WebSocketSink(stream.sink, port.framing), port, owner).run()
+            stream.goodbye = stream.parting  # it has ended by itself: not because the node stops
             nursery.cancel_scope.cancel()
     except* (ConnectionClosed, LocalProtocolError):
         # The library's ways to say that the peer closed while it was answering: a pong, a close, the handshake itself.

@@ -360,8 +360,8 @@ def _decode(data: bytes, kinds: Mapping[str, type[Any]]) -> Any:
         body = msgpack.unpackb(data, raw=False, strict_map_key=True, object_pairs_hook=_unique, ext_hook=_no_extension)
     except ProtocolError:
         raise
-    except (ValueError, TypeError, OverflowError, RecursionError, msgpack.UnpackException) as error:
-        raise ProtocolError(f"not one well-formed msgpack value ({type(error).__name__})") from None
+    except (ValueError, TypeError, OverflowError, RecursionError, msgpack.UnpackException):
+        raise ProtocolError("not one well-formed msgpack value") from None
     kind = body.pop("t", None)
     cls = kinds.get(kind) if isinstance(kind, str) else None
     if cls is None:
@@ -374,7 +374,7 @@ def _build(cls: type[Any], body: Any, path: str) -> Any:
         raise _refuse(path, "a map")
     fields = {field.name: field for field in attrs.fields(cls)}
     if not body.keys() <= fields.keys():
-        raise ProtocolError(f"{path}: unknown field; expected only {', '.join(fields) or 'no field'}")
+        raise ProtocolError(f"{path}: unknown field; it has {', '.join(fields) or 'none'}")
     values = {}
     for name, field in fields.items():
         if name in body:
