@@ -30,7 +30,7 @@ TONES = (300.0, 500.0, 700.0)
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     for number, hertz in enumerate(TONES):
-        hostile.tone(tmp_path / f"{number}.wav", seconds=1.9, hertz=hertz)
+        hostile.tone(tmp_path / f"{number}.wav", seconds=2.4, hertz=hertz)
     return tmp_path
 
 
@@ -78,7 +78,8 @@ async def test_a_hostile_song_among_honest_ones_is_left_out(house: House, folder
     (folder / "0a.mp3").write_text("ffconcat version 1.0\nfile '2.wav'\n")
     hostile.random_bytes(folder / "0b.flac", 10_000, b"fLaC")
     _battle, _ear, melody = await listening(house, folder)
-    assert await melody.until(2) == [300, 500]
+    # Three songs to decode during one: a machine with other work to do may be silent in between.
+    assert [tone for tone in await melody.until(3) if tone][:2] == [300, 500]
 
 
 @pytest.mark.parametrize("content", ["nothing", "only bad songs", "no folder"])
