@@ -15,6 +15,21 @@ if TYPE_CHECKING:
     from wsactors.actors.scheduler import Scheduler
 
 
+class Switch:
+    """A private trap: go on in this context."""
+
+    __slots__ = ("context",)
+
+    def __init__(self, context: Context) -> None:
+        self.context = context
+
+
+@types.coroutine
+def switch(context: Context) -> Generator[Switch, None, None]:
+    """Have the worker's shell run what follows in ``context``."""
+    yield Switch(context)
+
+
 @types.coroutine
 def forward(
     sched: Scheduler, process: Process, context: Context, coroutine: Any, trap: Any

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import types
-from collections.abc import Generator
 from time import perf_counter
 from types import CoroutineType
 from typing import TYPE_CHECKING, Any, Final
@@ -11,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 import trio
 
 from wsactors.actors.death import crash, deliver_notices, die, finish, halt
-from wsactors.actors.drive import close_leaks, leaked
+from wsactors.actors.drive import close_leaks, leaked, switch
 from wsactors.actors.mailbox import taken
 from wsactors.actors.messages import Crash, Exit
 from wsactors.actors.process import (
@@ -40,26 +38,9 @@ from wsactors.actors.tasks import split_cancelled
 from wsactors.errors import ScopeLeak
 
 if TYPE_CHECKING:
-    from contextvars import Context
-
     from trio.lowlevel import Task
 
 SKIP: Final = object()
-
-
-class Switch:
-    """A private trap: go on in this context."""
-
-    __slots__ = ("context",)
-
-    def __init__(self, context: Context) -> None:
-        self.context = context
-
-
-@types.coroutine
-def switch(context: Context) -> Generator[Switch, None, None]:
-    """Have the worker's shell run what follows in ``context``."""
-    yield Switch(context)
 
 
 class Turns:

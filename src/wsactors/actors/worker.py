@@ -22,10 +22,11 @@ from trio.lowlevel import (
     wait_task_rescheduled,
 )
 
+from wsactors.actors.drive import Switch
 from wsactors.actors.process import ENVELOPED, LONG, NOTHING, Process
 from wsactors.actors.results import settle
 from wsactors.actors.scheduler import SLICE, Scheduler
-from wsactors.actors.turns import Switch, Turns, refill
+from wsactors.actors.turns import Turns, refill
 
 CROWD: Final = 256
 """Actors on the run queue above which the clock is read after every second turn: reading it costs a tenth of a turn, which only a
