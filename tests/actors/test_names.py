@@ -216,3 +216,14 @@ async def test_a_name_that_was_passed_on_is_not_taken_from_its_new_holder(node: 
     book.pids["x"] = second
     node.exit(first, "kill")
     assert book.whereis("x") is second
+
+
+async def test_what_people_print_says_what_it_is(node: Node) -> None:
+    pid = await node.spawn(Echo, name="echo")
+    async with node.attach() as me:
+        request = node.send_request("echo", "hi", label="first")
+        assert repr(request) == f"<RequestId 'first' to {pid}: pending>"
+        assert await request.wait(5) == "hi"
+        assert repr(request).endswith(": done>")
+        assert repr(node.groups.monitor(me.pid, ("room", 7))[0]) == f"<GroupRef of {me.pid} on ('room', 7)>"
+        assert repr(me.monitor(pid)).endswith(f"on {pid}>")

@@ -38,6 +38,7 @@ from wsactors.actors.process import (
     SUSPENDED,
     Process,
 )
+from wsactors.actors.redact import safe_repr
 from wsactors.actors.requests import ABANDONED, ANSWERED, FAILED, TIMED_OUT, Cast, Request, Resume
 from wsactors.actors.results import VOCABULARY, settle
 from wsactors.actors.spawn import PAUSE
@@ -312,6 +313,10 @@ class RequestId:
         self._sched = sched
         self.target = target
         self.label = label
+
+    def __repr__(self) -> str:
+        label = "" if self.label is None else f" {safe_repr(self.label, 60)}"
+        return f"<RequestId{label} to {self.target}: {'done' if self.done else 'pending'}>"
 
     @property
     def done(self) -> bool:

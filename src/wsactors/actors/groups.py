@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import attrs
 
+from wsactors.actors.redact import safe_repr
 from wsactors.actors.requests import append_exempt
 from wsactors.errors import NoProcess
 
@@ -44,6 +45,9 @@ class GroupRef:
     def __init__(self, watcher: Pid, group: Any) -> None:
         self._watcher = watcher
         self.group = group
+
+    def __repr__(self) -> str:
+        return f"<GroupRef of {self._watcher} on {safe_repr(self.group, 60)}>"
 
 
 class Groups:
