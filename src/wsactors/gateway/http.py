@@ -64,7 +64,13 @@ class _Log(Logger):
 
     async def exception(self, message: str, *args: Any, **_: Any) -> None:
         detail = message % args if args else message
-        log(__name__, "error", "http_application_failed", detail=detail, trace=safe_text(traceback.format_exc(limit=-20)))
+        log(
+            __name__,
+            "error",
+            "http_application_failed",
+            detail=detail,
+            trace=safe_text(traceback.format_exc(limit=-20)),
+        )
 
 
 def http_config(limits: Limits) -> Config:

@@ -54,6 +54,34 @@ async def _readable(sock: socket.socket) -> None:
         raise trio.ClosedResourceError("this connection was closed here") from error
 
 
+class Pace:
+    """How fast a peer may be read: a bucket of ``burst`` bytes that fills with ``rate`` bytes a second, taken in small portions.
+
+    Frames can be six bytes small and cost the parser as much as large ones: who reads all there is holds everybody else up.
+    What is not read yet waits in the kernel, and then with the peer.
+    """
+
+    def __init__(self, rate: float, burst: int, portion: int) -> None:
+        self._rate = rate
+        self._burst = burst
+        self._portion = portion
+        self._left = float(burst)
+        self._since = trio.current_time()
+
+    async def portion(self) -> int:
+        """Wait until there may be read again; how many bytes."""
+        now = trio.current_time()
+        self._left = min(self._burst, self._left + (now - self._since) * self._rate)
+        self._since = now
+        if self._left < self._portion:
+            await trio.sleep((self._portion - self._left) / self._rate)
+        return self._portion
+
+    def spend(self, size: int) -> None:
+        """``size`` bytes were read."""
+        self._left -= size
+
+
 class ConnectionStream(trio.abc.HalfCloseableStream):
     """A plain-text connection.
 
@@ -73,6 +101,8 @@ class ConnectionStream(trio.abc.HalfCloseableStream):
         """What the peer is sent, if it takes it at once, when this connection is ended from here."""
         self.parting = b""
         """What the peer is sent, likewise, when a library closes the stream without having said why."""
+        self.pace: Pace | None = None
+        """How fast it is read; None as fast as it comes."""
 
     def unread(self, data: bytes) -> None:
         """Give ``data`` back: it is what the next `receive_some` returns first."""
@@ -93,10 +123,17 @@ class ConnectionStream(trio.abc.HalfCloseableStream):
         """Trio's contract; what was given back by `unread` comes first."""
         if self._hold is not None:
             if self._before_hold:
-                max_bytes = min(max_bytes or self._before_hold, self._before_hold)
-                self._before_hold -= max_bytes
-            else:
-                await self._hold.wait()
+                size, self._before_hold = self._before_hold, 0
+                return await self._receive(size)
+            await self._hold.wait()
+        if self.pace is None:
+            return await self._receive(max_bytes)
+        portion = await self.pace.portion()
+        data = await self._receive(min(max_bytes or portion, portion))
+        self.pace.spend(len(data))
+        return data
+
+    async def _receive(self, max_bytes: int | None) -> bytes:
         if self._replay:
             await trio.lowlevel.checkpoint()
             size = max_bytes or len(self._replay)

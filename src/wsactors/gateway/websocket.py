@@ -21,7 +21,7 @@ from wsactors.wire.http_head import RequestHead
 from .directory import Membership, NoSuchSession
 from .guard import Refusal
 from .port import Port, WebSocketSink
-from .stream import ConnectionStream
+from .stream import ConnectionStream, Pace
 
 if TYPE_CHECKING:
     from wsactors.actors import Pid
@@ -34,6 +34,10 @@ _GOING_AWAY = b"\x88\x02" + (1012).to_bytes(2, "big")
 _PROTOCOL_ERROR = b"\x88\x02" + CLOSE_PROTOCOL_ERROR.to_bytes(2, "big")
 """The library ends a connection whose frames are malformed without a word."""
 CLOSING_SECONDS = 2.0
+INPUT_RATE = 16 * 1024
+"""Bytes a second that a client may send in the long run: hundreds of requests. Listeners send next to nothing."""
+INPUT_PORTION = 1024
+"""Bytes parsed in one go: at most 170 frames, some three milliseconds."""
 RUNNING_START = 8
 """Frames of the past that a join begins with: what a jitter buffer fills itself with first."""
 
@@ -71,6 +75,7 @@ async def serve_websocket(stream: ConnectionStream, port: Port, owner: Pid) -> N
                     nursery, stream, message_queue_size=1, max_message_size=limits.message_bytes
                 )
                 socket = await request.accept()
+            stream.pace = Pace(INPUT_RATE, 2 * limits.message_bytes, INPUT_PORTION)
             stream.release()
             stream.goodbye, stream.parting = _GOING_AWAY, _PROTOCOL_ERROR
             await _Conversation(socket, WebSocketSink(stream.sink, port.framing), port, owner).run()
