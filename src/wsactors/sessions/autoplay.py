@@ -83,7 +83,13 @@ class Autoplay(ProcessActor):
             self._songs = answer.songs
             return True
         why = answer.text if isinstance(answer, NotLoaded) else "it holds no song of a kind that is played here"
-        log(__name__, "warning", "the song folder cannot be used; playing the demo loops", session=self._options.name, reason=why)
+        log(
+            __name__,
+            "warning",
+            "the song folder cannot be used; playing the demo loops",
+            session=self._options.name,
+            reason=why,
+        )
         return False
 
     async def _play_songs(self) -> None:
