@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 RATE = 48_000
 TAP = """() => {
   window.__pcm = [];
+  window.__tapLost = () => 0;
   const connect = AudioNode.prototype.connect;
   AudioNode.prototype.connect = function (target, ...rest) {
     const context = this.context;
@@ -27,7 +28,13 @@ TAP = """() => {
       // Large blocks: the recorder runs on the page's own thread and must not miss one.
       const tap = context.createScriptProcessor(16384, 2, 2);
       context.__tap = tap;
+      let first = null, last = null, count = 0;
+      // Blocks missed all the same when that thread was held up: they fit between the first and the last, but did not come.
+      window.__tapLost = () => Math.max(0, Math.round(((last - first) * context.sampleRate) / 16384) - (count - 1));
       tap.onaudioprocess = (event) => {
+        if (first === null) first = event.playbackTime;
+        last = event.playbackTime;
+        count += 1;
         const input = event.inputBuffer;
         const both = new Int16Array(input.length * 2);
         const left = input.getChannelData(0), right = input.getChannelData(1);
@@ -46,6 +53,7 @@ TAP = """() => {
 
 DECODED_TAP = """() => {
   window.__pcm = [];
+  window.__tapLost = () => 0;
   const post = MessagePort.prototype.postMessage;
   MessagePort.prototype.postMessage = function (message, ...rest) {
     if (message.left) {

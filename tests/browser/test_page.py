@@ -41,6 +41,8 @@ pytestmark = pytest.mark.browser
 
 SUPERVISORS = Path(__file__).parents[2] / "supervisors"
 HOSTILE = "</script><img src=x onerror='window.__pwned=1'><b>&amp;\u202e"
+CHANCES = 4
+"""Recordings in which to find one without a dropout."""
 SETTLE = 3 * RATE
 """Samples after the first sound in which the buffer may still find its aim."""
 
@@ -155,16 +157,28 @@ def assert_crossfade(falling: Sound, rising: Sound) -> None:
 
 
 async def assert_continuous(page: Page, stage: Stage, recording: Recording, seconds: float) -> None:
-    """No jump of either pilot's phase for ``seconds``. A machine that starves browser or node gets a second chance."""
-    for chance in (1, 2):
+    """No jump of either pilot's phase for ``seconds``.
+
+    A machine that starves browser or node gets another chance, but only if one of them says that it ran dry or lost the thread
+    since the last: a jump that nobody knows of is a fault.
+    """
+    known = 0
+    for _ in range(CHANCES):
         sound = recording.sound[-int(seconds * RATE) :]
         jumps = [await trio.to_thread.run_sync(phase_jumps, sound, channel) for channel in (0, 1)]
         if all(len(each) == 0 for each in jumps):
             return
-        dropouts = int(await page.evaluate("document.getElementById('health-underruns').textContent"))
-        assert chance == 1, f"the phase jumps at {jumps}"
-        assert dropouts or await stage.gaps(), f"the phase jumps at {jumps}, and nobody knows why"
+        before, known = known, await troubles(page, stage)
+        assert known > before, f"the phase jumps at {jumps}, and nobody knows why"
         await recording.more(seconds)
+    raise AssertionError(f"no {seconds} s without a dropout in {CHANCES} recordings: this machine is too busy")
+
+
+async def troubles(page: Page, stage: Stage) -> int:
+    """What can explain a jump: dropouts and late frames of the page, gaps of the session, blocks the recorder has missed."""
+    shown = "['underruns', 'late'].map((what) => Number(document.getElementById(`health-${what}`).textContent))"
+    counted: list[int] = await page.evaluate(f"[...{shown}, window.__tapLost()]")
+    return sum(counted) + await stage.gaps()
 
 
 async def assert_shows_what_is_played(page: Page, stage: BattleStage) -> None:
@@ -204,7 +218,7 @@ async def assert_shown_as_text(page: Page) -> None:
 
 async def test_chromium_plays_both_decks_on_the_right_channels_for_thirty_seconds(tmp_path: Path) -> None:
     battle = make_battle()
-    async with battle_stage(battle, 90) as stage, open_chromium(tmp_path) as page:
+    async with battle_stage(battle, 220) as stage, open_chromium(tmp_path) as page:
         await check_sound(page, battle, stage, 30)
         await assert_shows_what_is_played(page, stage)
 
@@ -212,7 +226,7 @@ async def test_chromium_plays_both_decks_on_the_right_channels_for_thirty_second
 async def test_firefox_plays_both_decks_on_the_right_channels(tmp_path: Path, sound_device: bool) -> None:
     """Without a sound device (``apt-get install pulseaudio`` makes one) what Firefox decodes is judged instead."""
     battle = make_battle()
-    async with battle_stage(battle, 60) as stage, open_firefox(tmp_path) as page:
+    async with battle_stage(battle, 90) as stage, open_firefox(tmp_path) as page:
         await check_sound(page, battle, stage, 6, TAP if sound_device else DECODED_TAP)
         shown = await page.evaluate("document.getElementById('player-state').textContent")
         assert ("sound device" in shown) is not sound_device
