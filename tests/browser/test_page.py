@@ -157,7 +157,7 @@ def assert_crossfade(falling: Sound, rising: Sound) -> None:
 
 
 async def assert_continuous(page: Page, stage: Stage, recording: Recording, seconds: float) -> None:
-    """``seconds`` without a jump of either pilot, in one of a few recordings: a busy machine starves browser, node or recorder."""
+    """``seconds`` without a jump of either pilot, in one of a few recordings: a busy machine starves browser or recorder."""
     found = []
     for _ in range(CHANCES):
         sound = recording.sound[-int(seconds * RATE) :]
