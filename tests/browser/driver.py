@@ -14,7 +14,7 @@ import shutil
 import signal
 import subprocess
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -40,6 +40,8 @@ class Channel:
         self._serial = 0
         self._waiting: dict[int, trio.MemorySendChannel[dict[str, Any]]] = {}
         self.events: list[dict[str, Any]] = []
+        self.answers: dict[str, Callable[[dict[str, Any]], tuple[str, dict[str, Any]] | None]] = {}
+        """For an event's method: the command that answers it."""
 
     async def read(self) -> None:
         try:
@@ -48,11 +50,23 @@ class Channel:
                 waiting = self._waiting.pop(message.get("id"), None)
                 if waiting is not None:
                     waiting.send_nowait(message)
-                else:
+                elif message.get("method") in self.answers:
+                    await self._answer(message)
+                elif "method" in message:
                     self.events.append(message)
         except ConnectionClosed:
             for channel in self._waiting.values():
                 channel.close()
+
+    async def _answer(self, event: dict[str, Any]) -> None:
+        answer = self.answers[event["method"]](event["params"])
+        if answer is not None:
+            method, params = answer
+            self._serial += 1
+            extra = {"sessionId": event["sessionId"]} if "sessionId" in event else {}
+            await self._socket.send_message(
+                json.dumps({"id": self._serial, "method": method, "params": params, **extra})
+            )
 
     async def command(self, method: str, params: dict[str, Any] | None = None, **extra: Any) -> Any:
         self._serial += 1
@@ -72,6 +86,10 @@ class Page(ABC):
     @abstractmethod
     async def before_load(self, source: str) -> None:
         """Run the function ``source`` in every page before its own scripts."""
+
+    @abstractmethod
+    async def add_script(self, path: str, source: str) -> None:
+        """Answer the page's requests for ``path`` with a script, as if its own server had it."""
 
     @abstractmethod
     async def goto(self, url: str) -> None:
@@ -135,6 +153,18 @@ class ChromiumPage(Page):
 
     async def before_load(self, source: str) -> None:
         await self._do("Page.addScriptToEvaluateOnNewDocument", source=f"({source})()")
+
+    async def add_script(self, path: str, source: str) -> None:
+        def answer(paused: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+            return "Fetch.fulfillRequest", {
+                "requestId": paused["requestId"],
+                "responseCode": 200,
+                "responseHeaders": [{"name": "Content-Type", "value": "text/javascript"}],
+                "body": base64.b64encode(source.encode()).decode(),
+            }
+
+        self._channel.answers["Fetch.requestPaused"] = answer
+        await self._do("Fetch.enable", patterns=[{"urlPattern": f"*{path}"}])
 
     async def goto(self, url: str) -> None:
         answer = await self._do("Page.navigate", url=url)
@@ -227,6 +257,23 @@ class FirefoxPage(Page):
 
     async def before_load(self, source: str) -> None:
         await self._channel.command("script.addPreloadScript", {"functionDeclaration": source})
+
+    async def add_script(self, path: str, source: str) -> None:
+        def answer(blocked: dict[str, Any]) -> tuple[str, dict[str, Any]] | None:
+            if not blocked["isBlocked"]:
+                return None
+            return "network.provideResponse", {
+                "request": blocked["request"]["request"],
+                "statusCode": 200,
+                "reasonPhrase": "OK",
+                "headers": [{"name": "Content-Type", "value": {"type": "string", "value": "text/javascript"}}],
+                "body": {"type": "string", "value": source},
+            }
+
+        self._channel.answers["network.beforeRequestSent"] = answer
+        await self._channel.command("session.subscribe", {"events": ["network.beforeRequestSent"]})
+        patterns = [{"type": "pattern", "pathname": path}]
+        await self._channel.command("network.addIntercept", {"phases": ["beforeRequestSent"], "urlPatterns": patterns})
 
     async def goto(self, url: str) -> None:
         params = {"context": self._context, "url": url, "wait": "complete"}

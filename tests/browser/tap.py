@@ -18,42 +18,55 @@ if TYPE_CHECKING:
     from tests.browser.driver import Page
 
 RATE = 48_000
+RECORDER_PATH = "/js/test-recorder.js"
+RECORDER = """registerProcessor("tap", class extends AudioWorkletProcessor {
+  constructor() { super(); this.block = new Int16Array(2 * 128 * 32); this.filled = 0; this.next = null; this.lost = 0; }
+  process([[left, right]]) {
+    // The audio thread counts what it renders: a part it has skipped shows in the count.
+    if (this.next !== null) this.lost += currentFrame - this.next;
+    this.next = currentFrame + 128;
+    for (let i = 0; i < 128; i += 1) {
+      this.block[this.filled++] = Math.round((left ? left[i] : 0) * 32767);
+      this.block[this.filled++] = Math.round((right ? right[i] : 0) * 32767);
+    }
+    if (this.filled === this.block.length) {
+      this.port.postMessage({ block: this.block.slice(), lost: this.lost });
+      this.filled = 0;
+    }
+    return true;
+  }
+});
+"""
+
 TAP = """() => {
   window.__pcm = [];
-  window.__tapLost = () => 0;
+  window.__tapLost = 0;
+  if (!window.AudioWorklet) return; // a page that is not trusted
+  const addModule = AudioWorklet.prototype.addModule;
+  AudioWorklet.prototype.addModule = async function (...rest) {
+    await addModule.call(this, "RECORDER_PATH");
+    return addModule.apply(this, rest);
+  };
   const connect = AudioNode.prototype.connect;
   AudioNode.prototype.connect = function (target, ...rest) {
     const context = this.context;
     if (target === context.destination && !context.__tap) {
-      // Large blocks: the recorder runs on the page's own thread and must not miss one.
-      const tap = context.createScriptProcessor(16384, 2, 2);
-      context.__tap = tap;
-      let first = null, last = null, count = 0;
-      // Blocks missed all the same when that thread was held up: they fit between the first and the last, but did not come.
-      window.__tapLost = () => Math.max(0, Math.round(((last - first) * context.sampleRate) / 16384) - (count - 1));
-      tap.onaudioprocess = (event) => {
-        if (first === null) first = event.playbackTime;
-        last = event.playbackTime;
-        count += 1;
-        const input = event.inputBuffer;
-        const both = new Int16Array(input.length * 2);
-        const left = input.getChannelData(0), right = input.getChannelData(1);
-        for (let i = 0; i < input.length; i += 1) {
-          both[2 * i] = Math.round(left[i] * 32767);
-          both[2 * i + 1] = Math.round(right[i] * 32767);
-        }
-        window.__pcm.push(both);
+      const stereo = { channelCount: 2, channelCountMode: "explicit", outputChannelCount: [2] };
+      context.__tap = new AudioWorkletNode(context, "tap", stereo);
+      context.__tap.port.onmessage = ({ data }) => {
+        window.__pcm.push(data.block);
+        window.__tapLost = data.lost;
       };
-      connect.call(tap, context.destination);
-      connect.call(this, tap);
+      connect.call(context.__tap, context.destination);
+      connect.call(this, context.__tap);
     }
     return connect.call(this, target, ...rest);
   };
-}"""
+}""".replace("RECORDER_PATH", RECORDER_PATH)
 
 DECODED_TAP = """() => {
   window.__pcm = [];
-  window.__tapLost = () => 0;
+  window.__tapLost = 0;
   const post = MessagePort.prototype.postMessage;
   MessagePort.prototype.postMessage = function (message, ...rest) {
     if (message.left) {
@@ -81,30 +94,48 @@ _TAKE = """(async () => {
 })()"""
 
 
+async def tap(page: Page, source: str = TAP) -> None:
+    """Record what ``page`` will play; before its address is loaded."""
+    await page.add_script(RECORDER_PATH, RECORDER)
+    await page.before_load(source)
+
+
 class Recording:
-    """What a page has played since its first sample that was not silent."""
+    """What a page has played since its first sample that was not silent. Sound has the shape (samples, 2), full scale ±1."""
 
     def __init__(self, page: Page) -> None:
         self._page = page
-        self._pieces: list[NDArray[np.float64]] = []
-        self._size = 0
+        self._pieces: list[NDArray[np.int16]] = []
+        self.size = 0
 
-    @property
-    def sound(self) -> NDArray[np.float64]:
-        """Shape (samples, 2), full scale ±1."""
-        return np.concatenate(self._pieces) if self._pieces else np.empty((0, 2))
+    def last(self, seconds: float) -> NDArray[np.float64]:
+        """The newest ``seconds``, or less. Takes little more time than they need: the node under test plays in this process."""
+        wanted, size = round(seconds * RATE), 0
+        pieces: list[NDArray[np.int16]] = []
+        for piece in reversed(self._pieces):
+            if size >= wanted:
+                break
+            pieces.insert(0, piece)
+            size += len(piece)
+        if not pieces:
+            return np.empty((0, 2))
+        return np.concatenate(pieces)[-wanted:] / 32_767
 
-    async def more(self, seconds: float) -> NDArray[np.float64]:
-        """Wait for that much more sound; returns it."""
-        start = self._size
+    async def more(self, seconds: float) -> None:
+        """Wait for that much more sound."""
+        end = self.size + seconds * RATE
         with trio.fail_after(seconds + 30):
-            while self._size < start + seconds * RATE:
+            while self.size < end:
                 await trio.sleep(0.2)
                 text = await self._page.evaluate(_TAKE)
-                new = np.frombuffer(base64.b64decode(text or ""), "<i2").astype(np.float64).reshape(-1, 2) / 32_767
-                if not self._size:
-                    loud = np.flatnonzero(np.abs(new).max(axis=1, initial=0) > 1e-3)
+                new = np.frombuffer(base64.b64decode(text or ""), "<i2").reshape(-1, 2)
+                if not self.size:
+                    loud = np.flatnonzero(np.abs(new).max(axis=1, initial=0) > 32)
                     new = new[loud[0] :] if len(loud) else new[:0]
                 self._pieces.append(new)
-                self._size += len(new)
-        return self.sound[start:]
+                self.size += len(new)
+
+    async def next(self, seconds: float) -> NDArray[np.float64]:
+        """The next ``seconds`` of sound, once they are there."""
+        await self.more(seconds)
+        return self.last(seconds)

@@ -7,7 +7,9 @@ heard. Below them lies one steady pilot tone per channel, by whose phase a lost 
 from __future__ import annotations
 
 import itertools
+import json
 import random
+import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -144,4 +146,12 @@ def phase_jumps(sound: NDArray[np.float64], channel: int) -> NDArray[np.float64]
     phase = np.unwrap(np.angle(smooth[:: RATE // 100]))
     step = phase[20:] - phase[:-20]
     pace = np.array([np.median(step[max(0, i - 50) : i + 50]) for i in range(len(step))])
-    return np.flatnonzero(np.abs(step - pace) > np.pi / 2) / 100
+    off = np.flatnonzero(np.abs(step - pace) > np.pi / 2)
+    # One jump is seen by every comparison that spans it.
+    return off[np.diff(off, prepend=-20) > 10] / 100
+
+
+if __name__ == "__main__":
+    # Samples on stdin (stereo, 32-bit floats), the jumps of each channel on stdout, as JSON.
+    recorded = np.frombuffer(sys.stdin.buffer.read(), "<f4").astype(np.float64).reshape(-1, 2)
+    print(json.dumps([phase_jumps(recorded, channel).tolist() for channel in (0, 1)]))
