@@ -34,6 +34,7 @@ from .audio_frame import (
     encode_audio,
 )
 from .errors import ProtocolError
+from .plain import MAX_EXACT_INT, Plain
 
 __all__ = [
     "AUDIO_HEADER_BYTES", "AUDIO_KIND", "CLIENT_MESSAGES", "FLAG_DISCONTINUITY", "FLAG_LAST", "FLAG_SILENCE",
@@ -55,10 +56,7 @@ MAX_TEXT: Final = 512
 """Longest title, reason or explanation, in characters; longer ones are cut by `clip` before they are sent."""
 MAX_SESSIONS: Final = 100
 """Most sessions in one `Sessions` message."""
-MAX_EXACT_INT: Final = 2**53 - 1
-"""Largest integer that a JavaScript number holds exactly; integers on the wire stay within it."""
 
-Plain: TypeAlias = bool | int | float | str | bytes | list["Plain"] | dict[str, "Plain"] | None
 _Check: TypeAlias = Callable[[Any, str], Any]
 
 
