@@ -66,11 +66,11 @@ def entries(kind: type = Settings, section: str = "") -> Iterator[Entry]:
         yield from entries(inner_kind, path)
 
 
-def defaults_toml() -> str:
+def defaults_toml(kind: type = Settings) -> str:
     """A complete configuration file: every key with its default and its explanation."""
     lines: list[str] = []
     section = None
-    for entry in entries():
+    for entry in entries(kind):
         if entry.section != section:
             section = entry.section
             off = "# " if "NAME" in section else ""
@@ -104,8 +104,8 @@ def reference_markdown() -> str:
     return "\n".join(lines) + "\n"
 
 
-def effective_toml(settings: Settings) -> str:
-    """What a node really runs with, as TOML; secrets are redacted."""
+def effective_toml(settings: Any) -> str:
+    """What a node (or another program) really runs with, as TOML; secrets are redacted."""
     return "\n".join(_tables(settings, "")).lstrip() + "\n"
 
 

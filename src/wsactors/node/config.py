@@ -12,9 +12,9 @@ import os
 import stat
 import tomllib
 import typing
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import attrs
 
@@ -23,11 +23,12 @@ from wsactors.node import strict
 from wsactors.node.secret import Secret
 from wsactors.node.settings import Settings
 
-__all__ = ["ENVIRONMENT_PREFIX", "Fault", "load_settings", "parse_settings", "refuse_writable_by_all"]
+__all__ = ["ENVIRONMENT_PREFIX", "Fault", "load_as", "load_settings", "parse_settings", "refuse_writable_by_all"]
 
 ENVIRONMENT_PREFIX = "WSACTORS_"
 _MAX_FILE_BYTES = 1_000_000
 _MAX_SECRET_BYTES = 65_536
+T = TypeVar("T")
 
 
 @attrs.frozen
@@ -51,6 +52,19 @@ def load_settings(path: Path, *, overrides: Sequence[str] = (), environ: Mapping
     Raises:
         ConfigError: the file cannot be read, may be written by everybody, or says something that no setting allows.
     """
+    return load_as(
+        Settings, path, overrides=overrides, environ=_overriding_variables(os.environ if environ is None else environ)
+    )
+
+
+def load_as(
+    kind: type[T], path: Path, *, overrides: Sequence[str] = (), environ: Iterable[tuple[str, str, str]] = ()
+) -> T:
+    """As :func:`load_settings`, for any class made of :mod:`wsactors.node.fields`; ``environ``: (name, key, value).
+
+    Raises:
+        ConfigError: as :func:`load_settings`.
+    """
     refuse_writable_by_all(path)
     try:
         text = path.read_bytes()[: _MAX_FILE_BYTES + 1]
@@ -62,7 +76,9 @@ def load_settings(path: Path, *, overrides: Sequence[str] = (), environ: Mapping
         document = tomllib.loads(text.decode())
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError([Fault(str(path), "", f"is not valid TOML: {error}")]) from error
-    return parse_settings(document, source=str(path), base=path.resolve().parent, overrides=overrides, environ=environ)
+    given = _Overrides(list(environ))
+    given.add(overrides)
+    return _parse(kind, document, str(path), path.resolve().parent, given)
 
 
 def parse_settings(
@@ -78,20 +94,9 @@ def parse_settings(
     Raises:
         ConfigError: as :func:`load_settings`.
     """
-    tree = _copy(document)
-    origins: dict[str, str] = {}
-    faults: list[Fault] = []
-    for origin, key, raw in _overriding(os.environ if environ is None else environ, overrides, faults):
-        _override(tree, key, raw, origin, origins, faults)
-    _read_secret_files(Settings, tree, base, source, "", faults)
-    try:
-        settings = strict.structure(tree, Settings, base)
-    except strict.Mismatch as mismatch:
-        faults += [Fault(_origin(origins, key, source), key, message) for key, message in mismatch.findings]
-    else:
-        if not faults:
-            return settings
-    raise ConfigError(faults)
+    given = _Overrides(list(_overriding_variables(os.environ if environ is None else environ)))
+    given.add(overrides)
+    return _parse(Settings, document, source, base, given)
 
 
 def refuse_writable_by_all(path: Path) -> None:
@@ -118,24 +123,49 @@ def refuse_writable_by_all(path: Path) -> None:
 # --- overrides ------------------------------------------------------------------------------------------------
 
 
-def _overriding(
-    environ: Mapping[str, str], overrides: Sequence[str], faults: list[Fault]
-) -> Iterator[tuple[str, str, str]]:
+@attrs.define
+class _Overrides:
+    """What is set from outside the file, in the order in which it counts: (origin, key, value)."""
+
+    items: list[tuple[str, str, str]]
+    faults: list[Fault] = attrs.field(factory=list)
+
+    def add(self, arguments: Sequence[str]) -> None:
+        """``--set`` arguments, each ``section.key=value``."""
+        for item in arguments:
+            key, equals, raw = item.partition("=")
+            if equals:
+                self.items.append(("--set", key.strip(), raw.strip()))
+            else:
+                self.faults.append(Fault("--set", item, "expected key=value, such as gateway.port=9000"))
+
+
+def _parse(kind: type[T], document: Mapping[str, Any], source: str, base: Path, given: _Overrides) -> T:
+    tree = _copy(document)
+    origins: dict[str, str] = {}
+    faults = given.faults
+    for origin, key, raw in given.items:
+        _override(kind, tree, key, raw, origin, origins, faults)
+    _read_secret_files(kind, tree, base, source, "", faults)
+    try:
+        settings = strict.structure(tree, kind, base)
+    except strict.Mismatch as mismatch:
+        faults += [Fault(_origin(origins, key, source), key, message) for key, message in mismatch.findings]
+    else:
+        if not faults:
+            return settings
+    raise ConfigError(faults)
+
+
+def _overriding_variables(environ: Mapping[str, str]) -> Iterator[tuple[str, str, str]]:
     for name in sorted(environ):
         if name.startswith(ENVIRONMENT_PREFIX) and "__" in name:
             yield name, name.removeprefix(ENVIRONMENT_PREFIX).lower().replace("__", "."), environ[name]
-    for item in overrides:
-        key, equals, raw = item.partition("=")
-        if equals:
-            yield "--set", key.strip(), raw.strip()
-        else:
-            faults.append(Fault("--set", item, "expected key=value, such as gateway.port=9000"))
 
 
 def _override(
-    tree: dict[str, Any], key: str, raw: str, origin: str, origins: dict[str, str], faults: list[Fault]
+    kind: Any, tree: dict[str, Any], key: str, raw: str, origin: str, origins: dict[str, str], faults: list[Fault]
 ) -> None:
-    kind: Any = Settings
     for depth, part in enumerate(parts := key.split(".")):
         inner = strict.kind_of(kind, part)
         if inner is None:

@@ -8,12 +8,18 @@ prints them. A setting marked *live* is read again on SIGHUP; a *secret* is neve
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
 import attrs
 
+from wsactors.node.fields import BadSetting
+from wsactors.node.fields import between as _between
+from wsactors.node.fields import matches as _matches
+from wsactors.node.fields import section as _section
+from wsactors.node.fields import setting as _setting
+from wsactors.node.fields import zero_or as _zero_or
 from wsactors.node.secret import Secret
 
 __all__ = [
@@ -27,52 +33,6 @@ __all__ = [
     "Settings",
     "TlsSettings",
 ]
-
-_Check = Callable[[Any, "attrs.Attribute[Any]", Any], None]
-
-
-class BadSetting(ValueError):
-    """One field refused its value; ``key`` is the field's name, the text says what was expected."""
-
-    def __init__(self, key: str, message: str) -> None:
-        super().__init__(message)
-        self.key = key
-
-
-def _setting(default: Any, doc: str, *, live: bool = False, secret: bool = False, check: _Check | None = None) -> Any:
-    metadata = {"doc": doc, "live": live, "secret": secret}
-    return attrs.field(default=default, metadata=metadata, validator=check or [], kw_only=True)
-
-
-def _section(factory: Callable[[], Any], doc: str) -> Any:
-    return attrs.field(factory=factory, metadata={"doc": doc}, kw_only=True)
-
-
-def _between(low: float, high: float) -> _Check:
-    def check(_: Any, attribute: attrs.Attribute[Any], value: float) -> None:
-        if not low <= value <= high:
-            raise BadSetting(attribute.name, f"expected a number from {low:g} to {high:g}, got {value!r}")
-
-    return check
-
-
-def _zero_or(low: float, high: float) -> _Check:
-    def check(_: Any, attribute: attrs.Attribute[Any], value: float) -> None:
-        if value != 0 and not low <= value <= high:
-            raise BadSetting(attribute.name, f"expected 0 or a number from {low:g} to {high:g}, got {value!r}")
-
-    return check
-
-
-def _matches(pattern: str, meaning: str) -> _Check:
-    compiled = re.compile(pattern)
-
-    def check(_: Any, attribute: attrs.Attribute[Any], value: str) -> None:
-        if not compiled.fullmatch(value):
-            raise BadSetting(attribute.name, f"expected {meaning}, got {value!r}")
-
-    return check
-
 
 _NAME = r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,61}[A-Za-z0-9])?"
 _NAME_MEANING = "letters, digits, '.', '_' or '-' (at most 63, beginning and ending with a letter or digit)"
