@@ -28,6 +28,7 @@ run:
 
 test: check
 	@PYTHON=$(PYTHON) scripts/venv.sh dev libopus0 chromium firefox-esr erlang-base
+	@scripts/npm.sh
 	.venv/bin/python -m pytest $(TESTS) $(ARGS)
 
 check:
@@ -37,6 +38,7 @@ check:
 
 bench:
 	@PYTHON=$(PYTHON) scripts/venv.sh dev libopus0 erlang-base
+	@scripts/npm.sh
 	@set -e; for file in benchmarks/$(BENCH).py; do echo "+ $$file"; .venv/bin/python $$file $(ARGS); done
 
 soak:
@@ -52,5 +54,5 @@ docs:
 	.venv/bin/wsactors config doc > docs/configuration.md
 
 clean:
-	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist
+	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist tests/interop/js/node_modules
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -7,19 +7,7 @@ cd "$(dirname "$0")/.."
 extra=$1
 shift
 python=${PYTHON:-}
-
-say() { echo "+ $*" >&2; "$@"; }
-
-# With root and apt the system packages are installed; without, the person is told what to run.
-need() {
-    if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
-        [ -n "$(find /var/lib/apt/lists -name '*_Packages*' -mmin -1440 2>/dev/null | head -n 1)" ] || say apt-get update -qq
-        DEBIAN_FRONTEND=noninteractive say apt-get install -y -qq --no-install-recommends "$@" >/dev/null
-    else
-        echo "Missing: $*. Install with: sudo apt-get install --no-install-recommends $*" >&2
-        return 1
-    fi
-}
+. scripts/debian.sh
 
 missing=
 for package in "$@"; do
