@@ -1,0 +1,1 @@
+"""Replicated data that merges without agreement. Pure: names, references and values in, values out."""
