@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -24,9 +26,18 @@ def test_ranges_are_the_set_of_their_numbers_and_never_touch(pairs: list[tuple[i
 
     assert {number for number in range(45) if number in found} == numbers(pairs)
     kept = list(found.ranges())
-    assert all(last + 1 < first for (_, last), (first, _) in zip(kept, kept[1:], strict=False))
+    assert all(last + 1 < first for (_, last), (first, _) in pairwise(kept))
     assert found.last == max(numbers(pairs), default=0)
     assert found == RangeSet(reversed(kept))
+
+
+@given(ranges, ranges)
+def test_covering_is_being_a_superset(one: list[tuple[int, int]], two: list[tuple[int, int]]) -> None:
+    assert RangeSet(one).covers(RangeSet(two)) == (numbers(one) >= numbers(two))
+    both = RangeSet(one)
+    both.update(RangeSet(two))
+    assert both.covers(RangeSet(two))
+    assert both == RangeSet(one + two)
 
 
 def test_a_range_backwards_is_refused() -> None:

@@ -222,12 +222,8 @@ class PresenceSet:
         Raises:
             ValueError: the delta was made for a peer that knows more than this set does.
         """
-        for replica, kept in delta.kept.items():
-            known = self._context.of(replica)
-            if any(clock not in known for first, last in kept.ranges() for clock in (first, last)):
-                raise ValueError(
-                    "this delta was made for a peer that knows more: ask for one with this set's context()"
-                )
+        if not all(self._context.of(replica).covers(kept) for replica, kept in delta.kept.items()):
+            raise ValueError("this delta was made for a peer that knows more: ask for one with this set's context()")
         holds = {each.dot: each for each in delta.presences}
         news = [each for dot, each in holds.items() if dot not in self._context]
         gone = [
