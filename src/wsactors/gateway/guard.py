@@ -13,6 +13,7 @@ from collections.abc import Iterable
 
 import attrs
 
+from .cors import Cors
 from .options import GatewayOptions, is_loopback
 
 _HOST = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[0-9A-Za-z.\-_]{1,253})(?::([0-9]{1,5}))?")
@@ -37,7 +38,7 @@ class Guard:
     """Names in lower case, without port."""
     any_address: bool
     """Whether every numeric address is accepted: rebinding needs a name, so an address cannot be a rebound one."""
-    origins: frozenset[str]
+    cors: Cors
     secure: bool
 
     @classmethod
@@ -46,8 +47,7 @@ class Guard:
         names = {name.lower() for name in (options.host.strip("[]"), *options.allowed_hosts, *extra_hosts)}
         if options.is_loopback:
             names |= {"localhost", "127.0.0.1", "::1"}
-        origins = frozenset(origin.lower().rstrip("/") for origin in options.allowed_origins)
-        return cls(frozenset(names), not options.is_loopback, origins, options.uses_tls)
+        return cls(frozenset(names), not options.is_loopback, Cors.of(options.allowed_origins), options.uses_tls)
 
     def check(self, host: bytes | None, origin: bytes | None) -> Refusal | None:
         """None when a request with these headers may pass."""
@@ -75,7 +75,7 @@ class Guard:
 
     def _allows(self, origin: bytes, authority: tuple[str, int | None]) -> bool:
         text = origin.decode("latin-1").lower()
-        if text in self.origins:
+        if self.cors.allows(text):
             return True
         match = _ORIGIN.fullmatch(text)
         if match is None:  # "null", several origins, another scheme

@@ -3,15 +3,17 @@
 hypercorn is not given the port, since one malformed request would then end the whole worker (hypercorn#225). Here it
 serves exactly one connection, inside that connection's actor. What it must not do by itself is taken from it: every
 request head passes our own strict parser first; WebSocket handshakes, also on a later request of a kept-alive connection,
-leave it as `UpgradeRequested`; HTTP/2 (and with it extended CONNECT) is off, by upgrade and by prior knowledge; request
-bodies are refused, as nothing here takes one.
+leave it as `UpgradeRequested`; HTTP/2 (and with it extended CONNECT) is off, by upgrade and by prior knowledge. A body is
+taken in whole, bounded, before the application hears of its request, and reaches hypercorn with a length of our making.
 """
 
 from __future__ import annotations
 
 import traceback
+from collections.abc import Callable
 from typing import Any
 
+import attrs
 import h11
 import trio
 from hypercorn.app_wrappers import ASGIWrapper
@@ -29,8 +31,11 @@ from wsactors.actors.redact import safe_text
 from wsactors.wire.errors import HeadError
 from wsactors.wire.http_head import RequestHead, parse_head
 
+from .body import BodyBudget, BodyLease, RequestRefused, check_body, read_body
 from .options import Limits
 from .stream import ConnectionStream
+
+__all__ = ["HttpServer", "RequestRefused", "UpgradeRequested"]
 
 KEEP_ALIVE_SECONDS = 15.0
 """Silence after which a kept-alive connection is closed."""
@@ -42,14 +47,6 @@ class UpgradeRequested(Exception):
     def __init__(self, data: bytes) -> None:
         super().__init__("a WebSocket was asked for")
         self.data = data
-
-
-class RequestRefused(Exception):
-    """A request that is answered with ``status`` and the end of the connection."""
-
-    def __init__(self, status: int, message: str) -> None:
-        super().__init__(message)
-        self.status = status
 
 
 class _Log(Logger):
@@ -85,16 +82,23 @@ def http_config(limits: Limits) -> Config:
     return config
 
 
+def check_nothing(_: RequestHead) -> None:
+    """Let every request pass."""
+
+
 class HttpServer:
     """Serves plain HTTP on single connections with one ASGI application.
 
     Args:
         app: An ASGI application. It needs no lifespan events.
         limits: Bounds of the port.
+        admit: Decides about a request by its head, before its body is read. Raises `RequestRefused`.
     """
 
-    def __init__(self, app: Any, limits: Limits) -> None:
+    def __init__(self, app: Any, limits: Limits, admit: Callable[[RequestHead], None] = check_nothing) -> None:
         self._limits = limits
+        self._admit = admit
+        self._budget = BodyBudget(limits.bodies_bytes)
         self._app = ASGIWrapper(app)
         self._config = http_config(limits)
         self._context = WorkerContext(None)
@@ -117,8 +121,20 @@ class HttpServer:
             RequestRefused: A request is not served; nothing was answered to it yet.
             HeadError: What should be a request is malformed or too large; nothing was answered to it yet.
         """
-        mount = _Mount(self._limits, self._app, self._config, self._context, dict(state or {}), stream)
-        await mount.serve(client, server, secure=secure)
+        with BodyLease.of(self._budget) as lease:
+            doors = _Doors(self._limits, self._admit, lease, stream)
+            mount = _Mount(doors, self._app, self._config, self._context, dict(state or {}), stream)
+            await mount.serve(client, server, secure=secure)
+
+
+@attrs.frozen
+class _Doors:
+    """What a request passes before hypercorn sees it."""
+
+    limits: Limits
+    admit: Callable[[RequestHead], None]
+    lease: BodyLease
+    stream: ConnectionStream
 
 
 class _Mount(TCPServer):
@@ -130,9 +146,9 @@ class _Mount(TCPServer):
 
     _leaving: UpgradeRequested | RequestRefused | HeadError | None = None
 
-    def __init__(self, limits: Limits, *arguments: Any) -> None:
+    def __init__(self, doors: _Doors, *arguments: Any) -> None:
         super().__init__(*arguments)
-        self._limits = limits
+        self._doors = doors
         self._answered = trio.Event()
         self._answered.set()
 
@@ -188,7 +204,7 @@ class _Mount(TCPServer):
         """Hand over request after request, until the peer has said its last."""
         data = b""
         while True:
-            head = parse_head(data, max_bytes=self._limits.head_bytes)
+            head = parse_head(data, max_bytes=self._doors.limits.head_bytes)
             if head is None:
                 more = await self.stream.receive_some()
                 if not more:
@@ -198,16 +214,20 @@ class _Mount(TCPServer):
             await self._answered.wait()
             if head.wants_websocket:
                 raise UpgradeRequested(data)
-            _check(head)
-            await self.protocol.handle(RawData(data[: head.size]))
-            data = data[head.size :]
+            request, data = await self._whole(head, data)
+            await self.protocol.handle(RawData(request))
 
-
-def _check(head: RequestHead) -> None:
-    if head.method not in {"GET", "HEAD"}:
-        raise RequestRefused(405, "only GET and HEAD are served here")
-    if head.get(b"transfer-encoding") is not None or head.get(b"content-length") not in {None, b"0"}:
-        raise RequestRefused(413, "requests with a body are not taken here")
+    async def _whole(self, head: RequestHead, data: bytes) -> tuple[bytes, bytes]:
+        """The bytes of the whole request that ``data`` begins with, and what was read after it."""
+        doors = self._doors
+        doors.lease.hold(0)  # the request before is answered
+        check_body(head, doors.limits)
+        if head.body_length == 0:
+            return data[: head.size], data[head.size :]
+        doors.admit(head)
+        await self.idle_task.stop()  # the body has its own deadline
+        body, rest = await read_body(doors.stream, head, data[head.size :], doors.limits, doors.lease)
+        return head.encode_with_length(len(body)) + body, rest
 
 
 class _Protocol(H11Protocol):

@@ -36,6 +36,12 @@ class Limits:
     """Of one request head."""
     head_seconds: float = 5.0
     """In which a whole request head must have come; also for the TLS handshake and a client's first message."""
+    body_bytes: int = 1024 * 1024
+    """Of one request body."""
+    body_seconds: float = 20.0
+    """In which a whole request body must have come."""
+    bodies_bytes: int = 64 * 1024 * 1024
+    """Of all request bodies that are being received or answered at one time."""
     message_bytes: int = 64 * 1024
     """Of one WebSocket message from a client."""
     idle_seconds: float = 60.0

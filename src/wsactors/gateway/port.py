@@ -5,18 +5,24 @@ from __future__ import annotations
 import ssl
 import weakref
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import attrs
 
 from wsactors.realtime.sinks import Sink, SinkStatistics, SocketSink
+from wsactors.wire.http_head import RequestHead
 from wsactors.wire.ws_frame import binary_frame
 
 from .admission import Admission
 from .app import build_app
 from .directory import Directory
 from .guard import Guard
-from .http import HttpServer
+from .http import HttpServer, RequestRefused
 from .options import GatewayOptions
+from .routes import routes_of
+
+if TYPE_CHECKING:
+    from wsactors.actors import Runtime
 
 
 class SharedFraming:
@@ -67,13 +73,20 @@ class Port:
     options: GatewayOptions
     node_name: str
     directory: Directory
+    is_ready: Callable[[], bool]
+    """Whether the node's trees are up and it is not draining."""
     guard: Guard
     admission: Admission
-    http: HttpServer
     tls: ssl.SSLContext | None
-    framing: SharedFraming
+    runtime: Runtime | None
+    framing: SharedFraming = attrs.field(factory=SharedFraming)
     sinks: weakref.WeakSet[SocketSink] = attrs.field(factory=weakref.WeakSet)
     """Of the connections that are open, for statistics."""
+    http: HttpServer = attrs.field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        app = build_app(routes_of(self), self.guard)
+        object.__setattr__(self, "http", HttpServer(app, self.options.limits, self.admit))
 
     @classmethod
     def build(
@@ -85,20 +98,33 @@ class Port:
         is_ready: Callable[[], bool],
         tls: ssl.SSLContext | None = None,
         extra_hosts: tuple[str, ...] = (),
+        runtime: Runtime | None = None,
     ) -> Port:
-        """Put together what a port with ``options`` needs."""
-        guard = Guard.of(options, extra_hosts)
+        """Put together what a port with ``options`` needs. Without a ``runtime`` it serves nothing that needs actors."""
         limits = options.limits
         return cls(
             options=options,
             node_name=node_name,
             directory=directory,
-            guard=guard,
+            is_ready=is_ready,
+            guard=Guard.of(options, extra_hosts),
             admission=Admission(total=limits.connections, per_address=limits.connections_per_address),
-            http=HttpServer(build_app(directory, guard, is_ready), limits),
             tls=tls,
-            framing=SharedFraming(),
+            runtime=runtime,
         )
+
+    @property
+    def node(self) -> Runtime:
+        """The node whose port this is. Raises `RuntimeError` when it belongs to none."""
+        if self.runtime is None:
+            raise RuntimeError("this port belongs to no node")
+        return self.runtime
+
+    def admit(self, head: RequestHead) -> None:
+        """Decide about a request by its head alone. Raises `RequestRefused`."""
+        refusal = self.guard.check(head.get(b"host"), head.get(b"origin"))
+        if refusal is not None:
+            raise RequestRefused(refusal.status, refusal.message)
 
     def statistics(self) -> PortStatistics:
         """How it is doing now."""

@@ -81,6 +81,7 @@ class Gateway(Supervisor):
             is_ready=is_ready or (lambda: True),
             tls=server_context(options.tls, hosts, _kept(options.state_directory)) if options.uses_tls else None,
             extra_hosts=hosts,
+            runtime=self.node,
         )
         binding = Binding(port)
         connections = f"{self.pid}.connections"

@@ -11,9 +11,10 @@ class ProtocolError(ValueError):
 
 
 class HeadError(ProtocolError):
-    """An HTTP request head that is refused, with the status that says why.
+    """An HTTP request whose head, or the framing of whose body, is refused, with the status that says why.
 
-    ``status`` is 400 (malformed), 414 (target too long), 431 (head too large, too many headers) or 505 (not HTTP/1.x).
+    ``status`` is 400 (malformed), 408 (too slow), 413 (body too large), 414 (target too long), 431 (head too large, too
+    many headers) or 505 (not HTTP/1.x).
     """
 
     def __init__(self, status: int, text: str) -> None:

@@ -23,7 +23,10 @@ MAX_TARGET_BYTES: Final = 4 * 1024
 _REQUEST_LINE = re.compile(rb"([A-Z]{1,16}) ([!-~]+) HTTP/([0-9])\.([0-9])")
 _HEADER = re.compile(rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]+):[ \t]*([\t -~\x80-\xff]*?)[ \t]*")
 _ONCE: Final = frozenset({b"host", b"content-length", b"transfer-encoding", b"origin", b"sec-websocket-key"})
+_FRAMING: Final = frozenset({b"content-length", b"transfer-encoding", b"expect", b"trailer", b"te"})
 _END: Final = b"\r\n\r\n"
+_MOST_DIGITS: Final = 15
+"""Of a Content-Length: far more than anybody is allowed, and no work to read."""
 
 
 @attrs.frozen
@@ -53,6 +56,20 @@ class RequestHead:
     def path(self) -> str:
         """The target without its query."""
         return self.target.partition("?")[0]
+
+    @property
+    def body_length(self) -> int | None:
+        """Bytes of the body that follows; None when it comes in chunks."""
+        if self.get(b"transfer-encoding") is not None:
+            return None
+        return int(self.get(b"content-length") or b"0")
+
+    def encode_with_length(self, length: int) -> bytes:
+        """This head for a body of ``length`` bytes that is already here: nothing in it frames or announces another."""
+        lines = [f"{self.method} {self.target} HTTP/1.{self.minor_version}".encode("ascii")]
+        lines += [name + b": " + value for name, value in self.headers if name not in _FRAMING]
+        lines.append(b"content-length: %d" % length)
+        return b"\r\n".join(lines) + _END
 
     @property
     def wants_websocket(self) -> bool:
@@ -126,7 +143,7 @@ def _check_framing(headers: tuple[tuple[bytes, bytes], ...], minor: int) -> None
     if b"content-length" in names and b"transfer-encoding" in names:
         raise HeadError(400, "both Content-Length and Transfer-Encoding")
     for name, value in headers:
-        if name == b"content-length" and not value.isdigit():
+        if name == b"content-length" and not (value.isdigit() and len(value) <= _MOST_DIGITS):
             raise HeadError(400, "malformed Content-Length")
-        if name == b"transfer-encoding" and value.lower() != b"chunked":
-            raise HeadError(400, "only chunked Transfer-Encoding is understood")
+        if name == b"transfer-encoding" and (value.lower() != b"chunked" or minor < 1):
+            raise HeadError(400, "only chunked Transfer-Encoding is understood, and not in HTTP/1.0")
