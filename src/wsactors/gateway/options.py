@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import ipaddress
 from pathlib import Path
-from typing import Literal
+from typing import Final, Literal
 
 import attrs
+
+CONNECT_BURST: Final = 5
+"""How many seconds' worth of connections one address may open at once: a page opens six, a load balancer reconnects all."""
 
 
 class GatewayRefused(Exception):
@@ -24,6 +27,8 @@ class TlsOptions:
     key: Path | None = None
     """PEM file with the private key."""
     key_password: str | None = attrs.field(default=None, repr=False)
+    reload_seconds: float = 10.0
+    """Between two looks whether the files have changed; 0: only when told."""
 
 
 @attrs.frozen
@@ -32,6 +37,10 @@ class Limits:
 
     connections: int = 10_000
     connections_per_address: int = 1_000
+    connects_per_second: float = 2_000.0
+    """New connections from all; as many may come at once."""
+    connects_per_second_per_address: float = 1_000.0
+    """New connections from one address; `CONNECT_BURST` times as many may come at once."""
     head_bytes: int = 16 * 1024
     """Of one request head."""
     head_seconds: float = 5.0
@@ -42,6 +51,8 @@ class Limits:
     """In which a whole request body must have come."""
     bodies_bytes: int = 64 * 1024 * 1024
     """Of all request bodies that are being received or answered at one time."""
+    http2_streams: int = 100
+    """Requests that one HTTP/2 connection may have open at a time."""
     message_bytes: int = 64 * 1024
     """Of one WebSocket message from a client."""
     idle_seconds: float = 60.0
@@ -67,6 +78,16 @@ class GatewayOptions:
     """Let anybody who reaches a non-loopback address listen; without it such an address is refused."""
     allowed_hosts: tuple[str, ...] = ()
     allowed_origins: tuple[str, ...] = ()
+    """Further page origins that may connect; ``*`` for every page, without credentials."""
+    trusted_proxies: tuple[str, ...] = ()
+    """Addresses and networks whose word about a client is believed; ``unix`` for peers on the UNIX socket."""
+    proxy_protocol: bool = False
+    """Whether trusted proxies begin each connection with a PROXY header, which is then required of them."""
+    unix_socket: Path | None = None
+    """Where to serve on a UNIX socket too, in clear."""
+    unix_socket_mode: Literal["0600", "0660"] = "0600"
+    http2: bool = True
+    """Whether HTTP/2 is offered by ALPN."""
     tls: TlsOptions = attrs.field(factory=TlsOptions)
     limits: Limits = attrs.field(factory=Limits)
     state_directory: Path | None = None

@@ -20,9 +20,11 @@ from wsactors.node.fields import matches as _matches
 from wsactors.node.fields import section as _section
 from wsactors.node.fields import setting as _setting
 from wsactors.node.fields import zero_or as _zero_or
+from wsactors.node.gateway_settings import GatewaySettings, LimitSettings, TlsSettings
 from wsactors.node.secret import Secret
 
 __all__ = [
+    "AdminHttpSettings",
     "AdminSettings",
     "BadSetting",
     "GatewaySettings",
@@ -34,6 +36,7 @@ __all__ = [
     "TlsSettings",
 ]
 
+_TOKEN_CHARACTERS = 16
 _NAME = r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,61}[A-Za-z0-9])?"
 _NAME_MEANING = "letters, digits, '.', '_' or '-' (at most 63, beginning and ending with a letter or digit)"
 
@@ -42,6 +45,13 @@ def _each_name_valid(_: Any, attribute: attrs.Attribute[Any], value: Mapping[str
     for name in value:
         if not re.fullmatch(_NAME, name):
             raise BadSetting(attribute.name, f"expected names made of {_NAME_MEANING}, got {name!r}")
+
+
+def _long_enough(_: Any, attribute: attrs.Attribute[Any], value: Secret | None) -> None:
+    if value is not None and len(value.reveal()) < _TOKEN_CHARACTERS:
+        raise BadSetting(
+            attribute.name, f"expected at least {_TOKEN_CHARACTERS} characters, such as `openssl rand -hex 16`"
+        )
 
 
 @attrs.frozen
@@ -95,70 +105,24 @@ class LoggingSettings:
 
 
 @attrs.frozen
-class TlsSettings:
-    """Encryption of the gateway's port."""
+class AdminHttpSettings:
+    """Metrics and the admin API over HTTP, on a port of their own."""
 
-    mode: Literal["off", "auto", "on"] = _setting(
-        "auto",
-        "off = plain http; on = https with cert and key, or with a development certificate where these are empty; "
-        "auto = off on a loopback address, on elsewhere (browsers decode audio only on https or loopback pages).",
-    )
-    cert: Path | None = _setting(None, "PEM file with the certificate chain.")
-    key: Path | None = _setting(None, "PEM file with the private key.")
-    key_password: Secret | None = _setting(None, "Password of the private key.", secret=True)
-
-    def __attrs_post_init__(self) -> None:
-        if (self.cert is None) != (self.key is None):
-            missing = "key" if self.key is None else "cert"
-            raise BadSetting(missing, "expected both cert and key, or neither (a development certificate is made then)")
-
-
-@attrs.frozen
-class LimitSettings:
-    """Bounds on what one port takes from the world."""
-
-    connections: int = _setting(10_000, "Open connections, all clients together.", check=_between(1, 1_000_000))
-    connections_per_address: int = _setting(1_000, "Open connections from one address.", check=_between(1, 1_000_000))
-    head_bytes: int = _setting(16_384, "Bytes of one HTTP request head.", check=_between(1024, 1_048_576))
-    head_seconds: float = _setting(
-        5.0, "Seconds in which a whole request head must have come.", check=_between(0.1, 300)
-    )
-    message_bytes: int = _setting(65_536, "Bytes of one message from a client.", check=_between(1024, 16_777_216))
-    idle_seconds: float = _setting(
-        60.0, "Seconds of silence after which a client is pinged, then dropped.", check=_between(1, 86_400)
-    )
-    stall_seconds: float = _setting(
-        30.0, "Seconds in which a client must take something of an answer that waits for it.", check=_between(0.1, 3600)
-    )
-    sessions_per_connection: int = _setting(
-        8, "Sessions one connection may hear at the same time.", check=_between(1, 1000)
-    )
-    audio_age_ms: int = _setting(500, "Age at which an unsent audio frame is dropped.", check=_between(20, 10_000))
-
-
-@attrs.frozen
-class GatewaySettings:
-    """The one port that serves the page, health and WebSocket."""
-
-    enabled: bool = _setting(True, "Whether this node opens a port at all.")
-    host: str = _setting("127.0.0.1", "Address to bind. The default is reachable from this machine only.")
-    port: int = _setting(8080, "Port to bind; 0 lets the system choose.", check=_between(0, 65_535))
+    enabled: bool = _setting(True, "Whether this node opens that port.")
+    host: str = _setting("127.0.0.1", "Address to bind. Any other than loopback needs a token.")
+    port: int = _setting(9464, "Port to bind; 0 lets the system choose.", check=_between(0, 65_535))
     port_search: int = _setting(
         20,
         "How many following ports are tried when the port is busy; 0 makes a busy port an error.",
         check=_between(0, 1000),
     )
-    allow_anonymous_public: bool = _setting(
-        False, "Let anybody who reaches a non-loopback address listen. Without it such an address is refused."
+    token: Secret | None = _setting(
+        None,
+        "Bearer token that every request must carry. Without one, metrics are open to this machine and the API is closed.",
+        secret=True,
+        check=_long_enough,
     )
-    allowed_hosts: tuple[str, ...] = _setting(
-        (), "Further names accepted in the Host header (the bound address and, on loopback, localhost always are)."
-    )
-    allowed_origins: tuple[str, ...] = _setting(
-        (), 'Further page origins that may connect, such as "https://radio.example"; same-origin always may.'
-    )
-    tls: TlsSettings = _section(TlsSettings, "Encryption of the gateway's port.")
-    limits: LimitSettings = _section(LimitSettings, "Bounds on what one port takes from the world.")
+    allowed_hosts: tuple[str, ...] = _setting((), "Further names accepted in the Host header.")
 
 
 @attrs.frozen
@@ -171,6 +135,9 @@ class AdminSettings:
     )
     allow_changes: bool = _setting(
         False, "Let the socket's owner also kill and suspend actors, not only look at them.", live=True
+    )
+    http: AdminHttpSettings = _section(
+        AdminHttpSettings, "Metrics and the admin API over HTTP, on a port of their own."
     )
 
 

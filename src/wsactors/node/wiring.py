@@ -10,7 +10,8 @@ import attrs
 
 from wsactors.gateway.options import GatewayOptions, Limits, TlsOptions
 from wsactors.node.defaults import defaults_folder
-from wsactors.node.settings import GatewaySettings, SessionSettings
+from wsactors.node.gateway_settings import GatewaySettings
+from wsactors.node.settings import SessionSettings
 from wsactors.sessions.options import BattleOptions
 
 __all__ = ["battle_options", "battle_tree_file", "gateway_options", "state_folder"]
@@ -26,10 +27,16 @@ def gateway_options(settings: GatewaySettings, state_directory: Path | None) -> 
         allow_anonymous_public=settings.allow_anonymous_public,
         allowed_hosts=settings.allowed_hosts,
         allowed_origins=settings.allowed_origins,
+        trusted_proxies=settings.trusted_proxies,
+        proxy_protocol=settings.proxy_protocol,
+        unix_socket=settings.unix_socket,
+        unix_socket_mode=settings.unix_socket_mode,
+        http2=settings.http2,
         tls=TlsOptions(
             mode=tls.mode,
             cert=tls.cert,
             key=tls.key,
+            reload_seconds=tls.reload_seconds,
             key_password=None if tls.key_password is None else tls.key_password.reveal(),
         ),
         limits=Limits(**attrs.asdict(settings.limits)),

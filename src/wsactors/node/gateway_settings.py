@@ -1,0 +1,133 @@
+"""The settings of the gateway: where it listens, whom it lets in, how much it takes (:mod:`wsactors.node.settings`)."""
+
+from __future__ import annotations
+
+import ipaddress
+from pathlib import Path
+from typing import Any, Literal
+
+import attrs
+
+from wsactors.node.fields import BadSetting, between, section, setting, zero_or
+from wsactors.node.secret import Secret
+
+__all__ = ["GatewaySettings", "LimitSettings", "TlsSettings"]
+
+
+def _networks(_: Any, attribute: attrs.Attribute[Any], value: tuple[str, ...]) -> None:
+    for text in value:
+        if text == "unix":
+            continue
+        try:
+            ipaddress.ip_network(text, strict=False)
+        except ValueError:
+            message = f'expected addresses, networks or "unix", got {text!r}'
+            raise BadSetting(attribute.name, message) from None
+
+
+@attrs.frozen
+class TlsSettings:
+    """Encryption of the gateway's port."""
+
+    mode: Literal["off", "auto", "on"] = setting(
+        "auto",
+        "off = plain http; on = https with cert and key, or with a development certificate where these are empty; "
+        "auto = off on a loopback address, on elsewhere (browsers decode audio only on https or loopback pages).",
+    )
+    cert: Path | None = setting(None, "PEM file with the certificate chain.")
+    key: Path | None = setting(None, "PEM file with the private key.")
+    reload_seconds: float = setting(
+        10.0,
+        "Seconds between two looks whether the files have changed (SIGHUP looks at once); new connections get the new "
+        "certificate, open ones stay. 0 = look only at SIGHUP.",
+        check=zero_or(0.05, 86_400),
+    )
+    key_password: Secret | None = setting(None, "Password of the private key.", secret=True)
+
+    def __attrs_post_init__(self) -> None:
+        if (self.cert is None) != (self.key is None):
+            missing = "key" if self.key is None else "cert"
+            raise BadSetting(missing, "expected both cert and key, or neither (a development certificate is made then)")
+
+
+@attrs.frozen
+class LimitSettings:
+    """Bounds on what one port takes from the world."""
+
+    connections: int = setting(10_000, "Open connections, all clients together.", check=between(1, 1_000_000))
+    connections_per_address: int = setting(1_000, "Open connections from one address.", check=between(1, 1_000_000))
+    connects_per_second: float = setting(
+        2_000.0,
+        "New connections a second, all clients together; as many more may come at once.",
+        check=between(0.1, 1_000_000),
+    )
+    connects_per_second_per_address: float = setting(
+        1_000.0,
+        "New connections a second from one address; five times as many may come at once.",
+        check=between(0.1, 1_000_000),
+    )
+    head_bytes: int = setting(16_384, "Bytes of one HTTP request head.", check=between(1024, 1_048_576))
+    head_seconds: float = setting(5.0, "Seconds in which a whole request head must have come.", check=between(0.1, 300))
+    body_bytes: int = setting(1_048_576, "Bytes of one HTTP request body.", check=between(1024, 268_435_456))
+    body_seconds: float = setting(
+        20.0, "Seconds in which a whole request body must have come.", check=between(0.1, 3600)
+    )
+    bodies_bytes: int = setting(
+        67_108_864, "Bytes of all request bodies that are here at one time.", check=between(1024, 1 << 40)
+    )
+    http2_streams: int = setting(
+        100, "Requests that one HTTP/2 connection may have open at a time.", check=between(1, 1000)
+    )
+    message_bytes: int = setting(65_536, "Bytes of one message from a client.", check=between(1024, 16_777_216))
+    idle_seconds: float = setting(
+        60.0, "Seconds of silence after which a client is pinged, then dropped.", check=between(1, 86_400)
+    )
+    stall_seconds: float = setting(
+        30.0, "Seconds in which a client must take something of an answer that waits for it.", check=between(0.1, 3600)
+    )
+    sessions_per_connection: int = setting(
+        8, "Sessions one connection may hear at the same time.", check=between(1, 1000)
+    )
+    audio_age_ms: int = setting(500, "Age at which an unsent audio frame is dropped.", check=between(20, 10_000))
+
+
+@attrs.frozen
+class GatewaySettings:
+    """The one port that serves the page, health and WebSocket."""
+
+    enabled: bool = setting(True, "Whether this node opens a port at all.")
+    host: str = setting("127.0.0.1", "Address to bind. The default is reachable from this machine only.")
+    port: int = setting(8080, "Port to bind; 0 lets the system choose.", check=between(0, 65_535))
+    port_search: int = setting(
+        20,
+        "How many following ports are tried when the port is busy; 0 makes a busy port an error.",
+        check=between(0, 1000),
+    )
+    allow_anonymous_public: bool = setting(
+        False, "Let anybody who reaches a non-loopback address listen. Without it such an address is refused."
+    )
+    allowed_hosts: tuple[str, ...] = setting(
+        (), "Further names accepted in the Host header (the bound address and, on loopback, localhost always are)."
+    )
+    allowed_origins: tuple[str, ...] = setting(
+        (),
+        'Further page origins that may connect, such as "https://radio.example"; same-origin always may. "*" lets every '
+        "page in, without credentials.",
+    )
+    trusted_proxies: tuple[str, ...] = setting(
+        (),
+        "Addresses and networks of the proxies in front, such as 10.0.0.0/8; only what they say about a client is believed "
+        '(X-Forwarded-For, X-Forwarded-Proto, the PROXY protocol). A UNIX socket\'s peer is one if "unix" is listed.',
+        check=_networks,
+    )
+    proxy_protocol: bool = setting(
+        False,
+        "Connections of trusted proxies begin with a PROXY header, version 1 or 2; those that do not are closed.",
+    )
+    unix_socket: Path | None = setting(None, "Path of a UNIX socket to serve on too, in clear; empty = none.")
+    unix_socket_mode: Literal["0600", "0660"] = setting(
+        "0600", "Who may connect to that socket: its owner, or also its group."
+    )
+    http2: bool = setting(True, "Offer HTTP/2 to clients that come by TLS; in clear it is HTTP/1.1 always.")
+    tls: TlsSettings = section(TlsSettings, "Encryption of the gateway's port.")
+    limits: LimitSettings = section(LimitSettings, "Bounds on what one port takes from the world.")
