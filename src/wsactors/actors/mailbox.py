@@ -310,7 +310,10 @@ _SCALARS: Final = (str, bytes, int, float, complex, bool, type(None), Pid, Decim
 
 
 def check_immutable(message: Any) -> None:
-    """Debug mode: raise ``MutableMessage`` for anything the sender could still change."""
+    """Debug mode: raise ``MutableMessage`` for anything the sender could still change.
+
+    A class that says ``__is_value__ = True`` promises that nobody changes what its instances hold once they are sent.
+    """
     if message.__class__ is Cast or message.__class__ is Request:
         message = message.message
     stack = [message]
@@ -318,7 +321,7 @@ def check_immutable(message: Any) -> None:
         value = stack.pop()
         if isinstance(value, tuple | frozenset):
             stack.extend(value)
-        elif isinstance(value, (*_SCALARS, type)) or callable(value):
+        elif isinstance(value, (*_SCALARS, type)) or callable(value) or getattr(value, "__is_value__", False):
             continue
         elif attrs.has(value.__class__) and _is_frozen(value.__class__):
             stack.extend(getattr(value, field.name) for field in attrs.fields(value.__class__))

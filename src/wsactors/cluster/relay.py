@@ -172,6 +172,8 @@ class Relay:
 
     def admit(self, group: str, receiver: Receiver) -> None:
         """Let ``receiver`` have what is published from now on. A former one of the same member and format is replaced."""
+        if receiver.partition >= 0:
+            return  # it is in already: its topic was started again
         key = getattr(receiver.member, "serial", None)
         receiver.partition = jump_hash(key if isinstance(key, int) else hash(receiver.member), len(self._groups))
         receiver.since = self._number

@@ -1,0 +1,270 @@
+"""A channel: one client's membership of one topic, an actor. Users subclass it to say what their clients may do and say."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import attrs
+
+from wsactors.actors import UNHANDLED, Actor, Continue, Down, MonitorRef, Pid, Stop, at_death, is_normal, not_at_death
+from wsactors.errors import CallExit, CallTimeout, NoProcess
+from wsactors.wire.plain import Plain
+
+from .history import estimate
+from .identity import JoinRefused, PublishRefused, Refused, User
+from .topic_messages import Publish, Subscribe, Track, Untrack
+
+if TYPE_CHECKING:
+    from .service import Realtime, Seat
+
+_TRIES = 3
+
+
+@attrs.frozen
+class Answer:
+    """What a push is answered with; ``status`` is "ok" or "error"."""
+
+    status: str
+    response: Plain = None
+
+
+@attrs.frozen(eq=False)
+class Push:
+    """Cast to a channel: its client says something."""
+
+    __is_value__ = True
+
+    event: str
+    payload: Plain
+    ref: Any = None
+    """What the answer names; None: the client wants none."""
+
+
+@attrs.frozen
+class Leave:
+    """Cast to a channel: its client leaves, or is made to."""
+
+    reason: str = "left"
+
+
+@attrs.frozen(eq=False)
+class SetPresence:
+    """Cast to a channel: its client is present, with ``meta``; None: not any more."""
+
+    __is_value__ = True
+
+    meta: Mapping[str, Any] | None
+    key: str | None = None
+    ref: Any = None
+
+
+@attrs.frozen(eq=False)
+class Renew:
+    """Cast to a channel: its client has shown a new token."""
+
+    user: User
+
+
+class Channel(Actor):
+    """One client's membership of one topic. As it is: every push is published to the others, and answered with "ok".
+
+    Subclass it, and name the class in the options of the topics it serves:
+
+    >>> class Room(Channel):                                                          # doctest: +SKIP
+    ...     async def join(self, params):
+    ...         if self.user.anonymous:
+    ...             raise JoinRefused("unauthorized", "Log in to enter a room.")
+    ...         return {"motd": "Welcome"}
+    ...
+    ...     def handle_push(self, event, payload):
+    ...         match event:
+    ...             case "shout":
+    ...                 self.broadcast("shout", payload)
+    ...                 return {}
+    ...             case _:
+    ...                 return Answer("error", {"reason": "unknown event"})
+
+    A channel that crashes ends its client's membership, and nothing else: the client is told, and may join again.
+    """
+
+    topic: str
+    """The topic's name."""
+    user: User
+    """Whose connection it is. A new token may change it."""
+    _tracked: Track | None
+    _topic_ref: MonitorRef | None
+
+    # -- for subclasses --
+
+    async def join(self, params: Plain) -> Plain:
+        """Decide whether the client may enter; what is returned is its answer. Raises `JoinRefused`."""
+        return {}
+
+    def handle_push(self, event: str, payload: Plain) -> Any:
+        """Take what the client sends; may be ``async``.
+
+        Returns a plain value (answered "ok"), an `Answer`, or None: no answer.
+        """
+        self.broadcast(event, payload)
+        return {}
+
+    def broadcast(self, event: str, payload: Plain, *, to_self: bool = False) -> None:
+        """Publish to the topic. The client itself gets it if it asked for its own, or with ``to_self``.
+
+        Raises:
+            PublishRefused: too large, or the topic is overloaded.
+        """
+        if estimate(payload) > self._realtime.options.payload_bytes:
+            raise PublishRefused("too_large", f"a message may have {self._realtime.options.payload_bytes} bytes")
+        exclude = None if to_self or self._seat.self_broadcast else self.pid
+        if not self.node.cast(self._topic_pid, Publish(event, payload, sender=self.pid, exclude=exclude)):
+            raise PublishRefused("overloaded", "The topic is overloaded. Try again later.")
+
+    def push(self, event: str, payload: Plain) -> None:
+        """Send something to this client alone."""
+        self._seat.outlet.push(event, payload)
+
+    def track(self, meta: Mapping[str, Any], key: str | None = None) -> None:
+        """Show the client as present under ``key`` (default: its user's name, else one of its own); again: an update.
+
+        Raises:
+            PublishRefused: the metadata is too large.
+        """
+        options = self._seat.options
+        if not options.presence:
+            return
+        if estimate(dict(meta)) > options.presence_bytes:
+            raise PublishRefused("too_large", f"presence metadata may have {options.presence_bytes} bytes")
+        self._tracked = Track(self.pid, key or self.user.subject or self._seat.id, meta)
+        self.node.cast(self._topic_pid, self._tracked)
+
+    def untrack(self) -> None:
+        """Show it no more."""
+        self._tracked = None
+        self.node.cast(self._topic_pid, Untrack(self.pid))
+
+    # -- the actor --
+
+    def init(self, realtime: Realtime, number: int) -> object:
+        """``number`` is that of the `Seat` that waits for it. Joining goes on afterwards: no start waits for another."""
+        seat = realtime.arriving.get(number)
+        if seat is None or seat.left:
+            return Stop("whoever was to sit here has gone")
+        self._realtime, self._seat, self.topic, self.user = realtime, seat, seat.topic, seat.user
+        self._tracked = self._topic_ref = None
+        try:
+            self._take(seat)
+        except NoProcess:
+            return Stop("whoever was to sit here has gone")
+        return Continue("join")
+
+    async def handle_continue(self, message: Any) -> Any:
+        """Join."""
+        seat = self._seat
+        try:
+            response = await self.join(seat.params)
+            await self._subscribe(response, again=False)
+        except JoinRefused as refusal:
+            seat.refuse(refusal)
+            return Stop("normal")
+        seat.joined()
+        return None
+
+    def _take(self, seat: Seat) -> None:
+        """Sit down: from now on the seat ends with this actor, and this actor with its connection."""
+        pid, realtime = self.pid, self._realtime
+        seat.take(pid)
+        realtime.seats[pid] = seat
+        self.at_death("seat", realtime.vacate)
+        at_death(seat.owner, pid, lambda _: realtime.vacate(pid, tell=False))
+        self.at_death("owner", lambda _: not_at_death(seat.owner, pid))
+        self._owner_ref = self.monitor(seat.owner)
+
+    async def _subscribe(self, response: Plain, *, again: bool) -> None:
+        seat = self._seat
+        for _ in range(_TRIES):
+            self._topic_pid: Pid = await self._realtime.ensure_topic(self.topic)
+            subscribe = Subscribe(self.pid, response, seat.since, seat.limit, seat.wants_presence, again)
+            try:
+                refusal: str | None = await self.node.call(
+                    self._topic_pid, subscribe, timeout=self._realtime.options.join_seconds
+                )
+            except CallExit:
+                continue  # it ended in this moment, for nobody was there: the next one will not
+            except CallTimeout:
+                raise JoinRefused("timeout", "The topic is overloaded. Try again later.") from None
+            if refusal is not None:
+                raise JoinRefused(refusal, "The topic takes nobody more." if refusal == "too_many" else "It failed.")
+            self._topic_ref = self.monitor(self._topic_pid)
+            return
+        raise JoinRefused("crash", "The topic does not start.")
+
+    async def handle_cast(self, message: Any) -> Any:
+        match message:
+            case Push(event, payload, ref):
+                await self._pushed(event, payload, ref)
+            case SetPresence():
+                self._set_presence(message)
+            case Leave(reason):
+                self._seat.end(reason, crashed=False)
+                return Stop("normal")
+            case Renew(user):
+                self.user = self._seat.user = user
+            case _:
+                return UNHANDLED
+        return None
+
+    async def handle_info(self, message: Any) -> Any:
+        match message:
+            case Down(ref) if ref is self._owner_ref:
+                self._seat.end("left", crashed=False)
+                return Stop("normal")
+            case Down(ref) if ref is self._topic_ref:
+                await self._subscribe(None, again=True)
+                if self._tracked is not None:
+                    self.node.cast(self._topic_pid, self._tracked)
+            case _:
+                return UNHANDLED
+        return None
+
+    def terminate(self, reason: Any) -> None:
+        """Leave word of how it ended."""
+        if is_normal(reason):
+            self._seat.end("closed", crashed=False)
+        else:
+            self._seat.end("it has crashed", crashed=True)
+
+    async def _pushed(self, event: str, payload: Plain, ref: Any) -> None:
+        try:
+            await self._realtime.check_publish(self.user, self.topic)
+            answer = self.handle_push(event, payload)
+            if inspect.isawaitable(answer):
+                answer = await answer
+        except Refused as refusal:
+            answer = _refusal(refusal)
+        self._reply(ref, answer)
+
+    def _set_presence(self, message: SetPresence) -> None:
+        answer = Answer("ok", {})
+        try:
+            if message.meta is None:
+                self.untrack()
+            else:
+                self.track(message.meta, message.key)
+        except Refused as refusal:
+            answer = _refusal(refusal)
+        self._reply(message.ref, answer)
+
+    def _reply(self, ref: Any, answer: Any) -> None:
+        if ref is None or answer is None or self._seat.left:
+            return
+        if isinstance(answer, Answer):
+            self._seat.outlet.reply(ref, answer.status, answer.response)
+        else:
+            self._seat.outlet.reply(ref, "ok", answer)
+
+
+def _refusal(refusal: Refused) -> Answer:
+    return Answer("error", {"reason": refusal.message, "code": refusal.code})

@@ -1,0 +1,82 @@
+"""What topics are like: who serves them, how much of their past is kept, what becomes of slow readers."""
+
+from __future__ import annotations
+
+import re
+from typing import Literal
+
+import attrs
+
+SlowPolicy = Literal["disconnect", "drop_oldest", "latest"]
+
+
+@attrs.frozen
+class TopicOptions:
+    """Topics whose names match ``match``."""
+
+    match: str = "*"
+    """A topic's name; ``*`` at the end stands for anything, also nothing."""
+    channel: str = "wsactors.realtime.channel:Channel"
+    """The channel class, as ``module:Class``."""
+    private: bool = False
+    """Whether only those may join whom the policy allows by name: what no rule allows is refused."""
+    history: int = 100
+    """Publications kept for those who come back; 0 keeps none."""
+    history_seconds: float = 300.0
+    slow: SlowPolicy = "disconnect"
+    """What happens to a reader whose buffer is full: it is disconnected and may resume, loses the oldest, or gets only the
+    newest publication of each event."""
+    presence: bool = True
+    presence_interval: float = 0.2
+    """Seconds over which changes of presence are gathered into one diff."""
+    presence_bytes: int = 4096
+    """Most bytes of one member's metadata, an estimate."""
+    max_members: int = 100_000
+    """Channels on one node."""
+    linger: float = 60.0
+    """Seconds that a topic without channels is kept; its history lasts as long at least."""
+
+    def matches(self, topic: str) -> bool:
+        """Whether these options are for ``topic``."""
+        if self.match.endswith("*"):
+            return topic.startswith(self.match[:-1])
+        return topic == self.match
+
+
+@attrs.frozen
+class RealtimeOptions:
+    """Topics and channels of one node."""
+
+    topics: tuple[TopicOptions, ...] = (TopicOptions(),)
+    """The first that matches counts. A topic that none matches cannot be joined."""
+    max_topics: int = 100_000
+    max_channels: int = 200_000
+    relay_partitions: int = 4
+    topic_length: int = 255
+    """Most bytes of a topic's name: what fits every protocol's header."""
+    payload_bytes: int = 3_000_000
+    """Most bytes of one publication, an estimate."""
+    join_seconds: float = 5.0
+    """In which a join must be decided."""
+
+    def for_topic(self, topic: str) -> TopicOptions | None:
+        """The options of ``topic``; None when there can be no such topic."""
+        if not is_topic(topic, self.topic_length):
+            return None
+        return next((options for options in self.topics if options.matches(topic)), None)
+
+
+_UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f]")
+
+
+def is_topic(name: str, most: int = 255) -> bool:
+    """Whether ``name`` can be a topic's: 1 to ``most`` bytes of UTF-8, no control characters.
+
+    >>> is_topic("room:42"), is_topic(""), is_topic("a\\nb")
+    (True, False, False)
+    """
+    try:
+        size = len(name.encode())
+    except UnicodeEncodeError:
+        return False
+    return 0 < size <= most and _UNPRINTABLE.search(name) is None

@@ -1,0 +1,120 @@
+"""What is fanned out on a topic: publications and presence, each encoded once per wire format."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
+
+import attrs
+
+from wsactors.wire.plain import Plain
+
+if TYPE_CHECKING:
+    from wsactors.actors import Pid
+
+Meta: TypeAlias = dict[str, Any]
+"""One connection's presence: plain values, and ``phx_ref``; after an update also ``phx_ref_prev``."""
+Metas: TypeAlias = Mapping[str, Sequence[Meta]]
+"""Presences by key."""
+
+
+class Format(Protocol):
+    """How one protocol writes what many receive alike. Compared by identity: one object per set of bytes."""
+
+    def __hash__(self) -> int: ...
+
+    def publication(self, publication: Publication, /) -> bytes | None:
+        """The whole bytes for a sink; None when such clients cannot have it."""
+        ...
+
+    def presence_state(self, state: PresenceState, /) -> bytes | None:
+        """The same for everybody who is present; sent to whoever joins."""
+        ...
+
+    def presence_diff(self, diff: PresenceDiff, /) -> bytes | None:
+        """The same for a change."""
+        ...
+
+
+@attrs.frozen
+class Position:
+    """A place in a topic's history."""
+
+    epoch: str
+    """Which history: it changes when a topic has lost its past."""
+    offset: int
+    """Of the last publication seen, from 1; 0 is before the first."""
+
+
+@attrs.frozen(eq=False)
+class _EncodedOnce:
+    """Remembers its bytes per wire format."""
+
+    __is_value__ = True
+
+    _encoded: dict[Any, bytes | None] = attrs.field(factory=dict, init=False, repr=False)
+
+    def encode(self, wire_format: Format) -> bytes | None:
+        """The bytes for receivers of ``wire_format``, made once."""
+        try:
+            return self._encoded[wire_format]
+        except KeyError:
+            data = self._encoded[wire_format] = self._bytes_for(wire_format)
+            return data
+
+    def _bytes_for(self, wire_format: Format) -> bytes | None:
+        raise NotImplementedError
+
+
+@attrs.frozen(eq=False, kw_only=True)
+class Publication(_EncodedOnce):
+    """One message on one topic."""
+
+    topic: str
+    event: str
+    payload: Plain
+    """May be, or contain, ``bytes``."""
+    offset: int = 0
+    """Its place in the topic's history, from 1; 0: the topic keeps none."""
+    epoch: str = ""
+    sender: Pid | None = None
+    """The channel that published it; None: an actor, or REST."""
+    exclude: Pid | None = None
+    """The channel that does not get it: its sender, who did not ask for its own."""
+    id: str = ""
+    at: float = 0.0
+    """When it was published, Unix time in seconds."""
+    meta: Mapping[str, Any] | None = None
+    """What a protocol wants to travel along."""
+    key: object = None
+    """How it waits for slow readers: see `wsactors.realtime.sinks`."""
+
+    def _bytes_for(self, wire_format: Format) -> bytes | None:
+        return wire_format.publication(self)
+
+
+@attrs.frozen(eq=False)
+class PresenceState(_EncodedOnce):
+    """Who is present on a topic, as of the last diff."""
+
+    topic: str
+    metas: Metas
+    key: object = attrs.field(default=None, init=False)
+    exclude: object = attrs.field(default=None, init=False)
+
+    def _bytes_for(self, wire_format: Format) -> bytes | None:
+        return wire_format.presence_state(self)
+
+
+@attrs.frozen(eq=False)
+class PresenceDiff(_EncodedOnce):
+    """Who came and who went since the last diff. An update is a join with ``phx_ref_prev`` and a leave of the old ref."""
+
+    topic: str
+    joins: Metas
+    leaves: Metas
+    key: object = attrs.field(default=None, init=False)
+    exclude: object = attrs.field(default=None, init=False)
+
+    def _bytes_for(self, wire_format: Format) -> bytes | None:
+        return wire_format.presence_diff(self)

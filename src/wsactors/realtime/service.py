@@ -1,0 +1,431 @@
+"""Topics, channels and publishing on one node: what protocols, sessions and embedding programs use."""
+
+from __future__ import annotations
+
+import itertools
+import secrets
+import weakref
+from collections.abc import Mapping
+from typing import Any
+
+import trio
+
+from wsactors.actors import Pid, Runtime
+from wsactors.cluster import Backbone, LocalExchange, Receiver, Relay, RelayPartition
+from wsactors.errors import CallExit, CallTimeout, ChildError, NameTaken, StartError
+from wsactors.supervision import ChildSpec, DynamicSupervisor, Supervisor, start_child
+from wsactors.supervision.classes import find_class
+from wsactors.wire.plain import Plain
+
+from .channel import Channel, Leave, Push, Renew, SetPresence
+from .history import Gap, estimate
+from .identity import ANONYMOUS, AllowAnybody, Authenticator, Credentials, JoinRefused, PublishRefused, User
+from .options import RealtimeOptions, TopicOptions
+from .outlet import Outlet
+from .publication import Metas, Position
+from .topic import Topic
+from .topic_messages import GetHistory, GetPresence, GetTopic, Publish, TopicInfo
+
+TOPICS, CHANNELS = "topics", "channels"
+_services: weakref.WeakKeyDictionary[Runtime, Realtime] = weakref.WeakKeyDictionary()
+
+
+class Seat:
+    """One client's place in one topic, until its channel has ended."""
+
+    __slots__ = (
+        "channel",
+        "crashed",
+        "decided",
+        "id",
+        "left",
+        "limit",
+        "options",
+        "outlet",
+        "owner",
+        "params",
+        "reason",
+        "receiver",
+        "refusal",
+        "self_broadcast",
+        "since",
+        "topic",
+        "user",
+        "wants_presence",
+    )
+
+    def __init__(
+        self, topic: str, options: TopicOptions, outlet: Outlet, user: User, owner: Pid, params: Plain
+    ) -> None:
+        self.topic = topic
+        self.options = options
+        self.outlet = outlet
+        self.user = user
+        self.owner = owner
+        self.params = params
+        self.id = secrets.token_urlsafe(16)
+        """Its presence key, if nobody gives it one."""
+        self.since: Position | None = None
+        self.limit: int | None = None
+        self.wants_presence = True
+        self.self_broadcast = False
+        self.channel: Pid | None = None
+        self.receiver: Receiver
+        self.decided: trio.Event | None = trio.Event()
+        """While the client waits for the answer."""
+        self.refusal: JoinRefused | None = None
+        self.left = False
+        self.crashed = True
+        self.reason = "it was killed"
+
+    def take(self, channel: Pid) -> None:
+        """``channel`` sits down."""
+        self.channel = channel
+        self.receiver = Receiver(channel, self.outlet.format, self.outlet.sink.offer)
+
+    def joined(self) -> None:
+        """The client is in."""
+        if self.decided is not None:
+            self.decided.set()
+            self.decided = None
+
+    def refuse(self, refusal: JoinRefused) -> None:
+        """The client is not let in."""
+        self.refusal = refusal
+        self.end(refusal.message, crashed=False)
+        self.joined()
+
+    def end(self, reason: str, *, crashed: bool) -> None:
+        """Leave word of how the channel ends; the first word counts."""
+        if self.reason == "it was killed":
+            self.reason, self.crashed = reason, crashed
+
+
+class Realtime:
+    """The topics of one node. Started by `RealtimeSupervisor`, found by `Realtime.of`.
+
+    >>> realtime = Realtime.of(node)                                                 # doctest: +SKIP
+    >>> await realtime.publish("room:42", "chat", {"text": "hello"})                  # doctest: +SKIP
+    Position(epoch='x1Yz8A2b', offset=1)
+    """
+
+    def __init__(
+        self,
+        node: Runtime,
+        options: RealtimeOptions,
+        *,
+        authenticator: Authenticator | None = None,
+        backbone: Backbone | None = None,
+        allowed_packages: tuple[str, ...] = ("wsactors",),
+    ) -> None:
+        self.node = node
+        self.options = options
+        self.relay = Relay(node, backbone or LocalExchange().join(node.name), options.relay_partitions)
+        self.seats: dict[Pid, Seat] = {}
+        """Of the channels that live."""
+        self.arriving: dict[int, Seat] = {}
+        """Of those that are being started, by number: messages are values, and a seat is none."""
+        self._numbers = itertools.count(1)
+        self._authenticator = authenticator or AllowAnybody()
+        self._allowed_packages = allowed_packages
+        self._classes: dict[str, type[Channel]] = {}
+        _services[node] = self
+
+    @classmethod
+    def of(cls, node: Runtime) -> Realtime:
+        """The node's. Raises `LookupError` when it has none: see `start_realtime`."""
+        try:
+            return _services[node]
+        except KeyError:
+            raise LookupError(
+                "this node has no topics: start a RealtimeSupervisor, or name it in a supervisor file"
+            ) from None
+
+    async def authenticate(self, credentials: Credentials) -> User:
+        """Whose connection it is. Raises `AuthRefused`."""
+        return await self._authenticator.authenticate(credentials)
+
+    # -- clients --
+
+    async def join(
+        self,
+        topic: str,
+        outlet: Outlet,
+        *,
+        owner: Pid,
+        user: User = ANONYMOUS,
+        params: Plain = None,
+        since: Position | None = None,
+        limit: int | None = None,
+        presence: bool = True,
+        private: bool = False,
+        self_broadcast: bool = False,
+    ) -> Pid:
+        """Make a channel for a client; ``outlet.joined`` has been called when this returns its pid.
+
+        Args:
+            topic: the topic's name.
+            outlet: where the client gets everything.
+            owner: the connection's actor; the channel ends with it.
+            user: whose connection it is.
+            params: what the client says on joining.
+            since: what it has seen, if it comes back.
+            limit: most publications it wants to make up for.
+            presence: whether it wants to know who is present.
+            private: whether the client says that the topic is private: then the policy must allow it by name.
+            self_broadcast: whether it gets what it publishes itself.
+
+        Raises:
+            JoinRefused: why not.
+        """
+        options = self._topic_options(topic)
+        seat = Seat(topic, options, outlet, user, owner, params)
+        seat.since, seat.limit, seat.wants_presence, seat.self_broadcast = since, limit, presence, self_broadcast
+        with trio.move_on_after(self.options.join_seconds):
+            await self.check_join(user, topic, params, private=private or options.private)
+            return await self._joined(seat, self._class_of(options))
+        raise JoinRefused("timeout", "Joining took too long. Try again later.")
+
+    async def _joined(self, seat: Seat, channel: type[Channel]) -> Pid:
+        decided = seat.decided
+        pid = await self._start_channel(seat, channel)
+        try:
+            if decided is not None:
+                await decided.wait()
+        except trio.Cancelled:
+            self.node.exit(pid, "kill")  # it may be waiting for anything
+            raise
+        if seat.refusal is not None:
+            raise seat.refusal
+        if seat.left:
+            raise JoinRefused("crash", "join crashed")
+        return pid
+
+    async def _start_channel(self, seat: Seat, channel: type[Channel]) -> Pid:
+        number = next(self._numbers)
+        self.arriving[number] = seat
+        try:
+            spec = ChildSpec("channel", channel, (number,), restart="temporary", shutdown=1.0)
+            pid = await start_child(self._here(CHANNELS), spec)
+        except ChildError as error:
+            code = "too_many" if error.reason == "max_children" else "crash"
+            raise JoinRefused(code, "This node takes nobody more. Try again later.") from None
+        except (StartError, CallExit):
+            raise JoinRefused("crash", "join crashed") from None
+        finally:
+            del self.arriving[number]
+        if pid is None:
+            raise JoinRefused("crash", "join crashed")
+        return pid
+
+    def push(self, channel: Pid, event: str, payload: Plain, ref: Any = None) -> bool:
+        """Give a channel what its client sends; False: it is gone, or has too much to do."""
+        return self.node.cast(channel, Push(event, payload, ref))
+
+    def leave(self, channel: Pid, reason: str = "left") -> None:
+        """End a channel in order; ``outlet.closed`` follows."""
+        self.node.cast(channel, Leave(reason))
+
+    def track(self, channel: Pid, meta: Mapping[str, Any], *, key: str | None = None, ref: Any = None) -> bool:
+        """Show a channel's client as present; False as for `push`."""
+        return self.node.cast(channel, SetPresence(meta, key, ref))
+
+    def untrack(self, channel: Pid, *, ref: Any = None) -> bool:
+        """Show it no more; False as for `push`."""
+        return self.node.cast(channel, SetPresence(None, None, ref))
+
+    def renew(self, channel: Pid, user: User) -> None:
+        """The client has shown a new token."""
+        self.node.cast(channel, Renew(user))
+
+    def kick(self, subject: str, reason: str = "kicked") -> int:
+        """End all channels of a user; how many."""
+        channels = [pid for pid, seat in self.seats.items() if seat.user.subject == subject]
+        for pid in channels:
+            self.leave(pid, reason)
+        return len(channels)
+
+    # -- publishers --
+
+    async def publish(
+        self,
+        topic: str,
+        event: str,
+        payload: Plain,
+        *,
+        exclude: Pid | None = None,
+        id: str = "",  # noqa: A002 - the field's name
+        meta: Mapping[str, Any] | None = None,
+    ) -> Position:
+        """Publish as nobody's client: from an actor, a service, REST. Returns its place once the topic has taken it.
+
+        Raises:
+            PublishRefused: there can be no such topic, the payload is too large, or the topic is overloaded.
+        """
+        message = self._publish_message(topic, event, payload, exclude, id, meta)
+        for _ in range(3):
+            pid = await self._ensure_for_publisher(topic)
+            try:
+                position: Position = await self.node.call(pid, message, timeout=self.options.join_seconds)
+            except CallExit:
+                continue
+            except CallTimeout:
+                break
+            return position
+        raise PublishRefused("overloaded", "The topic is overloaded. Try again later.")
+
+    def publish_nowait(self, topic: str, event: str, payload: Plain, *, exclude: Pid | None = None) -> bool:
+        """Publish to a topic that somebody has joined; False when nobody has, or the topic is overloaded."""
+        pid = self.node.whereis(_name(topic))
+        return pid is not None and self.node.cast(pid, self._publish_message(topic, event, payload, exclude, "", None))
+
+    async def history(self, topic: str, since: Position | None = None, limit: int | None = None) -> Gap:
+        """What was published since a position, or the newest ``limit``. A topic that nobody uses has no history."""
+        found = await self._ask(topic, GetHistory(since, limit))
+        return found if isinstance(found, Gap) else Gap((), recovered=since is None)
+
+    async def presence(self, topic: str) -> Metas:
+        """Who is present."""
+        return await self._ask(topic, GetPresence()) or {}
+
+    async def topic(self, topic: str) -> TopicInfo | None:
+        """How a topic is doing; None: nobody uses it."""
+        found: TopicInfo | None = await self._ask(topic, GetTopic())
+        return found
+
+    def topics(self) -> list[str]:
+        """The topics that are in use, in no order."""
+        prefix = _name("")
+        return [name[len(prefix) :] for name in self.node.registry.names if name.startswith(prefix)]
+
+    # -- permission --
+
+    async def check_join(self, user: User, topic: str, params: Plain, *, private: bool) -> None:
+        """Raises `JoinRefused` when ``user`` may not join."""
+        if private:
+            raise JoinRefused("unauthorized", "This topic is private, and you may not read it.")
+
+    async def check_publish(self, user: User, topic: str) -> None:
+        """Raises `PublishRefused` when ``user`` may not publish."""
+
+    # -- for channels --
+
+    async def ensure_topic(self, topic: str) -> Pid:
+        """The topic's actor, started if need be. Raises `JoinRefused`."""
+        name = _name(topic)
+        pid = self.node.whereis(name)
+        if pid is not None:
+            return pid
+        options = self._topic_options(topic)
+        spec = ChildSpec("topic", Topic, (topic, options), name=name, restart="temporary", shutdown=1.0)
+        try:
+            pid = await start_child(self._here(TOPICS), spec, timeout=self.options.join_seconds)
+        except NameTaken:
+            pid = self.node.whereis(name)
+        except ChildError as error:
+            raise JoinRefused("too_many" if error.reason == "max_children" else "crash", "too many topics") from None
+        except StartError as error:
+            pid = self.node.whereis(name)
+            if pid is None:
+                raise JoinRefused("crash", f"the topic does not start ({type(error).__name__})") from None
+        except (CallExit, CallTimeout):
+            raise JoinRefused("timeout", "the node is overloaded") from None
+        if pid is None:
+            raise JoinRefused("crash", "the topic does not start")
+        return pid
+
+    def vacate(self, channel: Pid, *, tell: bool = True) -> None:
+        """In a death step, the channel's or its connection's: the seat is nobody's any more."""
+        seat = self.seats.pop(channel, None)
+        if seat is None:
+            return
+        seat.left = True
+        self.relay.remove(seat.topic, seat.receiver)
+        if seat.decided is not None:
+            seat.joined()  # it never was: whoever waits sees that it has left
+        elif tell and seat.refusal is None:
+            seat.outlet.closed(seat.reason, crashed=seat.crashed)
+
+    # -- inside --
+
+    def _publish_message(
+        self, topic: str, event: str, payload: Plain, exclude: Pid | None, id_: str, meta: Mapping[str, Any] | None
+    ) -> Publish:
+        if self.options.for_topic(topic) is None:
+            raise PublishRefused("unmatched_topic", "There is no such topic.")
+        if estimate(payload) > self.options.payload_bytes:
+            raise PublishRefused("too_large", f"a message may have {self.options.payload_bytes} bytes")
+        return Publish(event, payload, exclude=exclude, id=id_, meta=meta)
+
+    async def _ensure_for_publisher(self, topic: str) -> Pid:
+        try:
+            return await self.ensure_topic(topic)
+        except JoinRefused as refusal:
+            raise PublishRefused("overloaded", refusal.message) from None
+
+    async def _ask(self, topic: str, question: object) -> Any:
+        pid = self.node.whereis(_name(topic))
+        if pid is None:
+            return None
+        try:
+            return await self.node.call(pid, question, timeout=self.options.join_seconds)
+        except CallExit:
+            return None
+
+    def _topic_options(self, topic: str) -> TopicOptions:
+        options = self.options.for_topic(topic)
+        if options is None:
+            raise JoinRefused("unmatched_topic", "There is no such topic.")
+        return options
+
+    def _class_of(self, options: TopicOptions) -> type[Channel]:
+        """Raises `ClassNotFoundError` (a `ValueError`)."""
+        found = self._classes.get(options.channel)
+        if found is None:
+            found = find_class(options.channel, self._allowed_packages)
+            if not issubclass(found, Channel):
+                raise ValueError(f"{options.channel} is no channel: it must be a subclass of Channel")
+            self._classes[options.channel] = found
+        return found
+
+    def _here(self, name: str) -> Pid | str:
+        return self.node.whereis(name) or name
+
+
+def _name(topic: str) -> str:
+    return f"topic:{topic}"
+
+
+class RealtimeSupervisor(Supervisor):
+    """A node's relay, topics and channels.
+
+    >>> await node.spawn(RealtimeSupervisor, RealtimeOptions())                        # doctest: +SKIP
+    >>> Realtime.of(node)                                                             # doctest: +SKIP
+    """
+
+    async def init(
+        self,
+        options: RealtimeOptions = RealtimeOptions(),  # noqa: B008 - frozen
+        authenticator: Authenticator | None = None,
+        backbone: Backbone | None = None,
+        allowed_packages: tuple[str, ...] = ("wsactors",),
+    ) -> object:
+        """Raises `ValueError` when a channel class is none."""
+        realtime = Realtime(
+            self.node,
+            options,
+            authenticator=authenticator,
+            backbone=backbone,
+            allowed_packages=allowed_packages,
+        )
+        for topics in options.topics:
+            realtime._class_of(topics)
+        children = [
+            ChildSpec(name, RelayPartition, (groups, number), name=name)
+            for name, groups, number in realtime.relay.partition_args()
+        ]
+        # Nobody leans on another's life: receivers are the relay's, channels look for their topic again.
+        for name, most in ((TOPICS, options.max_topics), (CHANNELS, options.max_channels)):
+            arguments = {"max_children": most, "extra_args": (realtime,)}
+            children.append(ChildSpec(name, DynamicSupervisor, kwargs=arguments, name=name, type="supervisor"))
+        return await super().init("one_for_one", children, intensity=20, period=10.0)
