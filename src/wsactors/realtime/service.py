@@ -308,6 +308,11 @@ class Realtime:
     async def check_publish(self, user: User, topic: str) -> None:
         """Raises `PublishRefused` when ``user`` may not publish."""
 
+    def publishes_pushes(self, topic: str) -> bool:
+        """Whether the channels of ``topic`` publish whatever their clients push: then a client may as well publish."""
+        options = self.options.for_topic(topic)
+        return options is not None and self._class_of(options).handle_push is Channel.handle_push
+
     # -- for channels --
 
     async def ensure_topic(self, topic: str) -> Pid:
