@@ -7,16 +7,29 @@ from typing import Any, Final
 from wsactors.actors import UNHANDLED, Actor, Down, Ignore, Pid
 from wsactors.gateway import Address, Gateway
 from wsactors.node.context import NodeContext, context_of
+from wsactors.node.realtime_settings import realtime_options
 from wsactors.node.wiring import battle_options, battle_tree_file, gateway_options, state_folder
+from wsactors.realtime.service import RealtimeSupervisor
 from wsactors.sessions.battle import PARTS
 from wsactors.sessions.directory import BATTLES, SessionDirectory, open_battle
 from wsactors.sessions.options import BattleOptions
 from wsactors.supervision import load_tree
 
-__all__ = ["GatewayService", "Sessions"]
+__all__ = ["GatewayService", "RealtimeService", "Sessions"]
 
 _LOOK_AGAIN: Final = 0.05
 """Seconds between two looks while the sessions' supervisor is being started again."""
+
+
+class RealtimeService(RealtimeSupervisor):
+    """The node's topics and channels."""
+
+    async def init(self) -> object:  # type: ignore[override]  # the context has what it needs
+        """Start them as the configuration says. Raises `ValueError` for a channel class that is none."""
+        settings = context_of(self.node.name).settings
+        return await super().init(
+            realtime_options(settings.realtime), allowed_packages=tuple(settings.node.allowed_packages)
+        )
 
 
 class GatewayService(Gateway):

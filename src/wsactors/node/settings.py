@@ -21,6 +21,7 @@ from wsactors.node.fields import section as _section
 from wsactors.node.fields import setting as _setting
 from wsactors.node.fields import zero_or as _zero_or
 from wsactors.node.gateway_settings import GatewaySettings, LimitSettings, TlsSettings
+from wsactors.node.realtime_settings import RealtimeSettings
 from wsactors.node.secret import Secret
 
 __all__ = [
@@ -31,6 +32,7 @@ __all__ = [
     "LimitSettings",
     "LoggingSettings",
     "NodeSettings",
+    "RealtimeSettings",
     "SessionSettings",
     "Settings",
     "TlsSettings",
@@ -171,6 +173,7 @@ class Settings:
     node: NodeSettings = _section(NodeSettings, "The node itself.")
     logging: LoggingSettings = _section(LoggingSettings, "What is logged, and how it looks.")
     gateway: GatewaySettings = _section(GatewaySettings, "The one port that serves the page, health and WebSocket.")
+    realtime: RealtimeSettings = _section(RealtimeSettings, "Topics and channels.")
     admin: AdminSettings = _section(AdminSettings, "The local socket that `wsactors top` reads.")
     sessions: Mapping[str, SessionSettings] = attrs.field(
         factory=dict,
