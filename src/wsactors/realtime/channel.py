@@ -222,7 +222,11 @@ class Channel(Actor):
                 self._seat.end("left", crashed=False)
                 return Stop("normal")
             case Down(ref) if ref is self._topic_ref:
-                await self._subscribe(None, again=True)
+                try:
+                    await self._subscribe(None, again=True)
+                except JoinRefused as refusal:
+                    self._seat.end(refusal.message, crashed=False)
+                    return Stop("normal")
                 if self._tracked is not None:
                     self.node.cast(self._topic_pid, self._tracked)
             case _:
