@@ -41,7 +41,7 @@ MAX_TOKEN: Final = 8_192
 
 ERROR_CODES: Final = (
     "version", "protocol", "no_session", "too_many", "unauthorized", "expired", "unmatched_topic", "not_joined",
-    "refused", "rate", "full", "too_large", "timeout", "crash", "not_found", "internal",
+    "refused", "rate", "overloaded", "too_large", "timeout", "crash", "not_found", "internal",
 )  # fmt: skip
 """Every code of an `Error`; the first four came with version 1."""
 

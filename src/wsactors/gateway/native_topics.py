@@ -1,0 +1,186 @@
+"""What one client of the native protocol does with topics: every request becomes a call of `Realtime`, every answer bytes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final, TypeAlias
+
+import attrs
+import trio
+
+from wsactors.actors import Pid
+from wsactors.realtime.identity import ANONYMOUS, JoinRefused, PublishRefused, Refused, User
+from wsactors.realtime.publication import Position
+from wsactors.realtime.service import Realtime
+from wsactors.realtime.sinks import Sink
+from wsactors.wire import native
+from wsactors.wire.ws_frame import binary_frame
+
+from .native_outlet import NativeOutlet, error_of
+
+REPLACE_SECONDS: Final = 5.0
+"""In which a member that joins again has left."""
+
+TopicRequest: TypeAlias = (
+    native.JoinTopic | native.LeaveTopic | native.Push | native.Publish | native.Track | native.Untrack
+)
+
+
+@attrs.frozen
+class SavedTopic:
+    """A membership as it is kept for a client that comes back: plain values."""
+
+    request: native.JoinTopic
+    meta: Mapping[str, native.Plain] | None = None
+    """As what it was present."""
+
+
+@attrs.define
+class _Member:
+    channel: Pid
+    outlet: NativeOutlet
+    meta: Mapping[str, native.Plain] | None = None
+
+
+class NativeTopics:
+    """The memberships of one connection.
+
+    Args:
+        realtime: The node's topics; None when it has none.
+        sink: The connection's; it is offered whole WebSocket frames.
+        owner: The connection's actor: channels end with it at the latest.
+        most: How many topics one connection may be a member of.
+    """
+
+    def __init__(self, realtime: Realtime | None, sink: Sink, owner: Pid, *, most: int = native.MAX_TOPICS) -> None:
+        self._realtime = realtime
+        self._sink = sink
+        self._owner = owner
+        self._most = most
+        self._members: dict[str, _Member] = {}
+        self.user: User = ANONYMOUS
+
+    async def handle(self, message: TopicRequest) -> None:
+        """Do what the client asks, and answer."""
+        try:
+            match message:
+                case native.JoinTopic():
+                    await self._join(message)
+                case native.LeaveTopic(ref, topic):
+                    self._leave(topic, ref)
+                case native.Push(topic, event, payload, ref):
+                    self._check(self._live().push(self._member(topic).channel, event, payload, ref or None))
+                case native.Publish():
+                    await self._publish(message)
+                case native.Track(topic, meta, ref):
+                    member = self._member(topic)
+                    member.meta = meta
+                    self._check(self._live().track(member.channel, dict(meta), ref=ref or None))
+                case native.Untrack(topic, ref):
+                    member = self._member(topic)
+                    member.meta = None
+                    self._check(self._live().untrack(member.channel, ref=ref or None))
+        except Refused as refusal:
+            self._send(error_of(refusal, ref=message.ref, topic=message.topic))
+
+    def renew(self, user: User) -> None:
+        """The client has shown a new token."""
+        self.user = user
+        for member in self._members.values():
+            self._live().renew(member.channel, user)
+
+    def saved(self) -> dict[str, SavedTopic]:
+        """What to keep for a client that comes back."""
+        return {topic: SavedTopic(each.outlet.request, each.meta) for topic, each in self._members.items()}
+
+    async def restore(self, saved: Mapping[str, SavedTopic], positions: Mapping[str, native.Position]) -> None:
+        """Join again what was saved, from the positions that the client has seen; each is answered as a join with ref 0."""
+        for topic, since in positions.items():
+            kept = saved.get(topic)
+            if kept is None:
+                continue
+            await self.handle(attrs.evolve(kept.request, ref=0, since=since))
+            if kept.meta is not None and topic in self._members:
+                await self.handle(native.Track(topic, kept.meta))
+
+    def leave_all(self) -> None:
+        """The connection has ended; nothing more is answered."""
+        for member in self._members.values():
+            member.outlet.is_silent = True
+            self._live().leave(member.channel)
+        self._members.clear()
+
+    # -- requests --
+
+    async def _join(self, message: native.JoinTopic) -> None:
+        realtime, topic = self._live(), message.topic
+        await self._replace(topic)
+        if len(self._members) >= self._most:
+            raise JoinRefused("too_many", f"leave a topic first: {self._most} at a time are allowed")
+        outlet = NativeOutlet(topic, self._sink, message)
+        since = Position(message.since.epoch, message.since.offset) if message.since is not None else None
+        channel = await realtime.join(
+            topic,
+            outlet,
+            owner=self._owner,
+            user=self.user,
+            params=message.params,
+            since=since,
+            presence=message.presence,
+            private=message.private,
+            self_broadcast=message.echo,
+        )
+        if not outlet.ended.is_set():
+            self._members[topic] = _Member(channel, outlet)
+
+    async def _replace(self, topic: str) -> None:
+        """Have the present membership end, so that nothing comes twice."""
+        member = self._members.pop(topic, None)
+        if member is None or member.outlet.ended.is_set():
+            return
+        member.outlet.is_silent = True
+        self._live().leave(member.channel)
+        with trio.move_on_after(REPLACE_SECONDS):
+            await member.outlet.ended.wait()
+            return
+        raise JoinRefused("timeout", "The present membership does not end. Try again later.")
+
+    def _leave(self, topic: str, ref: int) -> None:
+        member = self._members.pop(topic, None)
+        if member is None or member.outlet.ended.is_set():
+            self._send(native.TopicLeft(topic, ref))
+        else:
+            member.outlet.leaving = ref
+            self._live().leave(member.channel)
+
+    async def _publish(self, message: native.Publish) -> None:
+        """Publish as the client's channel would: where the application looks at what its clients say, it must be a push."""
+        realtime, member = self._live(), self._member(message.topic)
+        if not realtime.publishes_pushes(message.topic):
+            raise PublishRefused("refused", "Clients do not publish on this topic by themselves: send a push.")
+        await realtime.check_publish(self.user, message.topic)
+        echo = member.outlet.request.echo if message.echo is None else message.echo
+        exclude = None if echo else member.channel
+        position = await realtime.publish(message.topic, message.event, message.payload, exclude=exclude, id=message.id)
+        if message.ref:
+            self._send(native.Published(message.ref, position.epoch, position.offset))
+
+    # -- helpers --
+
+    def _live(self) -> Realtime:
+        if self._realtime is None:
+            raise JoinRefused("unmatched_topic", "This node has no topics.")
+        return self._realtime
+
+    def _member(self, topic: str) -> _Member:
+        member = self._members.get(topic)
+        if member is None or member.outlet.ended.is_set():
+            raise PublishRefused("not_joined", "Join the topic first.")
+        return member
+
+    def _check(self, taken: bool) -> None:
+        if not taken:
+            raise PublishRefused("overloaded", "Too many requests wait on this topic. Wait for answers.")
+
+    def _send(self, message: native.ServerMessage) -> None:
+        self._sink.offer(binary_frame(native.encode(message)))

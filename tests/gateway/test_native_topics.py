@@ -1,0 +1,293 @@
+"""What a client of the native protocol does with topics, without a socket: messages in, messages out."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import attrs
+import pytest
+import trio
+import trio.testing
+
+from wsactors.actors import ProcessActor
+from wsactors.gateway.native_outlet import NATIVE_FORMAT, error_of
+from wsactors.gateway.native_topics import NativeTopics
+from wsactors.realtime.channel import Answer, Channel
+from wsactors.realtime.identity import AuthRefused, JoinRefused, User
+from wsactors.realtime.options import RealtimeOptions, TopicOptions
+from wsactors.realtime.publication import Publication
+from wsactors.realtime.service import Realtime, RealtimeSupervisor
+from wsactors.supervision import Node
+from wsactors.wire import native
+
+
+class Owner(ProcessActor):
+    async def run(self) -> None:
+        await trio.sleep_forever()
+
+
+class Guarded(Channel):
+    """Refuses some, looks at pushes."""
+
+    async def join(self, params: Any) -> Any:
+        if params == "no":
+            raise JoinRefused("full moon", "not tonight", {"until": "tomorrow"})
+        if params == "odd":
+            raise JoinRefused("full moon", "not tonight", object())  # type: ignore[arg-type]
+        return {"user": self.user.subject}
+
+    def handle_push(self, event: str, payload: Any) -> Any:
+        match event:
+            case "crash":
+                raise RuntimeError("boom")
+            case "whisper":
+                self.push("whispered", payload)
+                return None
+            case "no":
+                return Answer("error", {"reason": "no"})
+            case _:
+                return {"got": payload}
+
+
+OPTIONS = RealtimeOptions(
+    topics=(
+        TopicOptions("short:*", history=2),
+        TopicOptions("guarded:*", channel=f"{__name__}:Guarded"),
+        TopicOptions("private:*", private=True),
+        TopicOptions("room:*"),
+    )
+)
+
+
+class Peer:
+    """The client's end: a sink that decodes whole frames."""
+
+    def __init__(self, realtime: Realtime | None, owner: Any, most: int = 3) -> None:
+        self.got: list[Any] = []
+        self.topics = NativeTopics(realtime, self, owner, most=most)
+
+    def offer(self, data: bytes, key: object = None) -> bool:
+        size = data[1] & 0x7F
+        assert data[0] == 0x82
+        self.got.append(native.decode_server(data[{126: 4, 127: 10}.get(size, 2) :]))
+        return True
+
+    async def ask(self, *messages: Any) -> Any:
+        """The first answer, or None."""
+        before = len(self.got)
+        for message in messages:
+            await self.topics.handle(message)
+        await trio.testing.wait_all_tasks_blocked()
+        return self.got[before] if len(self.got) > before else None
+
+    def of(self, kind: type[Any]) -> list[Any]:
+        return [each for each in self.got if isinstance(each, kind)]
+
+
+@attrs.frozen
+class World:
+    node: Node
+    realtime: Realtime
+
+    async def peer(self, most: int = 3) -> Peer:
+        return Peer(self.realtime, await self.node.spawn(Owner), most)
+
+
+@asynccontextmanager
+async def world() -> AsyncIterator[World]:
+    async with Node("native") as node:
+        await node.spawn(RealtimeSupervisor, OPTIONS, kwargs={"allowed_packages": ("wsactors", __name__)})
+        yield World(node, Realtime.of(node))
+
+
+async def test_members_hear_each_other_but_not_themselves_unless_they_ask() -> None:
+    async with world() as here:
+        ann, bob, eve = [await here.peer() for _ in range(3)]
+        for peer in (ann, bob):
+            assert isinstance(await peer.ask(native.JoinTopic(1, "room:1", presence=False)), native.TopicJoined)
+        await eve.ask(native.JoinTopic(1, "room:1", presence=False, echo=True))
+
+        answer = await ann.ask(native.Publish("room:1", "said", {"cover": b"\x00\xff"}, 7, id="m1"))
+        await eve.ask(native.Publish("room:1", "said", "mine"), native.Publish("room:1", "said", "quiet", echo=False))
+        await ann.ask(native.Publish("room:1", "said", "echo", echo=True))
+
+    assert isinstance(answer, native.Published)
+    assert (answer.ref, answer.offset) == (7, 1)
+    heard = {peer: [each.payload for each in peer.of(native.Message)] for peer in (ann, bob, eve)}
+    assert heard[bob] == [{"cover": b"\x00\xff"}, "mine", "quiet", "echo"]
+    assert heard[ann] == ["mine", "quiet", "echo"]
+    assert heard[eve] == [{"cover": b"\x00\xff"}, "mine", "echo"]
+    first = bob.of(native.Message)[0]
+    assert (first.event, first.id, first.offset, first.epoch) == ("said", "m1", 1, answer.epoch)
+
+
+async def test_a_publication_is_encoded_once_for_all_native_clients() -> None:
+    publication = Publication(topic="t", event="e", payload=b"x" * 70_000)
+
+    assert publication.encode(NATIVE_FORMAT) is publication.encode(NATIVE_FORMAT)
+    assert Publication(topic="t", event="e", payload=float("nan")).encode(NATIVE_FORMAT) is None
+
+
+async def test_pushes_are_answered_by_the_channel() -> None:
+    async with world() as here:
+        peer = await here.peer()
+        joined = await peer.ask(native.JoinTopic(1, "guarded:1"))
+        assert joined.response == {"user": ""}
+        assert await peer.ask(native.Push("guarded:1", "ask", 1, 2)) == native.Reply(2, "ok", {"got": 1})
+        assert await peer.ask(native.Push("guarded:1", "no", 1, 3)) == native.Reply(3, "error", {"reason": "no"})
+        assert await peer.ask(native.Push("guarded:1", "ask", 1)) is None
+        assert await peer.ask(native.Push("guarded:1", "whisper", "x", 4)) == native.Push("guarded:1", "whispered", "x")
+
+
+async def test_where_the_application_looks_at_pushes_nobody_publishes_past_it() -> None:
+    async with world() as here:
+        peer = await here.peer()
+        await peer.ask(native.JoinTopic(1, "guarded:1"))
+        error = await peer.ask(native.Publish("guarded:1", "e", 1, 2, echo=True))
+    assert (error.code, error.ref, error.topic) == ("refused", 2, "guarded:1")
+    assert not peer.of(native.Message)
+
+
+async def test_a_channel_that_crashes_says_so_and_may_be_joined_again() -> None:
+    async with world() as here:
+        peer = await here.peer()
+        await peer.ask(native.JoinTopic(1, "guarded:1"))
+        left = await peer.ask(native.Push("guarded:1", "crash"))
+        assert (left.topic, left.code) == ("guarded:1", "crash")
+        assert (await peer.ask(native.Push("guarded:1", "ask", 1, 2))).code == "not_joined"
+        assert isinstance(await peer.ask(native.JoinTopic(3, "guarded:1")), native.TopicJoined)
+
+
+@pytest.mark.parametrize(
+    ("request_", "code", "details"),
+    [
+        (native.JoinTopic(5, "nowhere"), "unmatched_topic", None),
+        (native.JoinTopic(5, "private:1"), "unauthorized", None),
+        (native.JoinTopic(5, "room:1", private=True), "unauthorized", None),
+        (native.JoinTopic(5, "guarded:1", "no"), "refused", {"code": "full moon", "details": {"until": "tomorrow"}}),
+        (native.JoinTopic(5, "guarded:1", "odd"), "refused", None),
+        (native.Push("room:1", "e", 1, 5), "not_joined", None),
+        (native.Publish("room:1", "e", 1, 5), "not_joined", None),
+        (native.Track("room:1", {}, 5), "not_joined", None),
+        (native.Untrack("room:1", 5), "not_joined", None),
+    ],
+)
+async def test_what_is_refused_is_an_error_with_the_ref(request_: Any, code: str, details: Any) -> None:
+    async with world() as here:
+        error = await (await here.peer()).ask(request_)
+    assert (error.code, error.ref, error.topic, error.details) == (code, 5, request_.topic, details)
+
+
+async def test_a_connection_joins_a_bounded_number_of_topics() -> None:
+    async with world() as here:
+        peer = await here.peer(most=2)
+        await peer.ask(native.JoinTopic(1, "room:1"), native.JoinTopic(2, "room:2"))
+        assert (await peer.ask(native.JoinTopic(3, "room:3"))).code == "too_many"
+        assert await peer.ask(native.LeaveTopic(4, "room:1")) == native.TopicLeft("room:1", 4, "left", "left")
+        assert isinstance(await peer.ask(native.JoinTopic(5, "room:3")), native.TopicJoined)
+        assert await peer.ask(native.LeaveTopic(6, "room:1")) == native.TopicLeft("room:1", 6)
+
+
+async def test_a_second_join_replaces_the_first_and_nothing_comes_twice() -> None:
+    async with world() as here:
+        peer = await here.peer(most=1)
+        await peer.ask(native.JoinTopic(1, "room:1", presence=False), native.JoinTopic(2, "room:1", presence=False))
+        await here.realtime.publish("room:1", "e", 1)
+        await trio.testing.wait_all_tasks_blocked()
+        assert [type(each) for each in peer.got] == [native.TopicJoined, native.TopicJoined, native.Message]
+
+
+async def test_who_comes_back_gets_what_was_missed_or_hears_that_it_is_not_all() -> None:
+    async with world() as here:
+        for number in range(1, 4):
+            position = await here.realtime.publish("short:1", "e", number)
+        peer = await here.peer()
+
+        whole = await peer.ask(native.JoinTopic(1, "short:1", since=native.Position(position.epoch, 1)))
+        assert (whole.recovered, whole.missed, whole.offset) == (True, 2, 3)
+        assert [type(each).KIND for each in peer.got] == ["topic_joined", "presence_state", "message", "message"]
+        assert [(each.offset, each.payload) for each in peer.of(native.Message)] == [(2, 2), (3, 3)]
+
+        torn = await peer.ask(native.JoinTopic(2, "short:1", since=native.Position(position.epoch, 0)))
+        other = await peer.ask(native.JoinTopic(3, "short:1", since=native.Position("another", 3)))
+        fresh = await peer.ask(native.JoinTopic(4, "short:1"))
+    assert (torn.recovered, other.recovered, fresh.recovered) == (False, False, None)
+
+
+async def test_presence_comes_as_a_state_and_diffs(autojump_clock: trio.testing.MockClock) -> None:
+    async with world() as here:
+        ann, bob = await here.peer(), await here.peer()
+        ann.topics.user, bob.topics.user = User("ann"), User("bob")
+        await ann.ask(native.JoinTopic(1, "room:1"))
+        assert await ann.ask(native.Track("room:1", {"mood": "good"}, 2)) == native.Reply(2, "ok", {})
+        await trio.sleep(1)
+        await bob.ask(native.JoinTopic(1, "room:1"))
+        (state,) = bob.of(native.PresenceState)
+        assert [meta["mood"] for meta in state.state["ann"]] == ["good"]
+
+        await ann.ask(native.Track("room:1", {"mood": "better"}))
+        await trio.sleep(1)
+        await ann.ask(native.Untrack("room:1", 3))
+        await trio.sleep(1)
+    update, leave = bob.of(native.PresenceDiff)
+    assert update.joins["ann"][0]["phx_ref_prev"] == update.leaves["ann"][0]["phx_ref"]
+    assert (leave.joins, list(leave.leaves)) == ({}, ["ann"])
+
+
+async def test_what_was_saved_is_restored_with_its_flags_and_presence(autojump_clock: trio.testing.MockClock) -> None:
+    async with world() as here:
+        before, after, other = await here.peer(), await here.peer(), await here.peer()
+        await before.ask(native.JoinTopic(1, "room:1", echo=True), native.Track("room:1", {"mood": "good"}))
+        await before.ask(native.JoinTopic(2, "room:2"), native.JoinTopic(3, "guarded:1"))
+        saved = before.topics.saved()
+        before.topics.leave_all()
+        position = await here.realtime.publish("room:1", "e", "missed")
+
+        seen = {"room:1": native.Position(position.epoch, 0), "room:9": native.Position("", 0)}
+        await after.topics.restore(saved, seen | {"guarded:1": native.Position("", 0)})
+        await after.ask(native.Publish("room:1", "e", "mine"))
+        await other.ask(native.JoinTopic(1, "room:1"))
+        await trio.sleep(1)
+        assert before.of(native.TopicLeft) == []
+
+    assert [(each.topic, each.ref, each.recovered) for each in after.of(native.TopicJoined)] == [
+        ("room:1", 0, True),
+        ("guarded:1", 0, False),
+    ]
+    assert [each.payload for each in after.of(native.Message)] == ["missed", "mine"]
+    diffs = [*other.of(native.PresenceState), *other.of(native.PresenceDiff)]
+    assert "good" in str(diffs)
+
+
+async def test_a_renewed_user_reaches_the_channels() -> None:
+    async with world() as here:
+        peer = await here.peer()
+        joined = await peer.ask(native.JoinTopic(1, "guarded:1"))
+        peer.topics.renew(User("ann"))
+        await trio.testing.wait_all_tasks_blocked()
+        seat = next(iter(here.realtime.seats.values()))
+        assert (joined.response, seat.user.subject) == ({"user": ""}, "ann")
+
+
+async def test_a_kicked_member_is_told() -> None:
+    async with world() as here:
+        peer = await here.peer()
+        peer.topics.user = User("ann")
+        await peer.ask(native.JoinTopic(1, "room:1"))
+        assert here.realtime.kick("ann") == 1
+        await trio.testing.wait_all_tasks_blocked()
+        assert peer.got[-1] == native.TopicLeft("room:1", 0, "ended", "kicked")
+
+
+async def test_a_node_without_topics_says_so() -> None:
+    async with Node("plain") as node:
+        peer = Peer(None, await node.spawn(Owner))
+        assert (await peer.ask(native.JoinTopic(1, "room:1"))).code == "unmatched_topic"
+        peer.topics.leave_all()
+
+
+def test_refusals_at_the_door_have_the_protocols_own_codes() -> None:
+    codes = [error_of(AuthRefused(code, "x")).code for code in ("expired", "signature", "revoked", "timeout", "other")]
+    assert codes == ["expired", "unauthorized", "unauthorized", "timeout", "refused"]
