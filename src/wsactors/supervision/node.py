@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from time import perf_counter
 from types import TracebackType
-from typing import Final, Literal, Self
+from typing import TYPE_CHECKING, Final, Literal, Self
 
 import trio
 from trio.lowlevel import cancel_shielded_checkpoint
@@ -17,6 +17,9 @@ from wsactors.actors.watchdog import THRESHOLD
 from wsactors.errors import NodeFailed
 from wsactors.supervision.supervisor import Supervisor
 from wsactors.supervision.tree import TreeSpec
+
+if TYPE_CHECKING:
+    from wsactors.actors.process import Process
 
 SHUTDOWN_TIMEOUT: Final = 30.0
 """Seconds an ordered stop may take before what is left is killed."""
@@ -123,6 +126,7 @@ class Node(Runtime):
             deadline = trio.current_time() + self.shutdown_timeout
             for name in reversed(list(self.trees)):
                 await self._stop_root(name, deadline)
+            await self._stop_supervisors(deadline)
             await self._stop_others(deadline)
             await self.close()
             self.phase = "closed"
@@ -135,6 +139,15 @@ class Node(Runtime):
             down = await ref.wait(self.sched.kill_grace + 1.0)
         if down is not None:
             self._root_down(down)
+
+    async def _stop_supervisors(self, deadline: float) -> None:
+        """Supervisors that belong to no tree, newest first: they stop their children in order, and start none again."""
+        for process in reversed(list(self.sched.processes.values())):
+            if not _supervises(process) or (process.parent is not None and _supervises(process.parent._process)):
+                continue
+            ref = self.keeper.monitor(process.pid)
+            self.keeper.exit(process.pid, "shutdown")
+            await ref.wait(max(0.0, deadline - trio.current_time()))
 
     async def _stop_others(self, deadline: float) -> None:
         sched = self.sched
@@ -165,3 +178,7 @@ class Node(Runtime):
 
     def _on_fatal(self, _: BaseException) -> None:
         self._body.cancel()
+
+
+def _supervises(process: Process | None) -> bool:
+    return process is not None and getattr(process.kind.cls, "child_type", None) == "supervisor"
