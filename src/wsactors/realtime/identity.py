@@ -29,14 +29,21 @@ class Credentials:
 class User:
     """Whose connection it is."""
 
+    __is_value__ = True
+
     subject: str = ""
     """Unique per person; empty: nobody in particular."""
     role: str = "anonymous"
-    claims: Mapping[str, Any] = attrs.field(factory=dict, repr=False)
+    claims: Mapping[str, Any] = attrs.field(factory=dict, repr=False, hash=False)
     expires: float | None = None
     """Unix time in seconds from which on this is not valid any more; None: it stays valid."""
     token_id: str = ""
     """What a revocation names; empty: it cannot be revoked by itself."""
+    issued: float | None = None
+    """Unix time at which the token was made, if it says so."""
+    stamp: str = attrs.field(default="", repr=False)
+    """Differs with what was shown at the door: what was decided under one stamp holds for it alone. No secret can be read
+    from it."""
 
     @property
     def anonymous(self) -> bool:
