@@ -20,10 +20,11 @@ from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Final, Literal, NamedTuple, TypeAlias
 
 from .errors import ProtocolError
+from .ws_frame import binary_frame, text_frame
 
 OPEN: Final = 0
 CLOSE: Final = 1
@@ -44,6 +45,9 @@ _SEPARATOR_BYTE: Final = b"\x1e"
 _TYPES: Final = {str(number): number for number in range(7)}
 _MAX_LENGTH_DIGITS: Final = 9
 _MESSAGE_BYTE: Final = b"\x04"
+_TEXT_FRAME: Final = 0x81
+_LONG: Final = 126
+"""From this length on a frame says it in two bytes, after 127 in eight (RFC 6455 §5.2)."""
 
 
 class Packet(NamedTuple):
@@ -124,6 +128,28 @@ def join_pieces(pieces: Iterable[Piece], version: Version = 4) -> bytes:
         else:
             parts.append(data)
     return _SEPARATOR_BYTE.join(parts)
+
+
+def pieces_of(frames: bytes) -> Iterator[Piece]:
+    """The messages in ``frames``, which are whole, unmasked WebSocket frames of our own making.
+
+    What goes to many is made once, as frames; a client that polls gets the same, taken out of them again.
+    """
+    at = 0
+    while at < len(frames):
+        size, begin = frames[at + 1], at + 2
+        if size >= _LONG:
+            width = 2 if size == _LONG else 8
+            size, begin = int.from_bytes(frames[begin : begin + width], "big"), begin + width
+        yield Piece(frames[at] == _TEXT_FRAME, frames[begin : begin + size])
+        at = begin + size
+
+
+def reframe3(frames: bytes) -> bytes:
+    """``frames``, made for revision 4, as a WebSocket client of revision 3 wants them."""
+    return b"".join(
+        text_frame(data) if is_text else binary_frame(_MESSAGE_BYTE + data) for is_text, data in pieces_of(frames)
+    )
 
 
 def decode_payload3(body: bytes, *, is_octets: bool = False, max_packets: int = MAX_PACKETS_IN) -> list[Packet]:
