@@ -183,6 +183,11 @@ class LinePeer:
 
         Raises `PeerUnavailable` when the peer ends, refuses or does not answer within the limit.
         """
+        self.tell(*command)
+        return self.answer(command[0])
+
+    def tell(self, *command: object) -> None:
+        """Send one command; `answer` waits for what it says to it."""
         stdin = self._process.stdin
         assert stdin is not None
         try:
@@ -190,9 +195,12 @@ class LinePeer:
             stdin.flush()
         except BrokenPipeError:
             raise PeerUnavailable(f"{self.name} ended") from None
+
+    def answer(self, to: object = "being started") -> list[float]:
+        """Block until its next answer. Raises as `ask` does."""
         status, *values = self._line().split()
         if status != "ok":
-            raise PeerUnavailable(f"{self.name} answered {' '.join([status, *values])!r} to {command[0]!r}")
+            raise PeerUnavailable(f"{self.name} answered {' '.join([status, *values])!r} to {to!r}")
         return [float(value) for value in values]
 
     async def sample(self, *command: object, divide_by: float = 1.0) -> Sample:

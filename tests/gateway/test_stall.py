@@ -1,6 +1,6 @@
 """Listeners that stop reading: nobody else notices, memory stays bounded, and what they hear afterwards is live.
 
-The full size (500 listeners, interleaved rounds) is ``benchmarks/gateway_stall.py``.
+The full size (500 listeners, interleaved rounds) is ``benchmarks/_gateway_stall.py``.
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@
 tenth of them stop reading until the kernel has refused bytes for each, and read on in the middle of the round. The figure is
 the 99th percentile of the time between two frames at the other nine tenths, with stalls ÷ without, median of the rounds.
 
-    python benchmarks/gateway_stall.py [--quick] [--json]
+    python benchmarks/_gateway_stall.py [--quick] [--json]
 
 The listeners are a process of their own, so that they and the node do not wait for each other.
 """

@@ -1,0 +1,220 @@
+"""The clients of benchmarks/gateway.py: thousands of connections in one process that do nothing but read and count bytes.
+
+    python _gateway_crowd.py DIALECT PORT
+
+Commands, one per line, each answered with ``ok NUMBER...``: ``connect COUNT``; ``join``; ``settle SECONDS`` (read until nothing
+has come for so long; the bytes); ``expect BYTES SECONDS`` (read until so many have come; the seconds that took, and the bytes).
+"""
+
+from __future__ import annotations
+
+import base64
+import gc
+import json
+import os
+import select
+import socket
+import ssl
+import sys
+import time
+from collections.abc import Callable
+from functools import partial
+from typing import Final
+
+import attrs
+
+from wsactors.wire import native
+
+BATCH: Final = 64
+"""Connections that are opened side by side: below every server's backlog."""
+STEP_SECONDS: Final = 20.0
+TOPIC: Final = "bench:room"
+DEFLATE: Final = "Sec-WebSocket-Extensions: permessage-deflate; server_no_context_takeover"
+
+
+@attrs.frozen
+class Step:
+    """What a client sends, and what the server's answer contains."""
+
+    send: bytes
+    until: bytes
+
+
+@attrs.frozen
+class Dialect:
+    """How a client opens a connection and becomes a member of the topic."""
+
+    connect: tuple[Step, ...]
+    join: tuple[Step, ...] = ()
+    secure: bool = False
+    again: bytes = b""
+    """The request that follows every delivery (long-poll)."""
+
+
+def masked(payload: bytes, opcode: int = 1) -> bytes:
+    """One client frame. Masking with zeros is masking: a server cannot tell."""
+    assert len(payload) < 65_536
+    size = len(payload)
+    head = bytes((0x80 | opcode, 0x80 | size)) if size < 126 else bytes((0x80 | opcode, 0xFE, *size.to_bytes(2, "big")))
+    return head + bytes(4) + payload
+
+
+def upgrade(path: str, *headers: str) -> Step:
+    """A WebSocket handshake."""
+    lines = [
+        f"GET {path} HTTP/1.1",
+        "Host: 127.0.0.1",
+        "Connection: Upgrade",
+        "Upgrade: websocket",
+        "Sec-WebSocket-Version: 13",
+        f"Sec-WebSocket-Key: {base64.b64encode(os.urandom(16)).decode()}",
+        *headers,
+    ]
+    return Step("\r\n".join([*lines, "", ""]).encode(), b"\r\n\r\n")
+
+
+def binary(message: native.ClientMessage) -> bytes:
+    """One frame of the native protocol."""
+    return masked(native.encode(message), 2)
+
+
+def our_native(*headers: str, secure: bool = False) -> Dialect:
+    """The native protocol: hello, then a member of the topic."""
+    hello = Step(binary(native.Hello()), b"welcome")
+    join = Step(binary(native.JoinTopic(1, TOPIC, presence=False)), b"topic_joined")
+    return Dialect((upgrade("/ws", *headers), hello), (join,), secure=secure)
+
+
+def our_phoenix() -> Dialect:
+    """Phoenix Channels, vsn 2.0.0."""
+    join = Step(masked(json.dumps(["1", "1", TOPIC, "phx_join", {}]).encode()), b"phx_reply")
+    return Dialect((upgrade("/socket/websocket?vsn=2.0.0"),), (join,))
+
+
+def socketio(path: str = "/socket.io/") -> Dialect:
+    """Socket.IO on WebSocket alone; the server puts everybody into the room."""
+    opened = Step(upgrade(f"{path}?EIO=4&transport=websocket").send, b'0{"sid"')
+    return Dialect((opened, Step(masked(b"40"), b'40{"sid"')))
+
+
+DIALECTS: Final[dict[str, Callable[[], Dialect]]] = {
+    "websocket": lambda: Dialect((upgrade("/"),)),
+    "websocket_tls": lambda: Dialect((upgrade("/"),), secure=True),
+    "websocket_deflate": lambda: Dialect((upgrade("/", DEFLATE),)),
+    "sse": lambda: Dialect((Step(b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n", b"\r\n\r\n"),)),
+    "poll": lambda: Dialect((), again=b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"),
+    "socketio": socketio,
+    "native": our_native,
+    "native_tls": partial(our_native, secure=True),
+    "native_deflate": partial(our_native, DEFLATE),
+    "phoenix": our_phoenix,
+}
+
+
+class Crowd:
+    """All connections of one dialect under one epoll."""
+
+    def __init__(self, dialect: Dialect, port: int) -> None:
+        self._dialect = dialect
+        self._port = port
+        self._fresh: list[socket.socket] = []
+        self._poll = select.epoll()
+        self._sockets: dict[int, socket.socket] = {}
+        self._receive: dict[int, Callable[[bytearray], int]] = {}
+        self._buffer = bytearray(65_536)
+        self._secure = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        self._secure.check_hostname, self._secure.verify_mode = False, ssl.CERT_NONE
+
+    def connect(self, count: int) -> None:
+        """Open so many more."""
+        while count > 0:
+            batch = [self._open() for _ in range(min(BATCH, count))]
+            _walk(batch, self._dialect.connect)
+            self._fresh += batch
+            count -= len(batch)
+
+    def join(self) -> None:
+        """Make members of all that have been opened since the last time."""
+        for start in range(0, len(self._fresh), BATCH):
+            _walk(self._fresh[start : start + BATCH], self._dialect.join)
+        for sock in self._fresh:
+            # What is counted is what is on the wire, so nobody needs to open what was sealed.
+            raw = socket.socket(fileno=sock.detach())
+            raw.setblocking(False)
+            self._sockets[raw.fileno()] = raw
+            self._receive[raw.fileno()] = raw.recv_into
+            self._poll.register(raw, select.EPOLLIN)
+            if self._dialect.again:
+                raw.send(self._dialect.again)
+        self._fresh.clear()
+
+    def settle(self, quiet: float) -> int:
+        """Read until nothing has come for ``quiet`` seconds; the bytes."""
+        total = 0
+        while events := self._poll.poll(quiet):
+            total += self._take(events)
+        return total
+
+    def expect(self, size: int, within: float) -> tuple[float, int]:
+        """Read until ``size`` bytes have come or the time is up; how long that took from the first byte, and the bytes."""
+        total, deadline = 0, time.monotonic() + within
+        began = 0.0
+        while total < size and (left := deadline - time.monotonic()) > 0:
+            events = self._poll.poll(left)
+            began = began or time.monotonic()
+            total += self._take(events)
+        return time.monotonic() - began, total
+
+    def _take(self, events: list[tuple[int, int]]) -> int:
+        total, buffer, receive, again = 0, self._buffer, self._receive, self._dialect.again
+        for descriptor, _ in events:
+            size = receive[descriptor](buffer)
+            if not size:
+                sys.exit(f"the server closed a connection of {len(self._sockets)}")
+            total += size
+            if again:
+                self._sockets[descriptor].send(again)
+        return total
+
+    def _open(self) -> socket.socket:
+        sock = socket.create_connection(("127.0.0.1", self._port), STEP_SECONDS)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        return self._secure.wrap_socket(sock) if self._dialect.secure else sock
+
+
+def _walk(batch: list[socket.socket], steps: tuple[Step, ...]) -> None:
+    """Take all of ``batch`` through ``steps``, side by side. What comes in the same read as a step's end is forgotten."""
+    for step in steps:
+        for sock in batch:
+            sock.sendall(step.send)
+        for sock in batch:
+            data = b""
+            while step.until not in data:
+                more = sock.recv(65_536)
+                if not more:
+                    sys.exit(f"the server closed the connection after {data!r}; expected {step.until!r}")
+                data += more
+            if data.startswith((b"HTTP/1.1 4", b"HTTP/1.1 5")):
+                sys.exit(f"the server refused: {data!r}")
+
+
+def main() -> None:
+    """Answer commands until stdin closes."""
+    gc.disable()
+    crowd = Crowd(DIALECTS[sys.argv[1]](), int(sys.argv[2]))
+    for line in sys.stdin:
+        command, *arguments = line.split()
+        answer: tuple[float, ...] = ()
+        if command == "connect":
+            crowd.connect(int(arguments[0]))
+        elif command == "join":
+            crowd.join()
+        elif command == "settle":
+            answer = (crowd.settle(float(arguments[0])),)
+        elif command == "expect":
+            answer = crowd.expect(int(arguments[0]), float(arguments[1]))
+        print("ok", *answer, flush=True)
+
+
+if __name__ == "__main__":
+    main()

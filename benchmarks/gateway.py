@@ -1,0 +1,273 @@
+"""What one delivered message and one idle connection cost the gateway, beside a raw ``socket.send`` and other servers.
+
+    python benchmarks/gateway.py [--json] [--quick] [--rounds N] [METRIC ...]
+
+What each row means is in benchmarks/README.md. A peer that is not installed leaves a note in its row.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import shutil
+import statistics
+import subprocess
+import sys
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from _gateway_arena import Arena, Contender, Delivery
+from _harness import PEERS, Options, PeerUnavailable, Row, parse, report
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+HERE: Final = Path(__file__).parent
+MODULES: Final = HERE.parent / "tests" / "interop" / "js"
+"""Where the JavaScript peers are installed (scripts/npm.sh)."""
+PYTHON: Final = sys.executable
+FEW: Final = 1_000
+MANY: Final = 4_000
+MESSAGES: Final = 5
+"""Messages in one round."""
+
+OURS: Final = ("native", "phoenix", "socketio")
+"""The WebSocket protocols in clear."""
+
+
+def floor(kind: str, dialect: str = "websocket") -> Contender:
+    """The raw loop for one kind of connection."""
+    return Contender((PYTHON, str(HERE / "_gateway_floor.py"), kind), dialect)
+
+
+def ours(dialect: str, *settings: str) -> Contender:
+    """A real node, whose clients speak ``dialect``."""
+    return Contender((PYTHON, str(HERE / "_gateway_node.py"), *settings), dialect)
+
+
+def python_peer(script: str, dialect: str, needs: str) -> Contender:
+    """A peer in Python, unless it is not installed."""
+    if importlib.util.find_spec(needs) is None:
+        raise PeerUnavailable(f"{needs} is not installed")
+    return Contender((PYTHON, str(PEERS / script)), dialect)
+
+
+def node_peer(script: str, dialect: str) -> Contender:
+    """A peer on Node.js, unless that or its packages are not installed."""
+    node = shutil.which("node")
+    if node is None or not (MODULES / "node_modules").is_dir():
+        raise PeerUnavailable("Node.js or its packages are not installed (scripts/npm.sh)")
+    return Contender((node, str(PEERS / script), str(MODULES)), dialect)
+
+
+CLEAR: Final[dict[str, Callable[[], Contender]]] = {
+    "floor": partial(floor, "raw"),
+    "native": partial(ours, "native"),
+    "phoenix": partial(ours, "phoenix"),
+    "socketio": partial(ours, "our_socketio"),
+    "node_ws": partial(node_peer, "node_ws.mjs", "websocket"),
+    "socketio_node": partial(node_peer, "socketio_node.mjs", "socketio"),
+    "websockets": partial(python_peer, "websockets_broadcast.py", "websocket", "websockets"),
+    "python_socketio": partial(python_peer, "python_socketio.py", "socketio", "socketio"),
+    "trio_websocket": partial(python_peer, "trio_websocket_loop.py", "websocket", "trio_websocket"),
+}
+PEER_NAMES: Final = [name for name in CLEAR if name not in {"floor", *OURS}]
+OTHERS: Final[dict[str, tuple[Callable[[], Contender], Callable[[], Contender]]]] = {
+    "tls": (partial(ours, "native_tls", "gateway.tls.mode=on"), partial(floor, "tls", "websocket_tls")),
+    "deflate": (partial(ours, "native_deflate"), partial(floor, "deflate", "websocket_deflate")),
+    "sse": (partial(ours, "our_sse"), partial(floor, "sse", "sse")),
+    "longpoll": (partial(ours, "our_poll"), partial(floor, "poll", "poll")),
+}
+"""Kinds of connection that have a floor of their own: ours and that."""
+METRICS: Final = [
+    *(f"delivery_{members}{suffix}" for members in (FEW, MANY) for suffix in ("", *(f"_{each}" for each in OURS))),
+    *(f"delivery_{FEW}_{kind}" for kind in OTHERS),
+    "idle_connection_kib",
+    "stalled_reader_p99",
+]
+
+
+class Field:
+    """The arenas that are measured side by side, and why others are not."""
+
+    def __init__(self) -> None:
+        self.arenas: dict[str, Arena] = {}
+        self.missing: dict[str, str] = {}
+
+    def enter(self, contenders: Mapping[str, Callable[[], Contender]]) -> None:
+        """Start all of them."""
+        crowd = (PYTHON, str(HERE / "_gateway_crowd.py"))
+        for name, contender in contenders.items():
+            try:
+                self.arenas[name] = Arena(name, contender(), crowd)
+            except PeerUnavailable as reason:
+                self._drop(name, reason)
+        self._each(Arena.warm_up)
+
+    def grow(self, members: int) -> None:
+        """Let every server have so many members, two at a time."""
+        self._each(partial(Arena.grow, members=members))
+
+    def measure(self, rounds: int) -> None:
+        """Rounds of all, in turn, after one that does not count."""
+        for turn in range(rounds + 1):
+            for name, arena in tuple(self.arenas.items()):
+                try:
+                    arena.measure(MESSAGES)
+                except PeerUnavailable as reason:
+                    self._drop(name, reason)
+                if not turn:
+                    arena.rounds[arena.members].clear()
+
+    def close(self) -> None:
+        """End all processes."""
+        for arena in self.arenas.values():
+            arena.close()
+
+    def _each(self, do: Callable[[Arena], None]) -> None:
+        def attempt(arena: Arena) -> PeerUnavailable | None:
+            try:
+                do(arena)
+            except PeerUnavailable as reason:
+                return reason
+            return None
+
+        with ThreadPoolExecutor(2) as pool:
+            for name, reason in zip(tuple(self.arenas), pool.map(attempt, self.arenas.values()), strict=True):
+                if reason is not None:
+                    self._drop(name, reason)
+
+    def _drop(self, name: str, reason: PeerUnavailable) -> None:
+        print(f"{name} dropped out: {reason}", file=sys.stderr)
+        self.missing[name] = str(reason)
+        arena = self.arenas.pop(name, None)
+        if arena is not None:
+            arena.close()
+
+
+@contextmanager
+def field(contenders: Mapping[str, Callable[[], Contender]]) -> Iterator[Field]:
+    """The contenders while the block runs."""
+    entered = Field()
+    try:
+        entered.enter(contenders)
+        yield entered
+    finally:
+        entered.close()
+
+
+# ---------------------------------------------------------------- rows
+
+
+def spread(name: str, rounds: Sequence[Delivery]) -> str:
+    """``ours 4.1..4.4..4.9 (wall 5.0, 15 rounds)``: least, median and most CPU time, and the median time it took."""
+    cpu = [each.cpu for each in rounds]
+    wall = statistics.median(each.wall for each in rounds)
+    return (
+        f"{name} {min(cpu):.3g}..{statistics.median(cpu):.3g}..{max(cpu):.3g} (wall {wall:.3g}, {len(rounds)} rounds)"
+    )
+
+
+def rounded(value: float | None) -> float | None:
+    """Four digits."""
+    return None if value is None else float(f"{value:.4g}")
+
+
+def delivery(metric: str, entered: Field, members: int, mine: Sequence[str], peers: Sequence[str]) -> Row:
+    """CPU time per delivered message: the slowest of ``mine``, the floor, and peers."""
+    row = Row("gateway", metric, "µs")
+    arenas = entered.arenas
+    medians = {name: value for name in mine if name in arenas and (value := arenas[name].median(members)) is not None}
+    if medians:
+        slowest = max(medians, key=lambda name: medians[name])
+        row.ours = rounded(medians[slowest])
+        if len(mine) > 1:
+            row.add(f"ours is {slowest}, the slowest of {', '.join(mine)}")
+    if "floor" in arenas:
+        row.floor = rounded(arenas["floor"].median(members))
+    for name in peers:
+        row.peers[name] = rounded(arenas[name].median(members)) if name in arenas else None
+    for name in ("floor", *mine, *peers):
+        if name not in arenas:
+            row.add(f"{name}: {entered.missing.get(name, 'not measured')}")
+        elif arenas[name].rounds.get(members):
+            row.add(spread(name, arenas[name].rounds[members]))
+    return row.settle(("floor",))
+
+
+def idle(entered: Field, counts: Sequence[int]) -> Row:
+    """Resident memory per connection that has joined a topic."""
+    row = Row("gateway", "idle_connection_kib", "KiB")
+    arenas, last = entered.arenas, counts[-1]
+    mine = {name: arenas[name].idle_kib[last] for name in OURS if name in arenas and last in arenas[name].idle_kib}
+    if mine:
+        most = max(mine, key=lambda name: mine[name])
+        row.ours = rounded(mine[most])
+        row.add(f"ours is {most}, the largest of {', '.join(OURS)}")
+    row.floor = rounded(arenas["floor"].idle_kib.get(last)) if "floor" in arenas else None
+    for name in PEER_NAMES:
+        row.peers[name] = rounded(arenas[name].idle_kib.get(last)) if name in arenas else None
+    for name in ("floor", *OURS, *PEER_NAMES):
+        if name in arenas:
+            sizes = ", ".join(f"{kib:.1f} at {members:,}" for members, kib in arenas[name].idle_kib.items())
+            only = f"; only connected {arenas[name].connected_kib:.1f}" if name in OURS else ""
+            row.add(f"{name} {sizes}{only}")
+        else:
+            row.add(f"{name}: {entered.missing.get(name, 'not measured')}")
+    return row.settle(PEER_NAMES)
+
+
+def clear_rows(options: Options, wanted: Iterable[str]) -> list[Row]:
+    """Everything that is measured on WebSockets in clear."""
+    names = set(wanted)
+    counts = [members for members in (FEW, MANY) if any(name.startswith(f"delivery_{members}") for name in names)]
+    if "idle_connection_kib" in names and not counts:
+        counts = [FEW]
+    rows = []
+    with field(CLEAR) as entered:
+        for members in counts:
+            entered.grow(members)
+            entered.measure(options.rounds)
+            rows.append(delivery(f"delivery_{members}", entered, members, OURS, PEER_NAMES))
+            rows += [delivery(f"delivery_{members}_{each}", entered, members, (each,), ()) for each in OURS]
+        rows.append(idle(entered, counts))
+    return rows
+
+
+def other_row(options: Options, kind: str) -> Row:
+    """One kind of connection beside its own floor."""
+    mine, least = OTHERS[kind]
+    with field({"ours": mine, "floor": least}) as entered:
+        entered.grow(FEW)
+        entered.measure(options.rounds)
+        return delivery(f"delivery_{FEW}_{kind}", entered, FEW, ("ours",), ())
+
+
+def stalled_row(options: Options) -> Row:
+    """What stalled readers cost the others; a program of its own, for it needs the loop of its node."""
+    command = [PYTHON, str(HERE / "_gateway_stall.py"), "--json", *(["--quick"] if options.quick else [])]
+    done = subprocess.run(command, stdout=subprocess.PIPE, check=False)
+    if done.returncode:
+        return Row("gateway", "stalled_reader_p99", "ratio", note="not measured; what failed is said above")
+    return Row(**json.loads(done.stdout)[0])
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Measure and print."""
+    options = parse(argv, (__doc__ or "").splitlines()[0], METRICS)
+    chosen = [name for name in METRICS if not options.only or name in options.only]
+    others = [kind for kind in OTHERS if f"delivery_{FEW}_{kind}" in chosen]
+    clear = [name for name in chosen if name not in {f"delivery_{FEW}_{kind}" for kind in OTHERS}]
+    rows = clear_rows(options, clear) if set(clear) - {"stalled_reader_p99"} else []
+    rows += [other_row(options, kind) for kind in others]
+    if "stalled_reader_p99" in chosen:
+        rows.append(stalled_row(options))
+    report([row for row in rows if row.metric in chosen], options.as_json)
+
+
+if __name__ == "__main__":
+    main()
