@@ -1,9 +1,12 @@
-"""How many connections there may be: in all, and from one address. Pure counting."""
+"""How many connections there may be, and how many may come: in all, and from one address. Pure counting."""
 
 from __future__ import annotations
 
 import ipaddress
 from collections import Counter
+
+from .proxies import UNIX, Proxies
+from .rates import Rates
 
 
 class Admission:
@@ -17,9 +20,14 @@ class Admission:
         (True, False, True, False)
     """
 
-    def __init__(self, *, total: int, per_address: int) -> None:
+    def __init__(
+        self, *, total: int, per_address: int, rates: Rates | None = None, proxies: Proxies | None = None
+    ) -> None:
+        """Connections of ``proxies`` are counted in all only: their clients are counted by `enter_client`."""
         self._total = total
         self._per_address = per_address
+        self._rates = rates
+        self._proxies = proxies or Proxies()
         self._by_address: Counter[str] = Counter()
         self._open = 0
         self.refused = 0
@@ -32,25 +40,45 @@ class Admission:
         """Connections open now."""
         return self._open
 
-    def enter(self, address: str) -> bool:
-        """Count one more connection from ``address``; False, and not counted, when that is one too many."""
-        block = _block(address)
-        if self._open >= self._total or self._by_address[block] >= self._per_address:
-            if not self._by_address[block]:
-                del self._by_address[block]
+    def enter(self, address: str, now: float = 0.0) -> bool:
+        """Count one more connection from ``address``; False, and not counted, when that is one too many or too fast."""
+        shared = self._is_shared(address)
+        if self._open >= self._total or not self._is_slow(None if shared else address, now):
             self.refused += 1
             return False
+        if not shared and not self.enter_client(address):
+            return False
         self._open += 1
+        return True
+
+    def enter_client(self, address: str) -> bool:
+        """Count ``address`` itself, for whom a proxy's connection turned out to be; False when that is one too many."""
+        block = _block(address)
+        if self._by_address[block] >= self._per_address:
+            self.refused += 1
+            return False
         self._by_address[block] += 1
         return True
 
     def leave(self, address: str) -> None:
         """Take back one `enter` that was granted."""
-        block = _block(address)
         self._open -= 1
+        if not self._is_shared(address):
+            self.leave_client(address)
+
+    def leave_client(self, address: str) -> None:
+        """Take back one `enter_client` that was granted."""
+        block = _block(address)
         self._by_address[block] -= 1
         if not self._by_address[block]:
             del self._by_address[block]
+
+    def _is_shared(self, address: str) -> bool:
+        """Whether many clients may be behind ``address``."""
+        return address == UNIX or self._proxies.trusts(address)
+
+    def _is_slow(self, address: str | None, now: float) -> bool:
+        return self._rates is None or self._rates.take(None if address is None else _block(address), now)
 
 
 def _block(address: str) -> str:

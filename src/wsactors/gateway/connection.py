@@ -13,13 +13,14 @@ from typing import TYPE_CHECKING
 import trio
 
 from wsactors.realtime.sinks import SocketSink, prepare_audio_socket
-from wsactors.wire.errors import HeadError
+from wsactors.wire.errors import HeadError, ProtocolError
 from wsactors.wire.http_head import RequestHead, parse_head
 
 from .app import SECURITY_HEADERS
 from .guard import Refusal
 from .http import RequestRefused, UpgradeRequested
 from .port import Port
+from .proxies import UNIX
 from .stream import ConnectionStream
 from .tls import TlsEngine, TlsStream
 from .websocket import check_handshake, serve_websocket
@@ -50,7 +51,8 @@ async def serve_connection(
     sink, to be closed in the owner's death step: a task that will not end must not keep it open.
     """
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER)
-    engine = TlsEngine(port.tls) if port.tls is not None else None
+    context = None if sock.family == socket.AF_UNIX else port.tls
+    engine = TlsEngine(context) if context is not None else None
     sink = SocketSink(
         sock,
         seal=engine.seal if engine is not None else None,
@@ -94,8 +96,30 @@ class _Connection:
         self._stream = stream
         self._port = port
         self._owner = owner
+        self._peer = _address(sock.getpeername())
+        """Who is connected: a client, or a proxy that has not said (or not yet) for whom."""
+        self._secure = isinstance(stream, TlsStream)
 
     async def serve(self) -> None:
+        options, peer = self._port.options, self._peer
+        if not options.proxy_protocol or not self._port.proxies.trusts(peer[0]):
+            return await self._serve()
+        try:
+            with trio.fail_after(options.limits.head_seconds):
+                header = await self._stream.take_proxy_header()
+        except (trio.BrokenResourceError, trio.ClosedResourceError, trio.TooSlowError, ProtocolError):
+            return None
+        if header.client is None:
+            return await self._serve()
+        self._peer = header.client
+        if self._port.admission.enter_client(self._peer[0]):
+            try:
+                await self._serve()
+            finally:
+                self._port.admission.leave_client(self._peer[0])
+        return None
+
+    async def _serve(self) -> None:
         try:
             if isinstance(self._stream, TlsStream):
                 with trio.fail_after(self._port.options.limits.head_seconds):
@@ -141,7 +165,8 @@ class _Connection:
         return head
 
     async def _websocket(self, head: RequestHead) -> None:
-        refusal = self._port.guard.check(head.get(b"host"), head.get(b"origin")) or check_handshake(head)
+        client = self._port.client(head, self._peer[0], secure=self._secure)
+        refusal = self._port.check(head, client) or check_handshake(head)
         if refusal is None and head.path != WEBSOCKET_PATH:
             refusal = Refusal(404, f"WebSockets are served at {WEBSOCKET_PATH}")
         if refusal is not None:
@@ -153,9 +178,9 @@ class _Connection:
     async def _http(self) -> None:
         await self._port.http.serve(
             self._stream,
-            client=_address(self._sock.getpeername()),
+            client=self._peer,
             server=_address(self._sock.getsockname()),
-            secure=self._port.tls is not None,
+            secure=self._secure,
             state={"owner": self._owner, "prepare_audio": lambda: prepare_audio_socket(self._sock)},
         )
 
@@ -176,4 +201,4 @@ class _Connection:
 
 
 def _address(name: tuple[str, int] | tuple[str, int, int, int] | str) -> tuple[str, int]:
-    return (str(name[0]), int(name[1])) if isinstance(name, tuple) else ("", 0)
+    return (str(name[0]), int(name[1])) if isinstance(name, tuple) else (UNIX, 0)

@@ -13,6 +13,7 @@ from wsactors.actors.log import log
 
 from .admission import Admission
 from .options import GatewayOptions, GatewayRefused, check_exposure
+from .proxies import UNIX
 
 BACKLOG: Final = 512
 _OUT_OF_RESOURCES: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS})
@@ -79,8 +80,8 @@ async def accept_connections(
                 await trio.sleep(_PAUSE_SECONDS)
             continue  # the peer left between its SYN and our accept
         sock.setblocking(False)
-        address = str(name[0])
-        if not admission.enter(address):
+        address = str(name[0]) if isinstance(name, tuple) else UNIX
+        if not admission.enter(address, trio.current_time()):
             _turn_away(sock)
             continue
         try:

@@ -49,15 +49,15 @@ class Guard:
             names |= {"localhost", "127.0.0.1", "::1"}
         return cls(frozenset(names), not options.is_loopback, Cors.of(options.allowed_origins), options.uses_tls)
 
-    def check(self, host: bytes | None, origin: bytes | None) -> Refusal | None:
-        """None when a request with these headers may pass."""
+    def check(self, host: bytes | None, origin: bytes | None, *, secure: bool | None = None) -> Refusal | None:
+        """None when a request with these headers may pass. ``secure``: whether it came by https; default: as the port is."""
         authority = _authority(host)
         if authority is None or not self._knows(authority[0]):
             return Refusal(
                 421, "This node does not answer to that Host name. Use the address it printed, or add the name to "
                 "gateway.allowed_hosts."
             )  # fmt: skip
-        if origin is None or self._allows(origin, authority):
+        if origin is None or self._allows(origin, authority, self.secure if secure is None else secure):
             return None
         return Refusal(
             403, "Pages of other sites may not connect here. Open the page of this node itself, or add that site to "
@@ -73,7 +73,7 @@ class Guard:
             return False
         return self.any_address or (address.is_loopback and any(is_loopback(known) for known in self.hosts))
 
-    def _allows(self, origin: bytes, authority: tuple[str, int | None]) -> bool:
+    def _allows(self, origin: bytes, authority: tuple[str, int | None], secure: bool) -> bool:
         text = origin.decode("latin-1").lower()
         if self.cors.allows(text):
             return True
@@ -82,7 +82,7 @@ class Guard:
             return False
         scheme = match[1]
         theirs = _authority(match[2].encode("latin-1"))
-        if theirs is None or scheme != ("https" if self.secure else "http"):
+        if theirs is None or scheme != ("https" if secure else "http"):
             return False
         default = _DEFAULT_PORT[scheme]
         return (theirs[0], theirs[1] or default) == (authority[0], authority[1] or default)

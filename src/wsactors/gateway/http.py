@@ -82,7 +82,11 @@ def http_config(limits: Limits) -> Config:
     return config
 
 
-def check_nothing(_: RequestHead) -> None:
+Admit = Callable[[RequestHead, str, bool], None]
+"""Decides about a request by its head, the peer's address, and whether it came by TLS. Raises `RequestRefused`."""
+
+
+def check_nothing(head: RequestHead, peer: str, secure: bool) -> None:
     """Let every request pass."""
 
 
@@ -92,10 +96,10 @@ class HttpServer:
     Args:
         app: An ASGI application. It needs no lifespan events.
         limits: Bounds of the port.
-        admit: Decides about a request by its head, before its body is read. Raises `RequestRefused`.
+        admit: Decides about a request before its body is read.
     """
 
-    def __init__(self, app: Any, limits: Limits, admit: Callable[[RequestHead], None] = check_nothing) -> None:
+    def __init__(self, app: Any, limits: Limits, admit: Admit = check_nothing) -> None:
         self._limits = limits
         self._admit = admit
         self._budget = BodyBudget(limits.bodies_bytes)
@@ -122,7 +126,7 @@ class HttpServer:
             HeadError: What should be a request is malformed or too large; nothing was answered to it yet.
         """
         with BodyLease.of(self._budget) as lease:
-            doors = _Doors(self._limits, self._admit, lease, stream)
+            doors = _Doors(self._limits, lambda head: self._admit(head, client[0], secure), lease, stream)
             mount = _Mount(doors, self._app, self._config, self._context, dict(state or {}), stream)
             await mount.serve(client, server, secure=secure)
 
@@ -232,6 +236,14 @@ class _Mount(TCPServer):
 
 class _Protocol(H11Protocol):
     """hypercorn's HTTP/1.1 without the ways out of it."""
+
+    async def _send_h11_event(self, event: Any) -> None:
+        """Like hypercorn's, but an answer that breaks HTTP, or off in its middle, ends its connection and nothing else."""
+        try:
+            await super()._send_h11_event(event)
+        except h11.LocalProtocolError as error:
+            log(__name__, "warning", "http_answer_broken", reason=str(error))
+            await self.send(Closed())
 
     async def _check_protocol(self, event: h11.Request) -> None:
         """No HTTP/2, neither by ``Upgrade: h2c`` nor by its connection preface."""

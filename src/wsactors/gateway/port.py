@@ -15,10 +15,13 @@ from wsactors.wire.ws_frame import binary_frame
 
 from .admission import Admission
 from .app import build_app
+from .certificates import Certificates
 from .directory import Directory
-from .guard import Guard
+from .guard import Guard, Refusal
 from .http import HttpServer, RequestRefused
-from .options import GatewayOptions
+from .options import CONNECT_BURST, GatewayOptions, Limits
+from .proxies import Client, Proxies
+from .rates import Rates
 from .routes import routes_of
 
 if TYPE_CHECKING:
@@ -76,8 +79,9 @@ class Port:
     is_ready: Callable[[], bool]
     """Whether the node's trees are up and it is not draining."""
     guard: Guard
+    proxies: Proxies
     admission: Admission
-    tls: ssl.SSLContext | None
+    certificates: Certificates | None
     runtime: Runtime | None
     framing: SharedFraming = attrs.field(factory=SharedFraming)
     sinks: weakref.WeakSet[SocketSink] = attrs.field(factory=weakref.WeakSet)
@@ -85,7 +89,7 @@ class Port:
     http: HttpServer = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
-        app = build_app(routes_of(self), self.guard)
+        app = build_app(routes_of(self), self.guard, self.proxies)
         object.__setattr__(self, "http", HttpServer(app, self.options.limits, self.admit))
 
     @classmethod
@@ -96,20 +100,27 @@ class Port:
         *,
         node_name: str,
         is_ready: Callable[[], bool],
-        tls: ssl.SSLContext | None = None,
+        certificates: Certificates | None = None,
         extra_hosts: tuple[str, ...] = (),
         runtime: Runtime | None = None,
     ) -> Port:
         """Put together what a port with ``options`` needs. Without a ``runtime`` it serves nothing that needs actors."""
         limits = options.limits
+        proxies = Proxies.of(options.trusted_proxies)
         return cls(
             options=options,
             node_name=node_name,
             directory=directory,
             is_ready=is_ready,
             guard=Guard.of(options, extra_hosts),
-            admission=Admission(total=limits.connections, per_address=limits.connections_per_address),
-            tls=tls,
+            proxies=proxies,
+            admission=Admission(
+                total=limits.connections,
+                per_address=limits.connections_per_address,
+                rates=_rates(limits),
+                proxies=proxies,
+            ),
+            certificates=certificates,
             runtime=runtime,
         )
 
@@ -120,9 +131,27 @@ class Port:
             raise RuntimeError("this port belongs to no node")
         return self.runtime
 
-    def admit(self, head: RequestHead) -> None:
+    @property
+    def tls(self) -> ssl.SSLContext | None:
+        """What the next connection is encrypted with; None in clear."""
+        return None if self.certificates is None else self.certificates.context
+
+    def client(self, head: RequestHead, peer: str, *, secure: bool) -> Client:
+        """Who sends the request ``head``, which came from ``peer``; ``secure``: whether by TLS of this port."""
+        return self.proxies.client(
+            peer,
+            secure=secure,
+            forwarded_for=head.joined(b"x-forwarded-for"),
+            forwarded_proto=head.get(b"x-forwarded-proto"),
+        )
+
+    def check(self, head: RequestHead, client: Client) -> Refusal | None:
+        """Why a request with this head is turned away, by its Host and Origin; None when it is not."""
+        return self.guard.check(head.get(b"host"), head.get(b"origin"), secure=client.secure)
+
+    def admit(self, head: RequestHead, peer: str, secure: bool) -> None:
         """Decide about a request by its head alone. Raises `RequestRefused`."""
-        refusal = self.guard.check(head.get(b"host"), head.get(b"origin"))
+        refusal = self.check(head, self.client(head, peer, secure=secure))
         if refusal is not None:
             raise RequestRefused(refusal.status, refusal.message)
 
@@ -130,3 +159,13 @@ class Port:
         """How it is doing now."""
         sinks = tuple(sink.statistics() for sink in self.sinks)
         return PortStatistics(self.admission.open, self.admission.refused, sinks)
+
+
+def _rates(limits: Limits) -> Rates:
+    each = limits.connects_per_second_per_address
+    return Rates(
+        total=limits.connects_per_second,
+        total_burst=limits.connects_per_second,
+        per_key=each,
+        key_burst=each * CONNECT_BURST,
+    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import socket
 from collections.abc import Callable
 from pathlib import Path
@@ -15,12 +16,14 @@ from wsactors.realtime.sinks import SocketSink
 from wsactors.sessions.directory import SessionDirectory
 from wsactors.supervision import ChildSpec, DynamicSupervisor, Supervisor, start_child
 
+from .certificates import Certificates
 from .connection import serve_connection
 from .directory import Directory
 from .endpoint import accept_connections, open_listener
-from .options import GatewayOptions, is_loopback
+from .options import GatewayOptions, GatewayRefused, is_loopback
 from .port import Port
-from .tls import machine_addresses, server_context
+from .tls import machine_addresses
+from .unix_socket import UnixListener
 
 STOP_SECONDS = 2.0
 """How long a connection may take to say goodbye when the node stops."""
@@ -60,6 +63,7 @@ class Gateway(Supervisor):
         options: The port.
         is_ready: Whether the node answers ``/ready``; default: always.
         on_open: Told the address once the port is open.
+        on_certificates: Given what reads the certificate's files again, if there are any.
         directory: The sessions; default: those of the node.
 
     >>> await node.spawn(Gateway, GatewayOptions(port=0), on_open=print)               # doctest: +SKIP
@@ -71,15 +75,19 @@ class Gateway(Supervisor):
         is_ready: Callable[[], bool] | None = None,
         on_open: Callable[[Address], None] | None = None,
         directory: Directory | None = None,
+        on_certificates: Callable[[Certificates], None] | None = None,
     ) -> object:
         """Open the port. Raises `GatewayRefused` when that is not possible or not allowed."""
         hosts = public_hosts(options)
+        certificates = _certificates(options, hosts)
+        if certificates is not None and on_certificates is not None:
+            on_certificates(certificates)
         port = Port.build(
             options,
             directory or SessionDirectory(self.node),
             node_name=self.node.name,
             is_ready=is_ready or (lambda: True),
-            tls=server_context(options.tls, hosts, _kept(options.state_directory)) if options.uses_tls else None,
+            certificates=certificates,
             extra_hosts=hosts,
             runtime=self.node,
         )
@@ -94,6 +102,8 @@ class Gateway(Supervisor):
             ),
             ChildSpec("endpoint", Endpoint, (binding, connections, on_open), shutdown=STOP_SECONDS),
         ]
+        if options.unix_socket is not None:
+            children.append(ChildSpec("unix", UnixEndpoint, (binding, connections), shutdown=STOP_SECONDS))
         return await super().init("rest_for_one", children, intensity=5, period=10.0)
 
 
@@ -118,8 +128,12 @@ class Endpoint(ProcessActor):
 
     async def run(self) -> None:
         """Accept until the end."""
+        port = self._binding.port
         with self._listener:
-            self.start_soon(accept_connections, self._listener, self._binding.port.admission, self._start)
+            start = functools.partial(start_connection, self._binding, self._connections)
+            self.start_soon(accept_connections, self._listener, port.admission, start)
+            if port.certificates is not None:
+                self.start_soon(port.certificates.watch)
             while True:
                 match await self.receive():
                     case Request(message="address") as request:
@@ -127,18 +141,39 @@ class Endpoint(ProcessActor):
                     case Request(message="statistics") as request:
                         reply(request, self._binding.port.statistics())
 
-    async def _start(self, sock: socket.socket, address: str) -> None:
-        binding = self._binding
-        ticket = binding.next_ticket
-        binding.next_ticket += 1
-        binding.waiting[ticket] = sock, address
-        try:
-            await start_child(self._connections, ChildSpec("connection", Connection, (ticket,), restart="temporary"))
-        except (ChildError, StartError) as error:
-            log(__name__, "warning", "connection_not_started", reason=str(error))
-            if binding.waiting.pop(ticket, None) is not None:
-                binding.port.admission.leave(address)
-                sock.close()
+
+class UnixEndpoint(ProcessActor):
+    """The listening UNIX socket, in clear."""
+
+    def init(self, binding: Binding, connections: str) -> None:
+        """Bind. Raises `GatewayRefused`."""
+        options = binding.port.options
+        if options.unix_socket is None:
+            raise GatewayRefused("gateway.unix_socket is not set")
+        self._listener = UnixListener(options.unix_socket, int(options.unix_socket_mode, 8))
+        self.at_death("socket", lambda _: self._listener.close())
+        self._binding = binding
+        self._connections = connections
+        log(__name__, "info", "gateway_open", path=str(options.unix_socket))
+
+    async def run(self) -> None:
+        """Accept until the end."""
+        start = functools.partial(start_connection, self._binding, self._connections)
+        await accept_connections(self._listener.socket, self._binding.port.admission, start)
+
+
+async def start_connection(binding: Binding, connections: str, sock: socket.socket, address: str) -> None:
+    """Start the actor of an accepted connection under the supervisor of that name."""
+    ticket = binding.next_ticket
+    binding.next_ticket += 1
+    binding.waiting[ticket] = sock, address
+    try:
+        await start_child(connections, ChildSpec("connection", Connection, (ticket,), restart="temporary"))
+    except (ChildError, StartError) as error:
+        log(__name__, "warning", "connection_not_started", reason=str(error))
+        if binding.waiting.pop(ticket, None) is not None:
+            binding.port.admission.leave(address)
+            sock.close()
 
 
 class Connection(ProcessActor):
@@ -169,6 +204,13 @@ def public_hosts(options: GatewayOptions) -> tuple[str, ...]:
     wildcard = options.host.strip("[]") in {"0.0.0.0", "::", ""}  # noqa: S104 - comparing, not binding
     own = machine_addresses() if wildcard else (options.host,)
     return (*own, name, f"{name}.local", *options.allowed_hosts, *loopback)
+
+
+def _certificates(options: GatewayOptions, hosts: tuple[str, ...]) -> Certificates | None:
+    if not options.uses_tls:
+        return None
+    protocols = ("http/1.1",)
+    return Certificates(options.tls, hosts, _kept(options.state_directory), protocols=protocols)
 
 
 def _kept(directory: Path | None) -> Path | None:

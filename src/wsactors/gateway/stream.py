@@ -11,6 +11,7 @@ import socket
 import trio
 
 from wsactors.realtime.sinks import SinkClosed, SocketSink
+from wsactors.wire.proxy_header import ProxyHeader, parse_proxy_header
 
 RECEIVE_BYTES = 16 * 1024
 CLOSE_FRAME = b"\x88"
@@ -22,6 +23,11 @@ class SocketInput:
 
     def __init__(self, sock: socket.socket) -> None:
         self._sock = sock
+        self._returned = b""
+
+    def unread(self, data: bytes) -> None:
+        """Give ``data`` back: it is what comes next."""
+        self._returned = data + self._returned
 
     async def read(self, size: int) -> bytes:
         """Some bytes, ``b""`` at the end. Raises Trio's resource errors."""
@@ -33,6 +39,12 @@ class SocketInput:
 
     async def _receive(self, size: int, flags: int) -> bytes:
         await trio.lowlevel.checkpoint_if_cancelled()
+        if self._returned:
+            data = self._returned[:size]
+            if not flags:
+                self._returned = self._returned[size:]
+            await trio.lowlevel.cancel_shielded_checkpoint()
+            return data
         while True:
             try:
                 data = self._sock.recv(size, flags)
@@ -107,6 +119,22 @@ class ConnectionStream(trio.abc.HalfCloseableStream):
     def unread(self, data: bytes) -> None:
         """Give ``data`` back: it is what the next `receive_some` returns first."""
         self._replay = data + self._replay
+
+    async def take_proxy_header(self) -> ProxyHeader:
+        """Read the PROXY header that everything else, TLS too, comes after.
+
+        Raises:
+            ProtocolError: There is none, or it is malformed.
+            trio.BrokenResourceError: The peer left before it was whole.
+        """
+        data = b""
+        while (header := parse_proxy_header(data)) is None:
+            more = await self._input.read(RECEIVE_BYTES)
+            if not more:
+                raise trio.BrokenResourceError("the proxy left")
+            data += more
+        self._input.unread(data[header.size :])
+        return header
 
     def hold_after(self, size: int) -> None:
         """Let readers have the next ``size`` bytes, which must have been given back, and no more until `release`."""

@@ -30,8 +30,8 @@ DAYS = 90
 def server_context(options: TlsOptions, hosts: Iterable[str], directory: Path | None) -> ssl.SSLContext:
     """A context for the port: from the files of ``options``, or with a development certificate for ``hosts``.
 
-    TLS 1.2 and later, HTTP/1.1 only (so extended CONNECT of HTTP/2 cannot be asked for), no renegotiation, no tickets
-    kept. The development certificate is kept in ``directory`` and used again while it is valid, if that is given.
+    TLS 1.2 and later, no renegotiation, no compression. The development certificate is kept in ``directory`` and used
+    again while it is valid, if that is given.
 
     Raises:
         GatewayRefused: A file cannot be read or is no certificate.
@@ -39,7 +39,6 @@ def server_context(options: TlsOptions, hosts: Iterable[str], directory: Path | 
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.options |= ssl.OP_NO_COMPRESSION | ssl.OP_NO_RENEGOTIATION
-    context.set_alpn_protocols(["http/1.1"])
     if options.cert is not None and options.key is not None:
         _load(context, options.cert, options.key, options.key_password)
         return context
@@ -157,6 +156,11 @@ class TlsStream(ConnectionStream):
             self._sock.shutdown(socket.SHUT_WR)
             while await self._input.read(RECEIVE_BYTES):
                 pass
+
+    @property
+    def protocol(self) -> str | None:
+        """What was agreed on by ALPN, after the handshake."""
+        return self._engine.tls.selected_alpn_protocol()
 
     async def handshake(self) -> None:
         """Do the TLS handshake.

@@ -132,6 +132,8 @@ def reload(launch: Launch, context: NodeContext) -> None:
     changed = list(changed_keys(context.settings, new))
     context.settings = applied(context.settings, new)
     set_level(context.settings.logging.level)
+    for reread in context.reloads.values():
+        reread()
     live_keys = [key for key, is_live in changed if is_live]
     waiting = [key for key, is_live in changed if not is_live]
     _log.info("configuration read again", changed=live_keys, waiting_for_restart=waiting)

@@ -6,6 +6,7 @@ node they live on. A service that was restarted finds the same context.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -45,6 +46,8 @@ class NodeContext:
     """Where the gateway can be reached, once it is open."""
     admin: Path | None = None
     """Where the admin socket lies."""
+    reloads: dict[str, Callable[[], object]] = attrs.field(factory=dict)
+    """What else is read again on SIGHUP, by a name for it."""
     booted: float = 0.0
     """When the node was started, in seconds of trio's clock."""
 

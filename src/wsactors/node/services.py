@@ -6,6 +6,7 @@ from typing import Any, Final
 
 from wsactors.actors import UNHANDLED, Actor, Down, Ignore, Pid
 from wsactors.gateway import Address, Gateway
+from wsactors.gateway.certificates import Certificates
 from wsactors.node.context import NodeContext, context_of
 from wsactors.node.realtime_settings import realtime_options
 from wsactors.node.wiring import battle_options, battle_tree_file, gateway_options, state_folder
@@ -50,11 +51,16 @@ class GatewayService(Gateway):
             is_ready=context.health.is_ready,
             on_open=lambda address: _opened(context, address),
             directory=SessionDirectory(self.node),
+            on_certificates=lambda certificates: _reload_with(context, certificates),
         )
 
 
 def _opened(context: NodeContext, address: Address) -> None:
     context.gateway = address
+
+
+def _reload_with(context: NodeContext, certificates: Certificates) -> None:
+    context.reloads["certificate"] = certificates.reload
 
 
 class Sessions(Actor):

@@ -47,6 +47,10 @@ class RequestHead:
         """The first value of header ``name`` (lower case)."""
         return next((value for each, value in self.headers if each == name), None)
 
+    def joined(self, name: bytes) -> bytes | None:
+        """All values of header ``name``, which is a list that may be spread over several lines."""
+        return b",".join(value for each, value in self.headers if each == name) or None
+
     def tokens(self, name: bytes) -> frozenset[bytes]:
         """The comma-separated tokens of all headers ``name``, in lower case."""
         values = (value for each, value in self.headers if each == name)
