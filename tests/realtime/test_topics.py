@@ -8,12 +8,14 @@ import pytest
 import trio
 
 from tests.realtime.topics import Client, JsonLines
-from wsactors.actors import ProcessActor
+from wsactors.actors import Actor, ProcessActor
+from wsactors.errors import NoProcess
 from wsactors.realtime.channel import Answer, Channel
 from wsactors.realtime.identity import JoinRefused, PublishRefused
 from wsactors.realtime.options import RealtimeOptions, TopicOptions
-from wsactors.realtime.publication import Position
-from wsactors.realtime.service import Realtime, RealtimeSupervisor
+from wsactors.realtime.publication import Position, PresenceDiff, Publication
+from wsactors.realtime.service import Realtime
+from wsactors.realtime.start import RealtimeSupervisor
 from wsactors.supervision import Node
 
 ME = f"{__name__}:"
@@ -275,3 +277,41 @@ async def test_a_partition_that_crashes_goes_on_with_its_receivers(autojump_cloc
         await realtime.publish("room:1", "x", 1)
         await settle()
         assert client.offsets == [1]
+
+
+class Bot(Actor):
+    def init(self) -> None:
+        self.heard: list[Any] = []
+
+    def handle_info(self, message: Any) -> Any:
+        match message:
+            case Publication(event=event, payload=payload):
+                self.heard.append((event, payload))
+            case PresenceDiff(joins=joins):
+                self.heard.append(sorted(joins))
+
+    def handle_call(self, message: Any, caller: Any) -> Any:
+        return tuple(self.heard)
+
+
+async def test_an_actor_takes_part(autojump_clock: trio.testing.MockClock) -> None:
+    async with realtime_node() as realtime:
+        bot = await realtime.node.spawn(Bot)
+        await realtime.subscribe("room:1", bot)
+        await realtime.subscribe("room:1", bot)
+        client, channel, _ = await enter(realtime)
+        realtime.push(channel, "chat", {"text": "hi"})
+        realtime.track(channel, {}, key="ada")
+        await trio.sleep(1)
+        assert await realtime.node.call(bot, "heard") == (("chat", {"text": "hi"}), ["ada"])
+        realtime.unsubscribe("room:1", bot)
+        await realtime.publish("room:1", "x", 1)
+        await settle()
+        assert len(await realtime.node.call(bot, "heard")) == 2
+        assert client.of("publication") == [["x", 1, 2]]
+        await realtime.subscribe("room:1", bot)
+        realtime.node.exit(bot, "kill")
+        await settle()
+        assert realtime.relay.count("room:1") == 1
+        with pytest.raises(NoProcess):
+            await realtime.subscribe("room:1", bot)

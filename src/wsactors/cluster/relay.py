@@ -27,7 +27,7 @@ BREATH = 256
 """Receivers served between two looks at the rest of the node: about a millisecond."""
 LANE = "relay"
 
-Offer = Callable[[bytes, object], bool]
+Offer = Callable[[Any, object], bool]
 
 
 class Item(Protocol):

@@ -10,7 +10,7 @@ from wsactors.gateway.certificates import Certificates
 from wsactors.node.context import NodeContext, context_of
 from wsactors.node.realtime_settings import realtime_options
 from wsactors.node.wiring import battle_options, battle_tree_file, gateway_options, state_folder
-from wsactors.realtime.service import RealtimeSupervisor
+from wsactors.realtime.start import RealtimeSupervisor
 from wsactors.sessions.battle import PARTS
 from wsactors.sessions.directory import BATTLES, SessionDirectory, open_battle
 from wsactors.sessions.options import BattleOptions

@@ -17,7 +17,8 @@ from .identity import JoinRefused, PublishRefused, Refused, User
 from .topic_messages import Publish, Subscribe, Track, Untrack
 
 if TYPE_CHECKING:
-    from .service import Realtime, Seat
+    from .seat import Seat
+    from .service import Realtime
 
 _TRIES = 3
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias
 
 import attrs
 
@@ -118,3 +118,22 @@ class PresenceDiff(_EncodedOnce):
 
     def _bytes_for(self, wire_format: Format) -> bytes | None:
         return wire_format.presence_diff(self)
+
+
+class ToActors:
+    """The format of actors: a message is the thing itself."""
+
+    def publication(self, publication: Publication, /) -> Any:
+        """As it is."""
+        return publication
+
+    def presence_state(self, state: PresenceState, /) -> Any:
+        """As it is."""
+        return state
+
+    def presence_diff(self, diff: PresenceDiff, /) -> Any:
+        """As it is."""
+        return diff
+
+
+TO_ACTORS: Final = ToActors()

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import itertools
-import secrets
 import weakref
 from collections.abc import Mapping
 from typing import Any
 
 import trio
 
-from wsactors.actors import Pid, Runtime
-from wsactors.cluster import Backbone, LocalExchange, Receiver, Relay, RelayPartition
+from wsactors.actors import Pid, Runtime, at_death, not_at_death
+from wsactors.cluster import Backbone, LocalExchange, Receiver, Relay
 from wsactors.errors import CallExit, CallTimeout, ChildError, NameTaken, StartError
-from wsactors.supervision import ChildSpec, DynamicSupervisor, Supervisor, start_child
+from wsactors.supervision import ChildSpec, start_child
 from wsactors.supervision.classes import find_class
 from wsactors.wire.plain import Plain
 
@@ -22,83 +21,13 @@ from .history import Gap, estimate
 from .identity import ANONYMOUS, AllowAnybody, Authenticator, Credentials, JoinRefused, PublishRefused, User
 from .options import RealtimeOptions, TopicOptions
 from .outlet import Outlet
-from .publication import Metas, Position
+from .publication import TO_ACTORS, Metas, Position
+from .seat import Seat
 from .topic import Topic
 from .topic_messages import GetHistory, GetPresence, GetTopic, Publish, TopicInfo
 
 TOPICS, CHANNELS = "topics", "channels"
 _services: weakref.WeakKeyDictionary[Runtime, Realtime] = weakref.WeakKeyDictionary()
-
-
-class Seat:
-    """One client's place in one topic, until its channel has ended."""
-
-    __slots__ = (
-        "channel",
-        "crashed",
-        "decided",
-        "id",
-        "left",
-        "limit",
-        "options",
-        "outlet",
-        "owner",
-        "params",
-        "reason",
-        "receiver",
-        "refusal",
-        "self_broadcast",
-        "since",
-        "topic",
-        "user",
-        "wants_presence",
-    )
-
-    def __init__(
-        self, topic: str, options: TopicOptions, outlet: Outlet, user: User, owner: Pid, params: Plain
-    ) -> None:
-        self.topic = topic
-        self.options = options
-        self.outlet = outlet
-        self.user = user
-        self.owner = owner
-        self.params = params
-        self.id = secrets.token_urlsafe(16)
-        """Its presence key, if nobody gives it one."""
-        self.since: Position | None = None
-        self.limit: int | None = None
-        self.wants_presence = True
-        self.self_broadcast = False
-        self.channel: Pid | None = None
-        self.receiver: Receiver
-        self.decided: trio.Event | None = trio.Event()
-        """While the client waits for the answer."""
-        self.refusal: JoinRefused | None = None
-        self.left = False
-        self.crashed = True
-        self.reason = "it was killed"
-
-    def take(self, channel: Pid) -> None:
-        """``channel`` sits down."""
-        self.channel = channel
-        self.receiver = Receiver(channel, self.outlet.format, self.outlet.sink.offer)
-
-    def joined(self) -> None:
-        """The client is in."""
-        if self.decided is not None:
-            self.decided.set()
-            self.decided = None
-
-    def refuse(self, refusal: JoinRefused) -> None:
-        """The client is not let in."""
-        self.refusal = refusal
-        self.end(refusal.message, crashed=False)
-        self.joined()
-
-    def end(self, reason: str, *, crashed: bool) -> None:
-        """Leave word of how the channel ends; the first word counts."""
-        if self.reason == "it was killed":
-            self.reason, self.crashed = reason, crashed
 
 
 class Realtime:
@@ -125,6 +54,7 @@ class Realtime:
         """Of the channels that live."""
         self.arriving: dict[int, Seat] = {}
         """Of those that are being started, by number: messages are values, and a seat is none."""
+        self._actors: dict[tuple[str, Pid], Receiver] = {}
         self._numbers = itertools.count(1)
         self._authenticator = authenticator or AllowAnybody()
         self._allowed_packages = allowed_packages
@@ -183,7 +113,7 @@ class Realtime:
         seat.since, seat.limit, seat.wants_presence, seat.self_broadcast = since, limit, presence, self_broadcast
         with trio.move_on_after(self.options.join_seconds):
             await self.check_join(user, topic, params, private=private or options.private)
-            return await self._joined(seat, self._class_of(options))
+            return await self._joined(seat, self.channel_class(options))
         raise JoinRefused("timeout", "Joining took too long. Try again later.")
 
     async def _joined(self, seat: Seat, channel: type[Channel]) -> Pid:
@@ -244,6 +174,30 @@ class Realtime:
         for pid in channels:
             self.leave(pid, reason)
         return len(channels)
+
+    # -- actors --
+
+    async def subscribe(self, topic: str, pid: Pid) -> None:
+        """Send an actor of this node every `Publication`, `PresenceDiff` included, as a message, until it dies.
+
+        Raises:
+            JoinRefused: there can be no such topic, or it does not start.
+            NoProcess: the actor is dead.
+        """
+        await self.ensure_topic(topic)
+        if (topic, pid) in self._actors:
+            return
+        receiver = Receiver(pid, TO_ACTORS, lambda item, _: self.node.send(pid, item))
+        at_death(pid, ("topic", topic), lambda _: self.unsubscribe(topic, pid))
+        self._actors[topic, pid] = receiver
+        self.relay.admit(topic, receiver)
+
+    def unsubscribe(self, topic: str, pid: Pid) -> None:
+        """End `subscribe`. May be called again."""
+        receiver = self._actors.pop((topic, pid), None)
+        if receiver is not None:
+            self.relay.remove(topic, receiver)
+            not_at_death(pid, ("topic", topic))
 
     # -- publishers --
 
@@ -311,7 +265,7 @@ class Realtime:
     def publishes_pushes(self, topic: str) -> bool:
         """Whether the channels of ``topic`` publish whatever their clients push: then a client may as well publish."""
         options = self.options.for_topic(topic)
-        return options is not None and self._class_of(options).handle_push is Channel.handle_push
+        return options is not None and self.channel_class(options).handle_push is Channel.handle_push
 
     # -- for channels --
 
@@ -383,7 +337,7 @@ class Realtime:
             raise JoinRefused("unmatched_topic", "There is no such topic.")
         return options
 
-    def _class_of(self, options: TopicOptions) -> type[Channel]:
+    def channel_class(self, options: TopicOptions) -> type[Channel]:
         """Raises `ClassNotFoundError` (a `ValueError`)."""
         found = self._classes.get(options.channel)
         if found is None:
@@ -399,38 +353,3 @@ class Realtime:
 
 def _name(topic: str) -> str:
     return f"topic:{topic}"
-
-
-class RealtimeSupervisor(Supervisor):
-    """A node's relay, topics and channels.
-
-    >>> await node.spawn(RealtimeSupervisor, RealtimeOptions())                        # doctest: +SKIP
-    >>> Realtime.of(node)                                                             # doctest: +SKIP
-    """
-
-    async def init(
-        self,
-        options: RealtimeOptions = RealtimeOptions(),  # noqa: B008 - frozen
-        authenticator: Authenticator | None = None,
-        backbone: Backbone | None = None,
-        allowed_packages: tuple[str, ...] = ("wsactors",),
-    ) -> object:
-        """Raises `ValueError` when a channel class is none."""
-        realtime = Realtime(
-            self.node,
-            options,
-            authenticator=authenticator,
-            backbone=backbone,
-            allowed_packages=allowed_packages,
-        )
-        for topics in options.topics:
-            realtime._class_of(topics)
-        children = [
-            ChildSpec(name, RelayPartition, (groups, number), name=name)
-            for name, groups, number in realtime.relay.partition_args()
-        ]
-        # Nobody leans on another's life: receivers are the relay's, channels look for their topic again.
-        for name, most in ((TOPICS, options.max_topics), (CHANNELS, options.max_channels)):
-            arguments = {"max_children": most, "extra_args": (realtime,)}
-            children.append(ChildSpec(name, DynamicSupervisor, kwargs=arguments, name=name, type="supervisor"))
-        return await super().init("one_for_one", children, intensity=20, period=10.0)

@@ -1,0 +1,87 @@
+"""One client's place in one topic."""
+
+from __future__ import annotations
+
+import secrets
+
+import trio
+
+from wsactors.actors import Pid
+from wsactors.cluster import Receiver
+from wsactors.wire.plain import Plain
+
+from .identity import JoinRefused, User
+from .options import TopicOptions
+from .outlet import Outlet
+from .publication import Position
+
+
+class Seat:
+    """One client's place in one topic, until its channel has ended."""
+
+    __slots__ = (
+        "channel",
+        "crashed",
+        "decided",
+        "id",
+        "left",
+        "limit",
+        "options",
+        "outlet",
+        "owner",
+        "params",
+        "reason",
+        "receiver",
+        "refusal",
+        "self_broadcast",
+        "since",
+        "topic",
+        "user",
+        "wants_presence",
+    )
+
+    def __init__(
+        self, topic: str, options: TopicOptions, outlet: Outlet, user: User, owner: Pid, params: Plain
+    ) -> None:
+        self.topic = topic
+        self.options = options
+        self.outlet = outlet
+        self.user = user
+        self.owner = owner
+        self.params = params
+        self.id = secrets.token_urlsafe(16)
+        """Its presence key, if nobody gives it one."""
+        self.since: Position | None = None
+        self.limit: int | None = None
+        self.wants_presence = True
+        self.self_broadcast = False
+        self.channel: Pid | None = None
+        self.receiver: Receiver
+        self.decided: trio.Event | None = trio.Event()
+        """While the client waits for the answer."""
+        self.refusal: JoinRefused | None = None
+        self.left = False
+        self.crashed = True
+        self.reason = "it was killed"
+
+    def take(self, channel: Pid) -> None:
+        """``channel`` sits down."""
+        self.channel = channel
+        self.receiver = Receiver(channel, self.outlet.format, self.outlet.sink.offer)
+
+    def joined(self) -> None:
+        """The client is in."""
+        if self.decided is not None:
+            self.decided.set()
+            self.decided = None
+
+    def refuse(self, refusal: JoinRefused) -> None:
+        """The client is not let in."""
+        self.refusal = refusal
+        self.end(refusal.message, crashed=False)
+        self.joined()
+
+    def end(self, reason: str, *, crashed: bool) -> None:
+        """Leave word of how the channel ends; the first word counts."""
+        if self.reason == "it was killed":
+            self.reason, self.crashed = reason, crashed
