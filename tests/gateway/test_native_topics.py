@@ -18,7 +18,8 @@ from wsactors.realtime.channel import Answer, Channel
 from wsactors.realtime.identity import AuthRefused, JoinRefused, User
 from wsactors.realtime.options import RealtimeOptions, TopicOptions
 from wsactors.realtime.publication import Publication
-from wsactors.realtime.service import Realtime, RealtimeSupervisor
+from wsactors.realtime.service import Realtime
+from wsactors.realtime.start import RealtimeSupervisor
 from wsactors.supervision import Node
 from wsactors.wire import native
 
