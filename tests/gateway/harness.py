@@ -38,6 +38,7 @@ class TestMembership:
         self._session = session
         self._ended = trio.Event()
         self._reason = "left"
+        self._tell: Callable[[str], object] = lambda _: None
         self.sink = sink
         self.joined = native.Joined(session.name, session.track, session.title)
 
@@ -45,10 +46,15 @@ class TestMembership:
         await self._ended.wait()
         return self._reason
 
+    def when_ended(self, tell: Callable[[str], object]) -> None:
+        self._tell = tell
+
     def leave(self, reason: str = "left") -> None:
-        self._session.members.discard(self)
-        self._reason = reason
-        self._ended.set()
+        if not self._ended.is_set():
+            self._session.members.discard(self)
+            self._reason = reason
+            self._ended.set()
+            self._tell(reason)
 
 
 class TestSession:

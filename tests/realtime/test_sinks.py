@@ -109,10 +109,8 @@ async def test_audio_ages_out_and_a_started_frame_is_finished() -> None:
         first_fresh = frames
         sink.offer(frame(frames, 352), AUDIO)
 
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(sink.run)
-            got = await read_until(peer, frame(first_fresh, 352))
-            sink.close()
+        got = await read_until(peer, frame(first_fresh, 352))
+        sink.close()
 
     numbers = [got[at : at + 352] for at in range(0, len(got), 352)]
     assert all(piece == piece[:4] * 88 for piece in numbers), "every frame is whole: a started one was finished"
@@ -156,10 +154,8 @@ async def test_ordered_bytes_go_before_waiting_audio_and_never_age() -> None:
         sink.offer(b"control")
         clock.now += 3600
 
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(sink.run)
-            got = await read_until(peer, b"control")
-            sink.close()
+        got = await read_until(peer, b"control")
+        sink.close()
 
     assert got.index(b"control") <= sent, "ordered bytes overtook the audio that waited"
 
@@ -171,10 +167,8 @@ async def test_the_newest_of_a_key_replaces_the_one_that_waits() -> None:
         for number in range(100):
             assert sink.offer(b"state%02d" % number, "state")
 
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(sink.run)
-            got = await read_until(peer, b"state99")
-            sink.close()
+        got = await read_until(peer, b"state99")
+        sink.close()
 
     assert b"state98" not in got
     assert sink.statistics().replaced == 99
@@ -198,7 +192,6 @@ async def test_write_waits_until_the_kernel_has_it_and_keeps_order() -> None:
     with connected_pair() as (ours, peer):
         sink = SocketSink(ours, limit=1_000)
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(sink.run)
             nursery.start_soon(sink.write, body)
             got = await read_all(peer, len(body))
             await sink.write(b"end")
@@ -211,10 +204,8 @@ async def test_write_waits_until_the_kernel_has_it_and_keeps_order() -> None:
 async def test_a_peer_that_reads_nothing_is_given_up_after_the_stall_timeout() -> None:
     with connected_pair() as (ours, _peer):
         sink = SocketSink(ours, stall_timeout=0.05)
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(sink.run)
-            with trio.fail_after(5), pytest.raises(SlowReader, match="read nothing"):
-                await sink.write(b"x" * 1_000_000)
+        with trio.fail_after(5), pytest.raises(SlowReader, match="read nothing"):
+            await sink.write(b"x" * 1_000_000)
 
 
 async def test_close_wakes_a_shielded_write_and_the_writer() -> None:
@@ -231,7 +222,6 @@ async def test_close_wakes_a_shielded_write_and_the_writer() -> None:
 
         with trio.fail_after(5):
             async with trio.open_nursery() as nursery:
-                nursery.start_soon(sink.run)
                 nursery.start_soon(shielded_write)
                 await trio.testing.wait_all_tasks_blocked()
                 sink.close()
@@ -268,12 +258,10 @@ async def test_what_was_sealed_is_sent_in_the_order_of_sealing() -> None:
         for _ in range(50):
             sink.offer(b"b" * 396, AUDIO)
         sink.offer(b"c" * 396)
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(sink.run)
-            got = await read_until(peer, b"b" * 396)
-            while len(got) < 400 * len(sealed):
-                got += await read_all(peer, 1)
-            sink.close()
+        got = await read_until(peer, b"b" * 396)
+        while len(got) < 400 * len(sealed):
+            got += await read_all(peer, 1)
+        sink.close()
 
     counters = [int.from_bytes(got[at : at + 4], "big") for at in range(0, len(got), 400)]
     assert counters == list(range(1, len(counters) + 1))
@@ -311,7 +299,7 @@ def test_the_queue_against_a_simple_model(steps: Any) -> None:
                 assert taken[0] == ordered.pop(0)
             elif taken is not None and taken[1] == AUDIO:
                 assert now - times[taken[0]] <= 0.5
-        waiting = [*queue.ordered, *queue.latest.values(), *(data for _, data in queue.audio)]
+        waiting = [*queue.latest.values(), *(data for lane in (queue.ordered, queue.audio) for _, data in lane)]
         assert queue.size == sum(map(len, waiting)) <= 100
 
 

@@ -12,23 +12,23 @@ from typing import TYPE_CHECKING
 
 import trio
 
-from wsactors.realtime.sinks import SocketSink, prepare_audio_socket
+from wsactors.realtime.sinks import SocketSink
 from wsactors.wire.errors import HeadError, ProtocolError
 from wsactors.wire.http_head import RequestHead, parse_head
 
-from .app import SECURITY_HEADERS
+from .conversation import Conversation, converse
 from .guard import Refusal
+from .handshake import check_handshake, http_answer
 from .http import RequestRefused, UpgradeRequested
 from .port import Port
 from .proxies import UNIX
 from .stream import ConnectionStream
 from .tls import TlsEngine, TlsStream
-from .websocket import check_handshake, serve_websocket
+from .ws import WebSocket
 
 if TYPE_CHECKING:
     from wsactors.actors import Pid
 
-WEBSOCKET_PATH = "/ws"
 LINGER_SECONDS = 1.0
 _WANTS_TLS = (
     b"HTTP/1.1 400 Bad Request\r\ncontent-type: text/plain; charset=utf-8\r\ncontent-length: 67\r\n"
@@ -62,35 +62,27 @@ async def serve_connection(
     port.sinks.add(sink)
     on_sink(sink)
     stream = ConnectionStream(sock, sink) if engine is None else TlsStream(sock, sink, engine)
+    visit = _Visit(sock, stream, port, owner)
+    counted: str | None = None
     try:
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(_close_when_cancelled, stream)
-            nursery.start_soon(_write_until_closed, sink, nursery.cancel_scope)
-            await _Connection(sock, stream, port, owner).serve()
-            nursery.cancel_scope.cancel()
+        agreed = await visit.serve()
+        counted = visit.counted
+        del visit  # a WebSocket may stay for days: nothing is kept for it that is not needed
+        if agreed is not None:
+            ws, conversation, request = agreed
+            del agreed
+            await converse(conversation, ws, request, port, owner, stream)
+    except (trio.BrokenResourceError, trio.ClosedResourceError, trio.TooSlowError):
+        return  # the peer left or never spoke; there is nobody to tell
     finally:
         sink.close()
+        if counted is not None:
+            port.admission.leave_client(counted)
 
 
-async def _write_until_closed(sink: SocketSink, connection: trio.CancelScope) -> None:
-    """A connection that nothing can be written to is over, whatever its reader waits for.
+class _Visit:
+    """A connection until it is known to be a WebSocket; plain HTTP to its end."""
 
-    (hypercorn does wait, for ever, when a pipelined request stands behind a response that broke off.)
-    """
-    await sink.run()
-    connection.cancel()
-
-
-async def _close_when_cancelled(stream: ConnectionStream) -> None:
-    """Closing the descriptor is what ends writes that hypercorn shields from cancellation."""
-    try:
-        await trio.sleep_forever()
-    finally:
-        stream.sink.offer(stream.goodbye)
-        stream.sink.close()
-
-
-class _Connection:
     def __init__(self, sock: socket.socket, stream: ConnectionStream, port: Port, owner: Pid) -> None:
         self._sock = sock
         self._stream = stream
@@ -99,48 +91,50 @@ class _Connection:
         self._peer = _address(sock.getpeername())
         """Who is connected: a client, or a proxy that has not said (or not yet) for whom."""
         self._secure = isinstance(stream, TlsStream)
+        self.counted: str | None = None
+        """The client, told of by a proxy, who counts as connected."""
 
-    async def serve(self) -> None:
-        options, peer = self._port.options, self._peer
-        if not options.proxy_protocol or not self._port.proxies.trusts(peer[0]):
-            return await self._serve()
-        try:
-            with trio.fail_after(options.limits.head_seconds):
-                header = await self._stream.take_proxy_header()
-        except (trio.BrokenResourceError, trio.ClosedResourceError, trio.TooSlowError, ProtocolError):
+    async def serve(self) -> tuple[WebSocket, Conversation, list[RequestHead]] | None:
+        """Serve until the connection has ended, or is to be a WebSocket: then that, with the handshake unanswered."""
+        options = self._port.options
+        if options.proxy_protocol and self._port.proxies.trusts(self._peer[0]) and not await self._hear_proxy():
             return None
-        if header.client is None:
-            return await self._serve()
-        self._peer = header.client
-        if self._port.admission.enter_client(self._peer[0]):
-            try:
-                await self._serve()
-            finally:
-                self._port.admission.leave_client(self._peer[0])
-        return None
+        if isinstance(self._stream, TlsStream):
+            with trio.fail_after(options.limits.head_seconds):
+                if not await self._stream.is_tls():
+                    await self._stream.answer_in_clear(_WANTS_TLS, LINGER_SECONDS)
+                    return None
+                await self._stream.handshake()
+        return await self._serve_requests()
 
-    async def _serve(self) -> None:
+    async def _hear_proxy(self) -> bool:
+        """Read the PROXY header; whether whom it names may come in."""
         try:
-            if isinstance(self._stream, TlsStream):
-                with trio.fail_after(self._port.options.limits.head_seconds):
-                    if not await self._stream.is_tls():
-                        return await self._stream.answer_in_clear(_WANTS_TLS, LINGER_SECONDS)
-                    await self._stream.handshake()
-            await self._serve_requests()
-        except (trio.BrokenResourceError, trio.ClosedResourceError, trio.TooSlowError):
-            return None  # the peer left or never spoke; there is nobody to tell
+            with trio.fail_after(self._port.options.limits.head_seconds):
+                header = await self._stream.take_proxy_header()
+        except ProtocolError:
+            return False
+        if header.client is not None:
+            self._peer = header.client
+            if not self._port.admission.enter_client(self._peer[0]):
+                return False
+            self.counted = self._peer[0]
+        return True
 
-    async def _serve_requests(self) -> None:
+    async def _serve_requests(self) -> tuple[WebSocket, Conversation, list[RequestHead]] | None:
         try:
             while (head := await self._next_head()) is not None:
                 if head.wants_websocket:
                     return await self._websocket(head)
                 try:
-                    return await self._http()
+                    await self._http()
                 except UpgradeRequested as upgrade:
                     self._stream.unread(upgrade.data)
+                else:
+                    return None
         except (HeadError, RequestRefused) as error:
             await self._answer(Refusal(error.status, str(error)))
+        return None
 
     async def _next_head(self) -> RequestHead | None:
         """Read one request head and give its bytes, with all that came after, back to the stream. None: the peer left.
@@ -164,40 +158,69 @@ class _Connection:
         self._stream.unread(data)
         return head
 
-    async def _websocket(self, head: RequestHead) -> None:
-        client = self._port.client(head, self._peer[0], secure=self._secure)
-        refusal = self._port.check(head, client) or check_handshake(head)
-        if refusal is None and head.path != WEBSOCKET_PATH:
-            refusal = Refusal(404, f"WebSockets are served at {WEBSOCKET_PATH}")
-        if refusal is not None:
-            return await self._answer(refusal)
-        prepare_audio_socket(self._sock)
-        self._stream.hold_after(head.size)
-        return await serve_websocket(self._stream, self._port, self._owner)
+    async def _websocket(self, head: RequestHead) -> tuple[WebSocket, Conversation, list[RequestHead]] | None:
+        port = self._port
+        client = port.client(head, self._peer[0], secure=self._secure)
+        refusal = port.check(head, client) or check_handshake(head)
+        conversation = port.conversations.get(head.path)
+        if refusal is None and conversation is None:
+            refusal = Refusal(404, "There is no WebSocket at this path.")
+        if refusal is not None or conversation is None:
+            await self._answer(refusal or Refusal(404, ""))
+            return None
+        self._stream.read_now(head.size)  # what follows the head are frames
+        ws = WebSocket(self._stream, head, port.options.limits, client, deflate=port.options.deflate)
+        return ws, conversation, [head]
 
     async def _http(self) -> None:
-        await self._port.http.serve(
-            self._stream,
-            client=self._peer,
-            server=_address(self._sock.getsockname()),
-            secure=self._secure,
-            state={"owner": self._owner, "prepare_audio": lambda: prepare_audio_socket(self._sock)},
-        )
+        """Serve requests until the connection ends.
+
+        Raises:
+            UpgradeRequested, RequestRefused, HeadError: As `HttpServer.serve`; the connection is still open.
+        """
+        leaving: UpgradeRequested | RequestRefused | HeadError | None = None
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(_close_when_cancelled, self._stream.sink, stays := trio.Event())
+            nursery.start_soon(_cancel_when_closed, self._stream.sink, nursery.cancel_scope)
+            try:
+                await self._port.http.serve(
+                    self._stream,
+                    client=self._peer,
+                    server=_address(self._sock.getsockname()),
+                    secure=self._secure,
+                    state={"owner": self._owner, "prepare_audio": self._stream.prepare_audio},
+                )
+            except (UpgradeRequested, RequestRefused, HeadError) as error:
+                leaving = error
+                stays.set()
+            nursery.cancel_scope.cancel()
+        if leaving is not None:
+            raise leaving
 
     async def _answer(self, refusal: Refusal) -> None:
-        body = refusal.message.encode() + b"\n"
-        headers = {
-            **SECURITY_HEADERS,
-            "content-type": "text/plain; charset=utf-8",
-            "content-length": str(len(body)),
-            "connection": "close",
-        }
+        headers: dict[str, str] = {}
         if refusal.status == HTTPStatus.UPGRADE_REQUIRED:
-            headers |= {"sec-websocket-version": "13", "upgrade": "websocket"}
-        lines = [f"HTTP/1.1 {refusal.status} {HTTPStatus(refusal.status).phrase}"]
-        lines += [f"{name}: {value}" for name, value in headers.items()]
-        await self._stream.send_all("\r\n".join(lines).encode() + b"\r\n\r\n" + body)
+            headers = {"sec-websocket-version": "13", "upgrade": "websocket"}
+        await self._stream.send_all(http_answer(refusal.status, refusal.message.encode() + b"\n", headers=headers))
         await self._stream.linger(LINGER_SECONDS)
+
+
+async def _cancel_when_closed(sink: SocketSink, requests: trio.CancelScope) -> None:
+    """A connection that nothing can be written to is over, whatever its reader waits for.
+
+    (hypercorn does wait, for ever, when a pipelined request stands behind a response that broke off.)
+    """
+    await sink.wait_closed()
+    requests.cancel()
+
+
+async def _close_when_cancelled(sink: SocketSink, stays: trio.Event) -> None:
+    """Closing the descriptor is what ends writes that hypercorn shields from cancellation. Not if the connection ``stays``."""
+    try:
+        await trio.sleep_forever()
+    finally:
+        if not stays.is_set():
+            sink.close()
 
 
 def _address(name: tuple[str, int] | tuple[str, int, int, int] | str) -> tuple[str, int]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Protocol
 
 from wsactors.errors import NoSuchSession
@@ -25,6 +25,10 @@ class Membership(Protocol):
 
     async def wait_ended(self) -> str:
         """Wait until the session ends this membership; why, in a word for people."""
+        ...
+
+    def when_ended(self, tell: Callable[[str], object]) -> None:
+        """Have ``tell`` called with that reason when it ends; at once if it has. It must not wait."""
         ...
 
     def leave(self) -> None:

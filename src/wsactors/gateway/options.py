@@ -55,6 +55,9 @@ class Limits:
     """Requests that one HTTP/2 connection may have open at a time."""
     message_bytes: int = 64 * 1024
     """Of one WebSocket message from a client."""
+    input_rate: float = 64 * 1024
+    """Bytes a second that a WebSocket client may send in the long run; a frame counts for 128 more. What comes faster waits
+    with the client, as soon as it is more than twice ``message_bytes``."""
     idle_seconds: float = 60.0
     """Silence after which a client is pinged; after as much again it is dropped."""
     audio_age_ms: int = 500
@@ -86,6 +89,8 @@ class GatewayOptions:
     unix_socket: Path | None = None
     """Where to serve on a UNIX socket too, in clear."""
     unix_socket_mode: Literal["0600", "0660"] = "0600"
+    deflate: bool = False
+    """Whether WebSocket clients that ask for it get their messages deflated: a third of the bytes, for twice the work."""
     http2: bool = True
     """Whether HTTP/2 is offered by ALPN."""
     tls: TlsOptions = attrs.field(factory=TlsOptions)

@@ -4,57 +4,32 @@ from __future__ import annotations
 
 import ssl
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 import attrs
 
-from wsactors.realtime.sinks import Sink, SinkStatistics, SocketSink
+from wsactors.realtime.service import Realtime
+from wsactors.realtime.sinks import SinkStatistics, SocketSink
 from wsactors.wire.http_head import RequestHead
-from wsactors.wire.ws_frame import binary_frame
 
 from .admission import Admission
 from .app import build_app
 from .certificates import Certificates
 from .directory import Directory
+from .framing import SharedFraming
 from .guard import Guard, Refusal
 from .http import HttpServer, RequestRefused
 from .options import CONNECT_BURST, GatewayOptions, Limits
 from .proxies import Client, Proxies
 from .rates import Rates
-from .routes import routes_of
+from .routes import conversations_of, routes_of
 
 if TYPE_CHECKING:
     from wsactors.actors import Runtime
 
-
-class SharedFraming:
-    """Puts the WebSocket frame around a message once, for all who get that message one after the other."""
-
-    __slots__ = ("_frame", "_message")
-
-    def __init__(self) -> None:
-        self._message = self._frame = b""
-
-    def frame(self, message: bytes) -> bytes:
-        """``message`` as one binary frame; the same bytes object as before if it is the message from before."""
-        if message is not self._message:
-            self._message, self._frame = message, binary_frame(message)
-        return self._frame
-
-
-class WebSocketSink:
-    """A connection's sink for messages of the native protocol: frames them and hands them to the socket's sink."""
-
-    __slots__ = ("_framing", "_sink")
-
-    def __init__(self, sink: Sink, framing: SharedFraming) -> None:
-        self._sink = sink
-        self._framing = framing
-
-    def offer(self, data: bytes, key: object = None) -> bool:
-        """See `Sink.offer`."""
-        return self._sink.offer(self._framing.frame(data), key)
+    from .conversation import Conversation
+    from .ws import WebSocket
 
 
 @attrs.frozen
@@ -86,11 +61,16 @@ class Port:
     framing: SharedFraming = attrs.field(factory=SharedFraming)
     sinks: weakref.WeakSet[SocketSink] = attrs.field(factory=weakref.WeakSet)
     """Of the connections that are open, for statistics."""
+    websockets: set[WebSocket] = attrs.field(factory=set)
+    """Those that are open."""
     http: HttpServer = attrs.field(init=False)
+    conversations: Mapping[str, Conversation] = attrs.field(init=False)
+    """What is spoken on WebSockets, by path."""
 
     def __attrs_post_init__(self) -> None:
         app = build_app(routes_of(self), self.guard, self.proxies)
         object.__setattr__(self, "http", HttpServer(app, self.options.limits, self.admit))
+        object.__setattr__(self, "conversations", conversations_of(self))
 
     @classmethod
     def build(
@@ -130,6 +110,11 @@ class Port:
         if self.runtime is None:
             raise RuntimeError("this port belongs to no node")
         return self.runtime
+
+    @property
+    def realtime(self) -> Realtime:
+        """The node's topics. Raises `LookupError` when it has none, `RuntimeError` when this port belongs to no node."""
+        return Realtime.of(self.node)
 
     @property
     def tls(self) -> ssl.SSLContext | None:

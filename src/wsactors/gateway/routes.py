@@ -1,16 +1,18 @@
-"""The HTTP routes of a port, gathered from the parts of the gateway that have some.
+"""The routes of a port, HTTP's and WebSockets', gathered from the parts of the gateway that have some.
 
-A part with routes of its own has a function ``routes_of(port)`` and a line here.
+A part with HTTP routes of its own has a function ``routes_of(port)`` and a line here; one that talks on WebSockets, a
+`Conversation` and a line for each of its paths.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from starlette.routing import BaseRoute
 
-from . import site
+from . import native, site
+from .conversation import Conversation, echo
 
 if TYPE_CHECKING:
     from .port import Port
@@ -21,3 +23,12 @@ def routes_of(port: Port) -> Sequence[BaseRoute]:
     return [
         *site.routes_of(port),
     ]
+
+
+def conversations_of(port: Port) -> Mapping[str, Conversation]:
+    """What is spoken on the WebSockets of ``port``, by path."""
+    del port
+    return {
+        native.PATH: native.serve_native,
+        "/echo": echo,
+    }

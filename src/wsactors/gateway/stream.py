@@ -10,16 +10,18 @@ import socket
 
 import trio
 
-from wsactors.realtime.sinks import SinkClosed, SocketSink
+from wsactors.realtime.sinks import SinkClosed, SocketSink, prepare_audio_socket
 from wsactors.wire.proxy_header import ProxyHeader, parse_proxy_header
 
 RECEIVE_BYTES = 16 * 1024
-CLOSE_FRAME = b"\x88"
-"""What a WebSocket's close frame begins with. No HTTP response does."""
+_received = memoryview(bytearray(RECEIVE_BYTES))
+"""Where all sockets are read into: what was read is copied from here before anybody else reads."""
 
 
 class SocketInput:
     """Reads a non-blocking socket."""
+
+    __slots__ = ("_returned", "_sock")
 
     def __init__(self, sock: socket.socket) -> None:
         self._sock = sock
@@ -37,33 +39,39 @@ class SocketInput:
         """The next byte, which stays to be read. Like `read`."""
         return await self._receive(1, socket.MSG_PEEK)
 
-    async def _receive(self, size: int, flags: int) -> bytes:
-        await trio.lowlevel.checkpoint_if_cancelled()
+    def read_now(self, size: int, flags: int = 0) -> bytes | None:
+        """What has come, at most `RECEIVE_BYTES`; ``b""`` at the end, None when nothing has. Raises Trio's resource errors."""
         if self._returned:
             data = self._returned[:size]
             if not flags:
                 self._returned = self._returned[size:]
-            await trio.lowlevel.cancel_shielded_checkpoint()
             return data
-        while True:
-            try:
-                data = self._sock.recv(size, flags)
-            except BlockingIOError:
-                await _readable(self._sock)
-                continue
-            except OSError as error:
-                if self._sock.fileno() < 0:
-                    raise trio.ClosedResourceError("this connection was closed here") from None
-                raise trio.BrokenResourceError(f"the peer is gone ({error.strerror})") from error
-            await trio.lowlevel.cancel_shielded_checkpoint()
-            return data
+        try:
+            return bytes(_received[: self._sock.recv_into(_received, min(size, RECEIVE_BYTES), flags)])
+        except BlockingIOError:
+            return None
+        except OSError as error:
+            if self._sock.fileno() < 0:
+                raise trio.ClosedResourceError("this connection was closed here") from None
+            raise trio.BrokenResourceError(f"the peer is gone ({error.strerror})") from error
 
+    async def wait(self) -> None:
+        """Wait until `read_now` may have something.
 
-async def _readable(sock: socket.socket) -> None:
-    try:
-        await trio.lowlevel.wait_readable(sock.fileno())
-    except (ValueError, OSError) as error:  # the descriptor is gone
-        raise trio.ClosedResourceError("this connection was closed here") from error
+        Raises:
+            trio.ClosedResourceError: The connection was closed from here, or its sink takes no more.
+        """
+        try:
+            await trio.lowlevel.wait_readable(self._sock.fileno())
+        except (ValueError, OSError) as error:  # the descriptor is gone
+            raise trio.ClosedResourceError("this connection was closed here") from error
+
+    async def _receive(self, size: int, flags: int) -> bytes:
+        await trio.lowlevel.checkpoint_if_cancelled()
+        while (data := self.read_now(size, flags)) is None:
+            await self.wait()
+        await trio.lowlevel.cancel_shielded_checkpoint()
+        return data
 
 
 class Pace:
@@ -72,6 +80,8 @@ class Pace:
     Frames can be six bytes small and cost the parser as much as large ones: who reads all there is holds everybody else up.
     What is not read yet waits in the kernel, and then with the peer.
     """
+
+    __slots__ = ("_burst", "_left", "_portion", "_rate", "_since")
 
     def __init__(self, rate: float, burst: int, portion: int) -> None:
         self._rate = rate
@@ -99,20 +109,16 @@ class ConnectionStream(trio.abc.HalfCloseableStream):
 
     Args:
         sock: A connected, non-blocking socket; the stream owns it through ``sink``.
-        sink: The one writer of ``sock``; somebody must be running it.
+        sink: The one writer of ``sock``.
     """
+
+    __slots__ = ("_input", "_replay", "_sock", "pace", "sink")
 
     def __init__(self, sock: socket.socket, sink: SocketSink) -> None:
         self._input = SocketInput(sock)
         self._sock = sock
         self.sink = sink
         self._replay = b""
-        self._before_hold = 0
-        self._hold: trio.Event | None = None
-        self.goodbye = b""
-        """What the peer is sent, if it takes it at once, when this connection is ended from here."""
-        self.parting = b""
-        """What the peer is sent, likewise, when a library closes the stream without having said why."""
         self.pace: Pace | None = None
         """How fast it is read; None as fast as it comes."""
 
@@ -136,46 +142,58 @@ class ConnectionStream(trio.abc.HalfCloseableStream):
         self._input.unread(data[header.size :])
         return header
 
-    def hold_after(self, size: int) -> None:
-        """Let readers have the next ``size`` bytes, which must have been given back, and no more until `release`."""
-        self._before_hold = size
-        self._hold = trio.Event()
-
-    def release(self) -> None:
-        """End `hold_after`."""
-        if self._hold is not None:
-            self._hold.set()
-            self._hold = None
-
     async def receive_some(self, max_bytes: int | None = None) -> bytes:
         """Trio's contract; what was given back by `unread` comes first."""
-        if self._hold is not None:
-            if self._before_hold:
-                size, self._before_hold = self._before_hold, 0
-                return await self._receive(size)
-            await self._hold.wait()
-        if self.pace is None:
-            return await self._receive(max_bytes)
-        portion = await self.pace.portion()
-        data = await self._receive(min(max_bytes or portion, portion))
-        self.pace.spend(len(data))
+        size = await self.allowance()
+        data = await self._receive(size if max_bytes is None else min(max_bytes, size))
+        self.spend(len(data))
         return data
 
-    async def _receive(self, max_bytes: int | None) -> bytes:
+    async def allowance(self) -> int:
+        """Wait until `pace` lets read again; how many bytes."""
+        return RECEIVE_BYTES if self.pace is None else await self.pace.portion()
+
+    def spend(self, size: int) -> None:
+        """What cost as much as reading ``size`` bytes was done for the peer."""
+        if self.pace is not None:
+            self.pace.spend(size)
+
+    async def _receive(self, size: int) -> bytes:
+        await trio.lowlevel.checkpoint_if_cancelled()
+        while (data := self.read_now(size)) is None:
+            await self.wait_input()
+        await trio.lowlevel.cancel_shielded_checkpoint()
+        return data
+
+    def read_now(self, size: int) -> bytes | None:
+        """What has come, at most ``size`` bytes; ``b""`` at the end, None when nothing has. Regardless of `pace`.
+
+        Raises:
+            trio.BrokenResourceError: The peer is gone.
+            trio.ClosedResourceError: The connection was closed from here.
+        """
         if self._replay:
-            await trio.lowlevel.checkpoint()
-            size = max_bytes or len(self._replay)
             data, self._replay = self._replay[:size], self._replay[size:]
             return data
-        return await self._read(max_bytes or RECEIVE_BYTES)
+        return self._read(size)
 
-    async def _read(self, size: int) -> bytes:
-        return await self._input.read(size)
+    async def wait_input(self) -> None:
+        """Wait until `read_now` may have something.
+
+        Raises:
+            trio.ClosedResourceError: The connection was closed from here, or its sink takes no more.
+        """
+        await self._input.wait()
+
+    def _read(self, size: int) -> bytes | None:
+        return self._input.read_now(size)
+
+    def prepare_audio(self) -> None:
+        """Have the kernel keep little of what is sent: sound must not grow old in there."""
+        prepare_audio_socket(self._sock)
 
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
         """Trio's contract, with a deadline: a peer that takes nothing for the sink's stall timeout is broken."""
-        if data[:1] == CLOSE_FRAME:
-            self.goodbye = self.parting = b""  # nothing may follow a WebSocket's close frame
         try:
             await self.sink.write(bytes(data))
         except SinkClosed as error:
@@ -188,16 +206,13 @@ class ConnectionStream(trio.abc.HalfCloseableStream):
     async def send_eof(self) -> None:
         """Say that nothing follows. What was sent before has left already, since `send_all` waits for the kernel."""
         await trio.lowlevel.checkpoint()
-        if self.sink.closed is None:
-            try:
-                self._sock.shutdown(socket.SHUT_WR)
-            except OSError as error:
-                raise trio.BrokenResourceError(str(error)) from error
+        try:
+            self._sock.shutdown(socket.SHUT_WR)
+        except OSError as error:
+            raise trio.BrokenResourceError(str(error)) from error
 
     async def aclose(self) -> None:
         """Close the descriptor at once."""
-        if self.parting:
-            self.sink.offer(self.parting)
         self.sink.close()
         await trio.lowlevel.checkpoint()
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import trio
 
-from wsactors.realtime.sinks import SinkClosed, SocketSink
+from wsactors.realtime.sinks import SocketSink
 
 from .options import GatewayRefused, TlsOptions
 from .stream import RECEIVE_BYTES, ConnectionStream
@@ -141,6 +141,8 @@ class TlsStream(ConnectionStream):
     that was made must be sent. ``sink`` was made with ``seal=engine.seal``.
     """
 
+    __slots__ = ("_engine",)
+
     def __init__(self, sock: socket.socket, sink: SocketSink, engine: TlsEngine) -> None:
         super().__init__(sock, sink)
         self._engine = engine
@@ -172,56 +174,56 @@ class TlsStream(ConnectionStream):
             try:
                 self._engine.tls.do_handshake()
             except ssl.SSLWantReadError:
-                await self._flush()
-                await self._feed()
+                self._flush()
+                self._feed(await self._input.read(RECEIVE_BYTES))
             except ssl.SSLError as error:
-                await self._flush()
+                self._flush()
                 raise trio.BrokenResourceError(f"TLS handshake: {error.reason}") from error
             else:
-                return await self._flush()
+                return self._flush()
 
     async def send_eof(self) -> None:
         """Say that nothing follows: TLS's own goodbye, then TCP's."""
         if self.sink.closed is None:
             with contextlib.suppress(ssl.SSLError):  # it wants to wait for the peer's goodbye; nobody needs that
                 self._engine.tls.unwrap()
-            await self._flush()
+            self._flush()
         await super().send_eof()
 
-    async def _read(self, size: int) -> bytes:
+    def _read(self, size: int) -> bytes | None:
         while True:
             try:
                 data = self._engine.tls.read(size)
             except ssl.SSLWantReadError:
-                if not await self._feed():
-                    return b""
+                sealed = self._input.read_now(RECEIVE_BYTES)
+                if sealed is None:
+                    self._flush()
+                    return None
+                self._feed(sealed)
             except (ssl.SSLZeroReturnError, ssl.SSLEOFError):
                 return b""
             except ssl.SSLError as error:
                 raise trio.BrokenResourceError(f"TLS: {error.reason}") from error
             else:
-                await self._flush()
+                self._flush()
                 return data
 
-    async def _feed(self) -> bool:
-        data = await self._input.read(RECEIVE_BYTES)
-        if data:
-            self._engine.incoming.write(data)
+    def _feed(self, sealed: bytes) -> None:
+        if sealed:
+            self._engine.incoming.write(sealed)
         else:
             self._engine.incoming.write_eof()
-        return bool(data)
 
-    async def _flush(self) -> None:
-        """Send what TLS itself has to say: handshake, key updates, alerts."""
+    def _flush(self) -> None:
+        """Send what TLS itself has to say: handshake, key updates, alerts. Refused: the next read will tell why."""
         if self._engine.outgoing.pending:
-            try:
-                await self.sink.write(b"")
-            except SinkClosed as error:
-                raise trio.BrokenResourceError(str(error)) from error
+            self.sink.offer(b"")
 
 
 class TlsEngine:
     """The TLS state of one connection; `seal` never blocks."""
+
+    __slots__ = ("incoming", "outgoing", "tls")
 
     def __init__(self, context: ssl.SSLContext) -> None:
         self.incoming = ssl.MemoryBIO()

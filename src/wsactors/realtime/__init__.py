@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from .pull_sink import PullSink
-from .send_queue import AUDIO
+from .send_queue import AUDIO, DROP_OLDEST
 from .sinks import Sink, SinkClosed, SinkStatistics, SlowReader, SocketSink, prepare_audio_socket
 
 __all__ = [
     "AUDIO",
+    "DROP_OLDEST",
     "PullSink",
     "Sink",
     "SinkClosed",

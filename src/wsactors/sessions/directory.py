@@ -7,7 +7,7 @@ membership = await SessionDirectory(node).join("demo", sink, owner)
 from __future__ import annotations
 
 import inspect
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import attrs
@@ -92,6 +92,10 @@ class Membership:
         """Wait until the membership has ended, and why: ``"left"`` or ``"the session ended"``."""
         await self._seat.ended.wait()
         return self._seat.reason
+
+    def when_ended(self, tell: Callable[[str], object]) -> None:
+        """Have ``tell`` called with that reason when it ends; at once if it has. It must not wait."""
+        self._seat.when_ended(tell)
 
     def leave(self) -> None:
         """End it from this side; no offer follows. May be called again, and after it has ended."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, Final, Protocol
 
@@ -31,7 +31,7 @@ class Seat:
     `history` is how many packets of the past it wants for a running start; `events`, whether it wants more than sound.
     """
 
-    __slots__ = ("_sink", "ended", "events", "history", "reason", "started")
+    __slots__ = ("_sink", "_tell", "ended", "events", "history", "reason", "started")
 
     def __init__(self, sink: Sink, history: int = 0, *, events: bool = True) -> None:
         self._sink: Sink | None = sink
@@ -40,6 +40,14 @@ class Seat:
         self.started = False
         self.ended = trio.Event()
         self.reason = ""
+        self._tell: Callable[[str], object] | None = None
+
+    def when_ended(self, tell: Callable[[str], object]) -> None:
+        """Have ``tell`` called with the reason once the seat is given up; at once if it is. It must not wait."""
+        if self._sink is None:
+            tell(self.reason)
+        else:
+            self._tell = tell
 
     def offer(self, data: bytes, key: object = None) -> bool:
         """Offer to the sink; False once the seat is given up."""
@@ -51,6 +59,8 @@ class Seat:
             self._sink = None
             self.reason = reason
             self.ended.set()
+            if self._tell is not None:
+                self._tell(reason)
 
 
 # Messages are values, and a sink is none: it waits here under a number, and the number travels to the listener's `init`.
