@@ -139,12 +139,14 @@ class Channel(Actor):
         if estimate(dict(meta)) > options.presence_bytes:
             raise PublishRefused("too_large", f"presence metadata may have {options.presence_bytes} bytes")
         self._tracked = Track(self.pid, key or self.user.subject or self._seat.id, meta)
-        self.node.cast(self._topic_pid, self._tracked)
+        if self._topic_ref is not None:  # else it is still joining, and shown when it is in
+            self.node.cast(self._topic_pid, self._tracked)
 
     def untrack(self) -> None:
         """Show it no more."""
         self._tracked = None
-        self.node.cast(self._topic_pid, Untrack(self.pid))
+        if self._topic_ref is not None:
+            self.node.cast(self._topic_pid, Untrack(self.pid))
 
     # -- the actor --
 
@@ -171,6 +173,8 @@ class Channel(Actor):
             seat.refuse(refusal)
             return Stop("normal")
         seat.joined()
+        if self._tracked is not None:
+            self.node.cast(self._topic_pid, self._tracked)
         return None
 
     def _take(self, seat: Seat) -> None:
