@@ -1,0 +1,335 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import trio
+
+from tests.gateway.conversations import SupabaseTalker, Talker, realtime_node, replied
+from wsactors.realtime.identity import JoinRefused, User
+from wsactors.realtime.service import Realtime
+from wsactors.wire.phoenix import V1
+from wsactors.wire.plain import Plain
+from wsactors.wire.supabase import broadcast_payload
+
+pytestmark = pytest.mark.usefixtures("autojump_clock")
+
+T = "realtime:room:1"
+OK = {"postgres_changes": []}
+
+
+def system(text: str, extension: str = "system") -> list[Any]:
+    said = {"extension": extension, "status": "error", "message": text, "channel": "room:1"}
+    return ["j", None, T, "system", said]
+
+
+async def settled(talker: Talker) -> list[Any]:
+    await trio.testing.wait_all_tasks_blocked()
+    return talker.got
+
+
+@pytest.fixture(autouse=True)
+def policy(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who is named may read and write what is private; "guest" may not."""
+
+    async def check_join(self: Realtime, user: User, topic: str, params: Plain, *, private: bool) -> None:
+        if private and user.subject in {"", "guest"}:
+            raise JoinRefused("unauthorized", "no")
+
+    monkeypatch.setattr(Realtime, "check_join", check_join)
+
+
+# -- broadcast ------------------------------------------------------------------------------------------------------------
+
+
+async def test_broadcasts_reach_everybody_but_their_sender() -> None:
+    async with realtime_node() as realtime:
+        ada, bob = await SupabaseTalker.of(realtime), await SupabaseTalker.of(realtime)
+        old = await SupabaseTalker.of(realtime, version=V1)
+        assert await ada.enter("room:1") == [replied(T, OK, ref="j")]
+        for each in (bob, old):
+            await each.enter("room:1")
+
+        assert await ada.say(T, "broadcast", broadcast_payload("hit", {"n": 1})) == []
+        assert bob.got == [b'\x04\x0f\x03\x00\x01realtime:room:1hit{"n":1}']
+        assert old.got == [
+            {"topic": T, "event": "broadcast", "ref": None, "payload": broadcast_payload("hit", {"n": 1})}
+        ]
+        await ada.say(T, "broadcast", broadcast_payload("hit", b"\x00\xff"))
+        assert bob.got == [b"\x04\x0f\x03\x00\x00realtime:room:1hit\x00\xff"]
+        assert old.got[0]["payload"] == broadcast_payload("hit", {"$binary": "AP8="})
+        # as text, from whoever says it like that
+        await bob.tell(f'["j",null,"{T}","broadcast",{{"type":"broadcast","event":"hit","payload":[]}}]')
+        assert ada.got == [b"\x04\x0f\x03\x00\x01realtime:room:1hit[]"]
+
+
+async def test_self_and_ack() -> None:
+    async with realtime_node() as realtime:
+        ada = await SupabaseTalker.of(realtime)
+        await ada.enter("room:1", broadcast={"self": True, "ack": True})
+        got = await ada.say(T, "broadcast", broadcast_payload("hit", {}))
+        assert replied(T, {}) in got
+        assert b"\x04\x0f\x03\x00\x01realtime:room:1hit{}" in got
+        assert len(got) == 2
+        [wrong] = await ada.say(T, "broadcast", {"event": 1})
+        assert wrong[4]["status"] == "error"
+
+
+async def test_clients_of_all_protocols_and_actors_talk_on_one_topic() -> None:
+    async with realtime_node() as realtime:
+        sue, fay = await SupabaseTalker.of(realtime), await Talker.of(realtime)
+        await sue.enter("plain:1")
+        await fay.join("plain:1")
+        assert fay.got == []
+
+        await sue.say("realtime:plain:1", "broadcast", broadcast_payload("hit", {"n": 1}))
+        assert fay.got == [[None, None, "plain:1", "hit", {"n": 1}]]
+        await fay.say("plain:1", "hit", {"n": 2})
+        assert sue.got == [b'\x04\x10\x03\x00\x01realtime:plain:1hit{"n":2}']
+        await realtime.publish("plain:1", "hit", b"\x01", id="7")
+        assert await settled(sue) == [b'\x04\x10\x03\x0a\x00realtime:plain:1hit{"id":"7"}\x01']
+        assert fay.got == [b"\x02\x07\x03plain:1hit\x01"]
+
+
+# -- joining --------------------------------------------------------------------------------------------------------------
+
+
+async def test_postgres_changes_are_confirmed_and_honestly_refused() -> None:
+    async with realtime_node() as realtime:
+        ada = await SupabaseTalker.of(realtime)
+        changes: list[Plain] = [{"event": "*", "schema": "public"}, {"event": "INSERT", "schema": "s", "table": "t"}]
+        first, second = await ada.enter("room:1", postgres_changes=changes)
+        assert first == replied(
+            T,
+            {"postgres_changes": [{**each, "id": n} for n, each in enumerate(changes, 1)]},
+            ref="j",  # type: ignore[dict-item]
+        )
+        assert second[3:] == ["system", {**second[4], "extension": "postgres_changes", "status": "error"}]
+        assert "not available" in second[4]["message"]
+        [said] = await ada.say(T, "broadcast", broadcast_payload("hit", {}), ref="2") or [None]
+        assert said is None, "the channel stays usable"
+
+
+@pytest.mark.parametrize(
+    ("topic", "payload", "reason"),
+    [
+        ("room:1", {}, "unmatched topic"),
+        ("realtime:", {}, "TopicNameRequired: You must provide a topic name"),
+        ("realtime:nowhere", {}, "unmatched topic"),
+        (T, {"config": {"private": True}},
+         "Unauthorized: You do not have permissions to read from this Channel topic: room:1"),
+        (T, {"config": {"private": True}, "access_token": "guest"},
+         "Unauthorized: You do not have permissions to read from this Channel topic: room:1"),
+        (T, {"access_token": "expired"}, "InvalidJWTToken: Token has expired"),
+        (T, {"access_token": "malformed"}, "MalformedJWT: The token provided is not a valid JWT"),
+        (T, {"access_token": "signature"}, "JwtSignatureError: Failed to validate JWT signature"),
+        (T, {"access_token": "claims"}, "InvalidJWTToken: Fields `role` and `exp` are required in JWT"),
+        (T, {"config": {"broadcast": {"replay": {"since": 0}}}},
+         "UnableToReplayMessages: Replay is not allowed for public channels"),
+        (T, {"config": {"private": True, "broadcast": {"replay": 1}}},
+         "UnableToReplayMessages: Replay params are not valid"),
+        (T, {"config": {"private": True, "broadcast": {"replay": {"since": 0}}}},
+         "Unauthorized: You do not have permissions to read from this Channel topic: room:1"),
+    ],
+)  # fmt: skip
+async def test_refused_joins_say_code_and_text(topic: str, payload: Plain, reason: str) -> None:
+    async with realtime_node() as realtime:
+        ada = await SupabaseTalker.of(realtime)
+        assert await ada.join(topic, payload) == [replied(topic, {"reason": reason}, status="error", ref="j")]
+        assert not realtime.seats
+
+
+async def test_too_many_channels_and_crashing_joins() -> None:
+    async with realtime_node() as realtime:
+        ada = await SupabaseTalker.of(realtime, max_channels=1)
+        await ada.enter("room:1")
+        [refused] = await ada.enter("room:2")
+        assert refused[4]["response"] == {"reason": "ChannelRateLimitReached: Too many channels"}
+        [crashed] = await (await SupabaseTalker.of(realtime)).join(T, {"crash": True})
+        assert crashed[4]["response"]["reason"].startswith("UnknownErrorOnChannel: ")
+
+
+async def test_private_channels_are_for_those_whom_the_policy_allows() -> None:
+    async with realtime_node() as realtime:
+        ada = await SupabaseTalker.of(realtime)
+        assert (await ada.enter("room:1", token="ada", private=True))[0] == replied(T, OK, ref="j")
+        [seat] = realtime.seats.values()
+        assert seat.user.subject == "ada"
+        assert seat.params == {"config": {"private": True}}, "tokens are no business of a channel"
+
+
+async def test_project_keys_are_nobodys_tokens() -> None:
+    async with realtime_node() as realtime:
+        ada = await SupabaseTalker.of(realtime, user=User("bea"))
+        await ada.enter("room:1", token="sb_publishable_x")
+        assert [seat.user.subject for seat in realtime.seats.values()] == ["bea"]
+
+
+async def test_a_channel_that_is_ended_says_why() -> None:
+    async with realtime_node() as realtime:
+        ada = await SupabaseTalker.of(realtime)
+        await ada.enter("room:1", token="ada")
+        realtime.kick("ada", "You were kicked")
+        assert await settled(ada) == [system("You were kicked"), ["j", "j", T, "phx_close", {}]]
+        await ada.enter("room:1", token="ada")
+        assert await ada.say(T, "phx_leave", {}) == [replied(T, {}), ["j", "j", T, "phx_close", {}]]
+
+
+# -- replay ---------------------------------------------------------------------------------------------------------------
+
+
+async def test_private_channels_replay_the_newest_since_a_time() -> None:
+    async with realtime_node() as realtime:
+        for number in range(5):
+            await realtime.publish("room:1", "hit", {"n": number}, id=f"id{number}" if number else "")
+        gap = await realtime.history("room:1")
+        ada = await SupabaseTalker.of(realtime, version=V1)
+        replay = {"since": 0, "limit": 3}
+        got = await ada.enter("room:1", token="ada", private=True, broadcast={"replay": replay})
+        assert [each["payload"] for each in got[1:]] == [
+            broadcast_payload("hit", {"n": n}, {"replayed": True, "id": f"id{n}"}) for n in (2, 3, 4)
+        ]
+        await realtime.publish("room:1", "hit", {"n": 5})
+        assert [each["payload"]["payload"]["n"] for each in await settled(ada)] == [5], "live from here, and none twice"
+
+        bob = await SupabaseTalker.of(realtime, version=V1)
+        replay = {"since": int(gap.missed[-1].at * 1000) + 60_000}
+        assert len(await bob.enter("room:1", token="bob", private=True, broadcast={"replay": replay})) == 1
+        cat = await SupabaseTalker.of(realtime)
+        got = await cat.enter("room:1", token="cat", private=True, broadcast={"replay": {"since": 0}})
+        assert len(got) == 7
+        assert got[1].startswith(b"\x04\x0f\x03")
+        assert b'{"replayed":true,"id":"' in got[1]
+
+
+# -- presence -------------------------------------------------------------------------------------------------------------
+
+
+def track(meta: Plain) -> Plain:
+    return {"type": "presence", "event": "track", "payload": meta}
+
+
+async def test_presence_of_two_devices() -> None:
+    async with realtime_node() as realtime:
+        eve, phone, desk = [await SupabaseTalker.of(realtime) for _ in range(3)]
+        assert (await eve.enter("room:1", presence={"enabled": True}))[1] == [None, None, T, "presence_state", {}]
+        assert len(await phone.enter("room:1", presence={"key": "ada"})) == 1, "who does not ask gets no state"
+        await desk.enter("room:1", presence={"key": "ada"})
+
+        assert await phone.say(T, "presence", track({"at": "phone"})) == [replied(T, {})]
+        await trio.sleep(0.5)
+        await desk.say(T, "presence", track({"at": "desk"}))
+        await trio.sleep(0.5)
+        first, second = eve.got
+        assert first[3] == second[3] == "presence_diff"
+        [meta] = first[4]["joins"]["ada"]["metas"]
+        assert meta["at"] == "phone"
+        assert [each["at"] for each in second[4]["joins"]["ada"]["metas"]] == ["desk"]
+        assert len(phone.got) == 2
+
+        assert await phone.say(T, "presence", track({"at": "phone"})) == [replied(T, {})]
+        await trio.sleep(0.5)
+        assert eve.got == [], "the same again is nothing new"
+        await phone.say(T, "presence", track({"at": "tram"}))
+        await trio.sleep(0.5)
+        [update] = eve.got
+        [joined] = update[4]["joins"]["ada"]["metas"]
+        assert (joined["at"], joined["phx_ref_prev"]) == ("tram", meta["phx_ref"])
+        assert update[4]["leaves"] == {"ada": {"metas": [meta]}}
+        assert await phone.say(T, "presence", {"event": "untrack"}) == [replied(T, {})]
+        await trio.sleep(0.5)
+        assert [list(each[4]["leaves"]) for each in eve.got] == [["ada"]]
+        assert list(await realtime.presence("room:1")) == ["ada"], "the desk is still there"
+
+
+async def test_presence_that_cannot_be() -> None:
+    async with realtime_node() as realtime:
+        ada = await SupabaseTalker.of(realtime)
+        await ada.enter("room:1")
+        [answer] = await ada.say(T, "presence", track([1]))
+        assert answer == replied(T, {"reason": "Presence track payload must be a map"}, status="error")
+        assert (await ada.say(T, "presence", {"event": "dance"}))[0][4]["status"] == "error"
+        for _ in range(2):
+            assert (await ada.say(T, "presence", track({"a": "x" * 10_000})))[0][4]["status"] == "error"
+        assert (await ada.say(T, "presence", track({})))[0][4]["status"] == "ok"
+
+
+async def test_whoever_has_a_name_cannot_be_present_under_another() -> None:
+    async with realtime_node() as realtime:
+        for token, key in (("ada", "ada"), ("mallory", "ada"), ("bob", ""), (None, "guest-7")):
+            talker = await SupabaseTalker.of(realtime)
+            await talker.enter("room:1", token=token, presence={"key": key})
+            await talker.say(T, "presence", track({"token": token or "none"}))
+        present = {key: [meta["token"] for meta in metas] for key, metas in (await realtime.presence("room:1")).items()}
+        assert present == {"ada": ["ada"], "mallory:ada": ["mallory"], "bob": ["bob"], "guest-7": ["none"]}
+
+
+async def test_without_a_key_everybody_has_one_of_their_own() -> None:
+    async with realtime_node() as realtime:
+        for _ in range(2):
+            talker = await SupabaseTalker.of(realtime)
+            await talker.enter("room:1")
+            await talker.say(T, "presence", track({}))
+        assert len(await realtime.presence("room:1")) == 2
+
+
+# -- tokens ---------------------------------------------------------------------------------------------------------------
+
+
+async def test_a_new_token_makes_somebody_else_of_the_channel() -> None:
+    async with realtime_node() as realtime:
+        ada = await SupabaseTalker.of(realtime)
+        await ada.enter("room:1", token="ada", private=True)
+        assert await ada.say(T, "access_token", {"access_token": "bea"}) == []
+        [seat] = realtime.seats.values()
+        assert seat.user.subject == "bea"
+
+
+@pytest.mark.parametrize("token", ["ada", "sb_publishable_x", None, 7])
+async def test_tokens_that_change_nothing(token: Plain) -> None:
+    async with realtime_node() as realtime:
+        ada = await SupabaseTalker.of(realtime)
+        await ada.enter("room:1", token="ada", private=True)
+        assert await ada.say(T, "access_token", {"access_token": token}) == []
+        assert [seat.user.subject for seat in realtime.seats.values()] == ["ada"]
+
+
+@pytest.mark.parametrize(
+    ("token", "text"),
+    [
+        ("expired", "Token has expired"), ("malformed", "The token provided is not a valid JWT"),
+        ("guest", "You no longer have permission to read from this Channel topic: room:1"),
+    ],
+)  # fmt: skip
+async def test_a_token_that_is_no_good_ends_the_channel(token: str, text: str) -> None:
+    async with realtime_node() as realtime:
+        ada = await SupabaseTalker.of(realtime)
+        await ada.enter("room:1", token="ada", private=True)
+        assert await ada.say(T, "access_token", {"access_token": token}) == [
+            system(text), ["j", "j", T, "phx_close", {}],
+        ]  # fmt: skip
+        assert not realtime.seats
+
+
+# -- hostile --------------------------------------------------------------------------------------------------------------
+
+
+async def test_malformed_messages_are_dropped_and_the_connection_kept() -> None:
+    async with realtime_node() as realtime:
+        ada = await SupabaseTalker.of(realtime)
+        await ada.enter("room:1")
+        for data in (
+            "",
+            "[]",
+            "{",
+            "[" * 100_000,
+            b"",
+            b"\xff",
+            b"\3\0\0\1\1\0\1te{",
+            b"\3\xff",
+            '["a","b","t","e",[]]',
+        ):
+            await ada.tell(data)
+        assert ada.got == []
+        assert await ada.say(T, "unheard_of", {}) == []
+        assert (await ada.say("phoenix", "heartbeat", {}, join_ref=None))[0][4] == {"status": "ok", "response": {}}
