@@ -1,4 +1,4 @@
-"""The client against servers that misbehave; against a real gateway see ``tests/gateway/test_websocket.py``."""
+"""The client against servers that misbehave; against a real gateway see ``tests/gateway/test_native.py``."""
 
 from __future__ import annotations
 

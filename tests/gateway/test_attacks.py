@@ -67,7 +67,7 @@ def directory() -> TestDirectory:
 
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> GatewayOptions:
-    monkeypatch.setattr("wsactors.gateway.websocket.CLOSING_SECONDS", 0.1)
+    monkeypatch.setattr("wsactors.gateway.ws.CLOSING_SECONDS", 0.1)
     return GatewayOptions(port=0, limits=Limits(head_seconds=0.3))
 
 

@@ -57,6 +57,12 @@ BROKEN_FRAMES = [
 ]
 
 
+@pytest.fixture(autouse=True)
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """These peers do not answer a close frame."""
+    monkeypatch.setattr("wsactors.gateway.ws.CLOSING_SECONDS", 0.1)
+
+
 @pytest.mark.parametrize(("data", "code"), BROKEN_FRAMES)
 async def test_a_broken_frame_is_answered_with_one_close_frame_and_nothing_after_it(
     data: bytes, code: int, caplog: pytest.LogCaptureFixture

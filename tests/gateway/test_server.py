@@ -21,6 +21,7 @@ from wsactors.gateway.port import Port
 from wsactors.gateway.server import Address, Connection, Endpoint, Gateway
 from wsactors.realtime.send_queue import AUDIO
 from wsactors.realtime.sinks import SocketSink
+from wsactors.realtime.watch import SocketWatch
 from wsactors.sessions.listener import Listener, Seat, listeners_of
 from wsactors.sessions.messages import SESSIONS, SessionCard
 from wsactors.supervision import DynamicSupervisor, Node
@@ -163,6 +164,7 @@ async def test_connections_killed_at_any_moment_of_their_start_give_their_place_
 async def test_killing_a_connection_closes_its_descriptor_and_ends_its_listeners() -> None:
     async with running() as (node, address):
         room = await node.spawn(Room)
+        SocketWatch.current()  # has a descriptor of its own, for all connections
         before = set(Path("/proc/self/fd").iterdir())
         async with (
             connect(f"ws://127.0.0.1:{address.port}/ws") as client,

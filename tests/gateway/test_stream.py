@@ -1,4 +1,4 @@
-"""The gateway's stream over one socket: what is given back, what is held back, and how fast a peer is read."""
+"""The gateway's stream over one socket: what is given back, and how fast a peer is read."""
 
 from __future__ import annotations
 
@@ -55,46 +55,3 @@ async def test_pacing_counts_what_was_given_back(
     start = trio.current_time()
     assert [len(await stream.receive_some()) for _ in range(50)] == [100] * 50
     assert trio.current_time() - start == pytest.approx(4, abs=0.5)
-
-
-async def test_what_follows_a_handshake_is_held_back_until_it_is_accepted(
-    pair: tuple[socket.socket, socket.socket],
-) -> None:
-    ours, theirs = pair
-    stream = ConnectionStream(ours, SocketSink(ours))
-    stream.unread(b"handshakebehind")
-    stream.hold_after(len(b"handshake"))
-    assert await stream.receive_some() == b"handshake"
-    theirs.send(b" later")
-    got: list[bytes] = []
-
-    async def read() -> None:
-        got.append(await stream.receive_some())
-
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(read)
-        await trio.testing.wait_all_tasks_blocked()
-        assert not got
-        stream.release()
-    assert got == [b"behind"]
-    assert await stream.receive_some() == b" later"
-
-
-async def test_the_last_word_is_sent_unless_a_close_frame_was(pair: tuple[socket.socket, socket.socket]) -> None:
-    ours, theirs = pair
-    stream = ConnectionStream(ours, SocketSink(ours))
-    stream.parting = b"parting"
-    await stream.aclose()
-    assert theirs.recv(100) == b"parting"
-    assert theirs.recv(100) == b""
-
-
-async def test_nothing_follows_a_close_frame(pair: tuple[socket.socket, socket.socket]) -> None:
-    ours, theirs = pair
-    stream = ConnectionStream(ours, SocketSink(ours))
-    stream.parting = stream.goodbye = b"parting"
-    await stream.send_all(b"\x88\x02\x03\xe8")
-    await stream.aclose()
-    assert stream.goodbye == b""
-    assert theirs.recv(100) == b"\x88\x02\x03\xe8"
-    assert theirs.recv(100) == b""

@@ -123,7 +123,7 @@ class WebSocket:
         self._closed: WebSocketClosed | None = None
         self._peer_is_done = False
         self._heard = 0.0
-        self._asked = False
+        self._asked = 0.0
         self._idle_seconds = 0.0
         self._alarm: Deadline | None = None
         self.sink: SocketSink = stream.sink
@@ -203,6 +203,7 @@ class WebSocket:
         """After ``seconds`` without a word from the client, `ask` it; after as many more, close with `CLOSE_IDLE`."""
         self._idle_seconds = seconds
         self._heard = trio.current_time()
+        self._asked = 0.0
         self._set_alarm(self._heard + seconds)
 
     # --- receiving -----------------------------------------------------------------------------------------------------
@@ -416,12 +417,11 @@ class WebSocket:
         now = trio.current_time()
         quiet_until = self._heard + self._idle_seconds
         if now < quiet_until:
-            self._asked = False
             self._set_alarm(quiet_until)
-        elif self._asked:
+        elif self._heard < self._asked:
             self.close(CLOSE_IDLE, "nothing was heard from you")
         else:
-            self._asked = True
+            self._asked = now
             (self.ask or self.ping)()
             self._set_alarm(now + self._idle_seconds)
 
