@@ -146,7 +146,7 @@ class Node(Runtime):
             if not _supervises(process) or (process.parent is not None and _supervises(process.parent._process)):
                 continue
             ref = self.keeper.monitor(process.pid)
-            self.keeper.exit(process.pid, "shutdown")
+            deliver_exit(process, process.parent or self.keeper.pid, "shutdown", linked=False)
             await ref.wait(max(0.0, deadline - trio.current_time()))
 
     async def _stop_others(self, deadline: float) -> None:
