@@ -1,4 +1,4 @@
-"""The command line: ``wsactors run``, ``tree``, ``top``, ``new`` and ``config``.
+"""The command line: ``wsactors run``, ``tree``, ``top``, ``new``, ``config`` and ``load``.
 
 :func:`main` is what the installed command calls. Everything heavy (the runtime, audio, TLS) is imported by the
 command that needs it, so that ``--help`` and completion answer at once.
@@ -6,6 +6,7 @@ command that needs it, so that ``--help`` and completion answer at once.
 
 from __future__ import annotations
 
+import importlib
 import os
 import sys
 from enum import IntEnum
@@ -28,15 +29,23 @@ class ExitCode(IntEnum):
     """The node could not start: an actor's init failed, no port was free."""
     NO_NODE = 5
     """No running node answered (`wsactors top`)."""
+    THRESHOLD_BROKEN = 6
+    """A load run broke one of its thresholds."""
+    HARNESS_LIMIT = 7
+    """A load run says nothing about the server: the harness was the limit."""
     INTERRUPTED = 130
-    """Interrupted twice: stopped at once, in no order."""
+    """A node was interrupted twice and stopped at once, in no order; or a load run was interrupted."""
 
 
 EXIT_CODES = (
     "Exit codes: 0 fine · 1 a fault in wsactors · 2 wrong arguments, configuration or supervisor file · "
     "3 the node failed (its root supervisor gave up) · 4 the node could not start · 5 no running node answered · "
-    "130 interrupted twice."
+    "6 a load run broke a threshold · 7 the load harness was the limit · 130 interrupted (a node: twice)."
 )
+
+
+_LOAD = "wsactors.loadtest.command"
+"""Where the command of the package above this one is: named, because nothing here may import upwards."""
 
 
 def main() -> None:
@@ -46,6 +55,8 @@ def main() -> None:
     sys.path[:] = [path for path in sys.path if path in wanted or path not in {"", str(Path.cwd())}]
     try:
         from wsactors.node.commands import app
+
+        app.command("load", epilog=EXIT_CODES)(importlib.import_module(_LOAD).load)
     except ImportError as error:
         missing = error.name or str(error)
         print(f"The command line needs {missing!r}: pip install 'wsactors[cli]'", file=sys.stderr)  # noqa: T201
