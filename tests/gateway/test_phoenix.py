@@ -7,7 +7,13 @@ from hypothesis import strategies as st
 
 from tests.gateway.conversations import MARKED, Talker, realtime_node, replied
 from tests.wire.plain_values import PLAIN_VALUES, TEXTS
-from wsactors.gateway.phoenix_formats import is_reserved, longpoll_format, phoenix_format, supabase_format
+from wsactors.gateway.phoenix_formats import (
+    ChannelsFormat,
+    is_reserved,
+    longpoll_format,
+    phoenix_format,
+    supabase_format,
+)
 from wsactors.realtime.publication import PresenceDiff, Publication
 from wsactors.wire import phoenix
 from wsactors.wire.errors import ProtocolError
@@ -16,7 +22,7 @@ from wsactors.wire.plain import Plain
 
 pytestmark = pytest.mark.usefixtures("autojump_clock")
 
-STATE = [None, None, "room:1", "presence_state", {}]
+STATE: list[object] = [None, None, "room:1", "presence_state", {}]
 WELCOME = replied("room:1", {"welcome": {}}, ref="j")
 
 
@@ -269,7 +275,7 @@ async def test_malformed_messages_are_refused_and_nothing_else_is_raised() -> No
 
 # -- formats --------------------------------------------------------------------------------------------------------------
 
-FORMATS = [
+FORMATS: list[ChannelsFormat] = [
     *(phoenix_format(version, MARKED) for version in (V1, V2)), *(longpoll_format(version) for version in (V1, V2)),
     *(supabase_format(version, MARKED) for version in (V1, V2)),
 ]  # fmt: skip
@@ -288,9 +294,9 @@ def test_whatever_is_published_can_be_written_in_every_format(topic: str, event:
 
 
 @given(st.binary(max_size=60) | st.text(max_size=60), st.sampled_from(FORMATS))
-def test_whatever_is_decoded_can_be_written_in_every_format(data: bytes | str, wire_format: object) -> None:
+def test_whatever_is_decoded_can_be_written_in_every_format(data: bytes | str, wire_format: ChannelsFormat) -> None:
     try:
-        message = wire_format.decode(data)  # type: ignore[attr-defined]
+        message = wire_format.decode(data)
     except ProtocolError:
         return
     if not is_reserved(message.event):

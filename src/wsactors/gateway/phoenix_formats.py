@@ -5,8 +5,7 @@ There is one format object per protocol, version and framing, so that what a tho
 
 from __future__ import annotations
 
-from functools import cache
-from typing import Final, Protocol
+from typing import Any, Final, Protocol, TypeVar
 
 from wsactors.actors.log import log
 from wsactors.realtime.publication import Format, Metas, PresenceDiff, PresenceState, Publication
@@ -83,6 +82,9 @@ class _Format:
             return None
 
 
+_F = TypeVar("_F", bound=_Format)
+
+
 class PhoenixFormat(_Format):
     """Phoenix Channels. Payloads are objects there, or bytes: any other is sent as ``{"value": payload}``."""
 
@@ -149,19 +151,27 @@ class _Unframed:
 _UNFRAMED: Final = _Unframed()
 
 
-@cache
+_formats: Final[dict[tuple[object, ...], Any]] = {}
+
+
+def _one(kind: type[_F], version: Version, framing: Framing) -> _F:
+    key = (kind, version, framing)
+    found: _F | None = _formats.get(key)
+    if found is None:
+        found = _formats[key] = kind(version, framing)
+    return found
+
+
 def phoenix_format(version: Version, framing: Framing) -> PhoenixFormat:
     """The one format for WebSockets of ``version`` with ``framing``."""
-    return PhoenixFormat(version, framing)
+    return _one(PhoenixFormat, version, framing)
 
 
-@cache
 def longpoll_format(version: Version) -> TextPhoenixFormat:
     """The one format for long-polling in ``version``. What it encodes is JSON, not framed."""
-    return TextPhoenixFormat(version, _UNFRAMED)
+    return _one(TextPhoenixFormat, version, _UNFRAMED)
 
 
-@cache
 def supabase_format(version: Version, framing: Framing) -> SupabaseFormat:
     """The one format for WebSockets of ``version`` with ``framing``."""
-    return SupabaseFormat(version, framing)
+    return _one(SupabaseFormat, version, framing)

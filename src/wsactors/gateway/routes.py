@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from starlette.routing import BaseRoute
 
-from . import native, site
+from . import native, phoenix_sockets, site
 from .conversation import Conversation, echo
 
 if TYPE_CHECKING:
@@ -30,5 +30,7 @@ def conversations_of(port: Port) -> Mapping[str, Conversation]:
     del port
     return {
         native.PATH: native.serve_native,
+        phoenix_sockets.PHOENIX_PATH: phoenix_sockets.serve_phoenix,
+        phoenix_sockets.SUPABASE_PATH: phoenix_sockets.serve_supabase,
         "/echo": echo,
     }
