@@ -154,6 +154,19 @@ if TYPE_CHECKING:
     from wsactors.errors import TableNameTaken as TableNameTaken
     from wsactors.errors import TreeError as TreeError
     from wsactors.errors import WsactorsError as WsactorsError
+    from wsactors.realtime import AuthRefused as AuthRefused
+    from wsactors.realtime import Channel as Channel
+    from wsactors.realtime import Credentials as Credentials
+    from wsactors.realtime import JoinRefused as JoinRefused
+    from wsactors.realtime import Position as Position
+    from wsactors.realtime import PresenceDiff as PresenceDiff
+    from wsactors.realtime import Publication as Publication
+    from wsactors.realtime import PublishRefused as PublishRefused
+    from wsactors.realtime import Realtime as Realtime
+    from wsactors.realtime import RealtimeOptions as RealtimeOptions
+    from wsactors.realtime import TopicOptions as TopicOptions
+    from wsactors.realtime import User as User
+    from wsactors.realtime import start_realtime as start_realtime
     from wsactors.supervision import Backoff as Backoff
     from wsactors.supervision import ChildCount as ChildCount
     from wsactors.supervision import ChildInfo as ChildInfo
@@ -192,6 +205,10 @@ _HOME = {
         "SongUnreadable DecodeFailed SongUnknown RenderFault SpecError ChildError TreeError TableError TableGone "
         "TableAccess TableNameTaken TableFull TableKindError NoSuchTable NoSuchKey BadKey BadRow BadPattern "
         "NoSuchSession"
+    ),
+    "wsactors.realtime": (
+        "AuthRefused Channel Credentials JoinRefused Position PresenceDiff Publication PublishRefused Realtime "
+        "RealtimeOptions TopicOptions User start_realtime"
     ),
     "wsactors.supervision": (
         "Backoff ChildCount ChildInfo ChildSpec DynamicSupervisor Node Partitions PartitionSupervisor Supervisor "

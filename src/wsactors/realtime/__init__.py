@@ -1,19 +1,43 @@
-"""What goes out to connected people in real time: sinks now, topics and presence on top of them."""
+"""What goes out to connected people in real time: sinks, and on them topics, channels and presence."""
 
 from __future__ import annotations
 
+from .channel import Answer, Channel
+from .identity import ANONYMOUS, AuthRefused, Credentials, JoinRefused, PublishRefused, Refused, User
+from .options import RealtimeOptions, TopicOptions
+from .publication import Position, PresenceDiff, PresenceState, Publication
 from .pull_sink import PullSink
 from .send_queue import AUDIO, DROP_OLDEST
+from .service import Realtime
 from .sinks import Sink, SinkClosed, SinkStatistics, SlowReader, SocketSink, prepare_audio_socket
+from .start import RealtimeSupervisor, start_realtime
 
 __all__ = [
+    "ANONYMOUS",
     "AUDIO",
     "DROP_OLDEST",
+    "Answer",
+    "AuthRefused",
+    "Channel",
+    "Credentials",
+    "JoinRefused",
+    "Position",
+    "PresenceDiff",
+    "PresenceState",
+    "Publication",
+    "PublishRefused",
     "PullSink",
+    "Realtime",
+    "RealtimeOptions",
+    "RealtimeSupervisor",
+    "Refused",
     "Sink",
     "SinkClosed",
     "SinkStatistics",
     "SlowReader",
     "SocketSink",
+    "TopicOptions",
+    "User",
     "prepare_audio_socket",
+    "start_realtime",
 ]
