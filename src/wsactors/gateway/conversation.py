@@ -50,6 +50,7 @@ async def converse(
     The ``request`` comes in a list, and is taken out of it: else it would be kept here for as long as the conversation lasts.
     """
     port.websockets.add(ws)
+    port.drain.enter(ws)
     try:
         try:
             await conversation(ws, request.pop(), port, owner)
@@ -61,6 +62,7 @@ async def converse(
         raise
     finally:
         port.websockets.discard(ws)
+        port.drain.leave(ws)
     if ws.is_accepted:
         await ws.finish()
     else:

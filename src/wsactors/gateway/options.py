@@ -69,6 +69,20 @@ class Limits:
 
 
 @attrs.frozen
+class DrainOptions:
+    """How a port is emptied before the node stops."""
+
+    seconds: float = 8.0
+    """In which everybody must have left; then connections are cut."""
+    batch: int = 1_000
+    """Clients told at a time."""
+    pause: float = 0.25
+    """Seconds between two batches; less, where there are too many for the time."""
+    reconnect_seconds: float = 5.0
+    """Clients are asked to come back within so many seconds, each at a moment of its own."""
+
+
+@attrs.frozen
 class GatewayOptions:
     """One port. The names are those of ``[gateway]`` in a node's configuration."""
 
@@ -95,6 +109,7 @@ class GatewayOptions:
     """Whether HTTP/2 is offered by ALPN."""
     tls: TlsOptions = attrs.field(factory=TlsOptions)
     limits: Limits = attrs.field(factory=Limits)
+    drain: DrainOptions = attrs.field(factory=DrainOptions)
     state_directory: Path | None = None
     """Where the development certificate is kept, so that a browser's exception for it lasts; None: not kept."""
 

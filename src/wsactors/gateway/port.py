@@ -17,6 +17,7 @@ from .admission import Admission
 from .app import build_app
 from .certificates import Certificates
 from .directory import Directory
+from .drain import Drain
 from .framing import SharedFraming
 from .guard import Guard, Refusal
 from .http import HttpServer, RequestRefused
@@ -61,6 +62,8 @@ class Port:
     framing: SharedFraming = attrs.field(factory=SharedFraming)
     sinks: weakref.WeakSet[SocketSink] = attrs.field(factory=weakref.WeakSet)
     """Of the connections that are open, for statistics."""
+    drain: Drain = attrs.field(init=False)
+    """Knows all who are told before the node stops."""
     websockets: set[WebSocket] = attrs.field(factory=set)
     """Those that are open."""
     http: HttpServer = attrs.field(init=False)
@@ -68,6 +71,7 @@ class Port:
     """What is spoken on WebSockets, by path."""
 
     def __attrs_post_init__(self) -> None:
+        object.__setattr__(self, "drain", Drain(self.options.drain))
         app = build_app(routes_of(self), self.guard, self.proxies)
         object.__setattr__(self, "http", HttpServer(app, self.options.limits, self.admit))
         object.__setattr__(self, "conversations", conversations_of(self))

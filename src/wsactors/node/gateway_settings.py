@@ -79,6 +79,11 @@ class LimitSettings:
         100, "Requests that one HTTP/2 connection may have open at a time.", check=between(1, 1000)
     )
     message_bytes: int = setting(65_536, "Bytes of one message from a client.", check=between(1024, 16_777_216))
+    input_rate: float = setting(
+        65_536.0,
+        "Bytes a second that one WebSocket client may send in the long run, 128 for each frame added; what comes faster waits.",
+        check=between(1024, 1e9),
+    )
     idle_seconds: float = setting(
         60.0, "Seconds of silence after which a client is pinged, then dropped.", check=between(1, 86_400)
     )
@@ -89,6 +94,24 @@ class LimitSettings:
         8, "Sessions one connection may hear at the same time.", check=between(1, 1000)
     )
     audio_age_ms: int = setting(500, "Age at which an unsent audio frame is dropped.", check=between(20, 10_000))
+
+
+@attrs.frozen
+class DrainSettings:
+    """How the port is emptied before the node stops."""
+
+    seconds: float = setting(
+        8.0,
+        "Seconds in which all clients must have left, then they are cut; keep it below node.shutdown_timeout.",
+        check=between(0, 3600),
+    )
+    batch: int = setting(1_000, "Clients told at a time to come back later.", check=between(1, 1_000_000))
+    pause: float = setting(0.25, "Seconds between two batches; less where there are too many.", check=between(0, 60))
+    reconnect_seconds: float = setting(
+        5.0,
+        "Seconds in which clients are asked to come back, each at a moment of its own.",
+        check=between(0, 3600),
+    )
 
 
 @attrs.frozen
@@ -130,4 +153,10 @@ class GatewaySettings:
     )
     http2: bool = setting(True, "Offer HTTP/2 to clients that come by TLS; in clear it is HTTP/1.1 always.")
     tls: TlsSettings = section(TlsSettings, "Encryption of the gateway's port.")
+    deflate: bool = setting(
+        False,
+        "Deflate messages for WebSocket clients that ask for it (permessage-deflate): a third of the bytes on the wire, "
+        "about twice the work.",
+    )
     limits: LimitSettings = section(LimitSettings, "Bounds on what one port takes from the world.")
+    drain: DrainSettings = section(DrainSettings, "How the port is emptied before the node stops.")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import attrs
 
-from wsactors.gateway.options import GatewayOptions, Limits, TlsOptions
+from wsactors.gateway.options import DrainOptions, GatewayOptions, Limits, TlsOptions
 from wsactors.node.defaults import defaults_folder
 from wsactors.node.gateway_settings import GatewaySettings
 from wsactors.node.settings import SessionSettings
@@ -31,6 +31,7 @@ def gateway_options(settings: GatewaySettings, state_directory: Path | None) -> 
         proxy_protocol=settings.proxy_protocol,
         unix_socket=settings.unix_socket,
         unix_socket_mode=settings.unix_socket_mode,
+        deflate=settings.deflate,
         http2=settings.http2,
         tls=TlsOptions(
             mode=tls.mode,
@@ -40,6 +41,7 @@ def gateway_options(settings: GatewaySettings, state_directory: Path | None) -> 
             key_password=None if tls.key_password is None else tls.key_password.reveal(),
         ),
         limits=Limits(**attrs.asdict(settings.limits)),
+        drain=DrainOptions(**attrs.asdict(settings.drain)),
         state_directory=state_directory,
     )
 
