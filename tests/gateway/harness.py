@@ -13,12 +13,12 @@ import numpy as np
 import trio
 
 from wsactors.actors.pid import Pid
-from wsactors.gateway.certificates import Certificates
 from wsactors.gateway.connection import serve_connection
 from wsactors.gateway.directory import NoSuchSession
 from wsactors.gateway.endpoint import accept_connections, open_listener
 from wsactors.gateway.options import GatewayOptions
 from wsactors.gateway.port import Port
+from wsactors.gateway.server import certificates_of
 from wsactors.media.opus import Encoder
 from wsactors.realtime.send_queue import AUDIO
 from wsactors.realtime.sinks import Sink
@@ -153,7 +153,7 @@ async def open_gateway(
     """Serve on a port of the system's choice. Any exception that a connection lets out fails the test."""
     options = options or GatewayOptions(port=0)
     directory = directory or TestDirectory()
-    certificates = Certificates(options.tls, ["localhost", "127.0.0.1"], None) if options.uses_tls else None
+    certificates = certificates_of(options, ("localhost", "127.0.0.1"))
     shared = Port.build(options, directory, node_name="test", is_ready=is_ready, certificates=certificates)
     with open_listener(options) as listener:
         async with trio.open_nursery() as nursery:

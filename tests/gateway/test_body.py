@@ -10,9 +10,9 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
 from tests.gateway.harness import Gateway, exchange, open_gateway, request, until
-from wsactors.gateway import port as port_module
 from wsactors.gateway.body import BodyBudget, BodyLease, RequestRefused
 from wsactors.gateway.options import GatewayOptions, Limits
+from wsactors.gateway.routes import routes_of
 
 CLOSE = "Connection: close\r\n"
 CHUNKED = "Transfer-Encoding: chunked\r\n"
@@ -32,8 +32,7 @@ async def ignore(_: Request) -> Response:
 def routes(monkeypatch: pytest.MonkeyPatch) -> None:
     methods = ["POST", "PUT", "PATCH", "DELETE"]
     more = [Route("/echo", echo, methods=methods), Route("/ignore", ignore, methods=methods)]
-    gathered = port_module.routes_of
-    monkeypatch.setattr(port_module, "routes_of", lambda port: [*gathered(port), *more])
+    monkeypatch.setattr("wsactors.gateway.port.routes_of", lambda port: [*routes_of(port), *more])
 
 
 def post(target: str, body: bytes, headers: str = "") -> bytes:

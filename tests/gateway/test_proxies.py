@@ -10,7 +10,6 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from tests.gateway.harness import exchange, open_gateway, request, until
-from wsactors.gateway import port as port_module
 from wsactors.gateway.certificates import Certificates
 from wsactors.gateway.options import GatewayOptions, Limits, TlsOptions
 from wsactors.gateway.proxies import UNIX, Client, Proxies
@@ -27,7 +26,7 @@ async def who(request: Request) -> Response:
 
 @pytest.fixture(autouse=True)
 def routes(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(port_module, "routes_of", lambda _: [Route("/who", who)])
+    monkeypatch.setattr("wsactors.gateway.port.routes_of", lambda _: [Route("/who", who)])
 
 
 def client(trusted: list[str], peer: str, forwarded_for: str | None = None, proto: str | None = None) -> Client:
@@ -135,6 +134,7 @@ async def test_the_proxy_header_comes_before_tls(tmp_path: Path) -> None:
             plain, ssl.create_default_context(cafile=pem), server_hostname="127.0.0.1", https_compatible=True
         )
         with trio.fail_after(5):
-            await stream.send_all(request("/who", headers=CLOSE))
-            answer = b"".join([piece async for piece in stream])
+            async with stream:
+                await stream.send_all(request("/who", headers=CLOSE))
+                answer = b"".join([piece async for piece in stream])
         assert answer.endswith(b'["2001:db8::7","https"]')

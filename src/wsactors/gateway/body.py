@@ -21,7 +21,7 @@ from .stream import ConnectionStream
 
 METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE"})
 """What is passed on; a route then says which of these it serves."""
-_BODILESS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
+BODILESS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 _CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
@@ -73,14 +73,13 @@ class BodyLease:
             lease.hold(0)
 
 
-def check_body(head: RequestHead, limits: Limits) -> None:
-    """Decide by the head alone. Raises `RequestRefused`."""
+def check_body(head: RequestHead, length: int | None, limits: Limits) -> None:
+    """Decide by the head, and the body's ``length`` (None: it says none), alone. Raises `RequestRefused`."""
     if head.method not in METHODS:
         raise RequestRefused(405, f"only {', '.join(sorted(METHODS))} are served here")
-    length = head.body_length
     if length == 0:
         return
-    if head.method in _BODILESS:
+    if head.method in BODILESS:
         raise RequestRefused(413, f"a {head.method} has no body here")
     if length is not None and length > limits.body_bytes:
         raise RequestRefused(413, f"a body may have {limits.body_bytes} bytes")

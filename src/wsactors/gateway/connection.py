@@ -6,7 +6,7 @@ Whatever a peer does ends here: the worst it can bring about is the end of its o
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 
@@ -30,8 +30,6 @@ if TYPE_CHECKING:
     from wsactors.actors import Pid
 
 LINGER_SECONDS = 1.0
-ANSWER_SECONDS = 1.0
-"""In which requests must be answered that are being served when the node stops."""
 _WANTS_TLS = (
     b"HTTP/1.1 400 Bad Request\r\ncontent-type: text/plain; charset=utf-8\r\ncontent-length: 67\r\n"
     b"connection: close\r\n\r\nThis port speaks https only: put https:// in front of the address.\n"
@@ -107,6 +105,9 @@ class _Visit:
                     await self._stream.answer_in_clear(_WANTS_TLS, LINGER_SECONDS)
                     return None
                 await self._stream.handshake()
+            if self._stream.protocol == "h2":
+                await self._http(self._port.http.serve_http2)
+                return None
         return await self._serve_requests()
 
     async def _hear_proxy(self) -> bool:
@@ -129,7 +130,7 @@ class _Visit:
                 if head.wants_websocket:
                     return await self._websocket(head)
                 try:
-                    await self._http()
+                    await self._http(self._port.http.serve)
                 except UpgradeRequested as upgrade:
                     self._stream.unread(upgrade.data)
                 else:
@@ -174,7 +175,7 @@ class _Visit:
         ws = WebSocket(self._stream, head, port.options.limits, client, deflate=port.options.deflate)
         return ws, conversation, [head]
 
-    async def _http(self) -> None:
+    async def _http(self, serve: Callable[..., Awaitable[None]]) -> None:
         """Serve requests until the connection ends.
 
         Raises:
@@ -184,9 +185,8 @@ class _Visit:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(_close_when_cancelled, self._stream.sink, stays := trio.Event())
             nursery.start_soon(_cancel_when_closed, self._stream.sink, nursery.cancel_scope)
-            self._port.drain.enter(guest := _Requests(nursery.cancel_scope))
             try:
-                await self._port.http.serve(
+                await serve(
                     self._stream,
                     client=self._peer,
                     server=_address(self._sock.getsockname()),
@@ -196,8 +196,6 @@ class _Visit:
             except (UpgradeRequested, RequestRefused, HeadError) as error:
                 leaving = error
                 stays.set()
-            finally:
-                self._port.drain.leave(guest)
             nursery.cancel_scope.cancel()
         if leaving is not None:
             raise leaving
@@ -208,17 +206,6 @@ class _Visit:
             headers = {"sec-websocket-version": "13", "upgrade": "websocket"}
         await self._stream.send_all(http_answer(refusal.status, refusal.message.encode() + b"\n", headers=headers))
         await self._stream.linger(LINGER_SECONDS)
-
-
-class _Requests:
-    """The HTTP requests of one connection, as a `Guest`."""
-
-    def __init__(self, scope: trio.CancelScope) -> None:
-        self._scope = scope
-
-    def say_goodbye(self, _seconds: float) -> None:
-        """HTTP has no word for it: what is being answered is given a moment."""
-        self._scope.deadline = min(self._scope.deadline, trio.current_time() + ANSWER_SECONDS)
 
 
 async def _cancel_when_closed(sink: SocketSink, requests: trio.CancelScope) -> None:

@@ -3,8 +3,9 @@
 hypercorn is not given the port, since one malformed request would then end the whole worker (hypercorn#225). Here it
 serves exactly one connection, inside that connection's actor. What it must not do by itself is taken from it: every
 request head passes our own strict parser first; WebSocket handshakes, also on a later request of a kept-alive connection,
-leave it as `UpgradeRequested`; HTTP/2 (and with it extended CONNECT) is off, by upgrade and by prior knowledge. A body is
-taken in whole, bounded, before the application hears of its request, and reaches hypercorn with a length of our making.
+leave it as `UpgradeRequested`; HTTP/2 is entered by ALPN alone (`wsactors.gateway.http2`), not by upgrade or by prior
+knowledge. A body is taken in whole, bounded, before the application hears of its request, and reaches hypercorn with a
+length of our making.
 """
 
 from __future__ import annotations
@@ -13,7 +14,6 @@ import traceback
 from collections.abc import Callable
 from typing import Any
 
-import attrs
 import h11
 import trio
 from hypercorn.app_wrappers import ASGIWrapper
@@ -32,6 +32,7 @@ from wsactors.wire.errors import HeadError
 from wsactors.wire.http_head import RequestHead, parse_head
 
 from .body import BodyBudget, BodyLease, RequestRefused, check_body, read_body
+from .http2 import Doors, Http2Mount
 from .options import Limits
 from .stream import ConnectionStream
 
@@ -126,19 +127,24 @@ class HttpServer:
             HeadError: What should be a request is malformed or too large; nothing was answered to it yet.
         """
         with BodyLease.of(self._budget) as lease:
-            doors = _Doors(self._limits, lambda head: self._admit(head, client[0], secure), lease, stream)
-            mount = _Mount(doors, self._app, self._config, self._context, dict(state or {}), stream)
+            doors = Doors(self._limits, lambda head: self._admit(head, client[0], secure), lease)
+            mount = _Mount(stream, doors, self._app, self._config, self._context, dict(state or {}), stream)
             await mount.serve(client, server, secure=secure)
 
-
-@attrs.frozen
-class _Doors:
-    """What a request passes before hypercorn sees it."""
-
-    limits: Limits
-    admit: Callable[[RequestHead], None]
-    lease: BodyLease
-    stream: ConnectionStream
+    async def serve_http2(
+        self,
+        stream: ConnectionStream,
+        *,
+        client: tuple[str, int],
+        server: tuple[str, int],
+        secure: bool = True,
+        state: dict[str, Any] | None = None,
+    ) -> None:
+        """Serve HTTP/2 from ``stream`` until either side closes."""
+        with BodyLease.of(self._budget) as lease:
+            doors = Doors(self._limits, lambda head: self._admit(head, client[0], secure), lease)
+            mount = Http2Mount(doors, self._app, self._config, self._context, dict(state or {}), stream)
+            await mount.serve(client, server)
 
 
 class _Mount(TCPServer):
@@ -150,8 +156,9 @@ class _Mount(TCPServer):
 
     _leaving: UpgradeRequested | RequestRefused | HeadError | None = None
 
-    def __init__(self, doors: _Doors, *arguments: Any) -> None:
+    def __init__(self, input_stream: ConnectionStream, doors: Doors, *arguments: Any) -> None:
         super().__init__(*arguments)
+        self._input = input_stream
         self._doors = doors
         self._answered = trio.Event()
         self._answered.set()
@@ -225,12 +232,12 @@ class _Mount(TCPServer):
         """The bytes of the whole request that ``data`` begins with, and what was read after it."""
         doors = self._doors
         doors.lease.hold(0)  # the request before is answered
-        check_body(head, doors.limits)
+        check_body(head, head.body_length, doors.limits)
         if head.body_length == 0:
             return data[: head.size], data[head.size :]
         doors.admit(head)
         await self.idle_task.stop()  # the body has its own deadline
-        body, rest = await read_body(doors.stream, head, data[head.size :], doors.limits, doors.lease)
+        body, rest = await read_body(self._input, head, data[head.size :], doors.limits, doors.lease)
         return head.encode_with_length(len(body)) + body, rest
 
 

@@ -26,12 +26,16 @@ class Bucket:
 
     def take(self, now: float, cost: float = 1.0) -> bool:
         """Take ``cost`` tokens; False, and none taken, if there are fewer."""
-        self._left = min(self._burst, self._left + max(0.0, now - self._since) * self._rate)
-        self._since = now
-        if self._left < cost:
+        if self.wait_time(now, cost):
             return False
         self._left -= cost
         return True
+
+    def wait_time(self, now: float, cost: float = 1.0) -> float:
+        """Seconds until there will be ``cost`` tokens; 0.0 if there are."""
+        self._left = min(self._burst, self._left + max(0.0, now - self._since) * self._rate)
+        self._since = now
+        return max(0.0, (min(cost, self._burst) - self._left) / self._rate)
 
 
 class Rates:

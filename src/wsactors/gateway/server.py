@@ -19,7 +19,6 @@ from wsactors.supervision import ChildSpec, DynamicSupervisor, Supervisor, start
 from .certificates import Certificates
 from .connection import serve_connection
 from .directory import Directory
-from .drain import Drainer
 from .endpoint import accept_connections, open_listener
 from .options import GatewayOptions, GatewayRefused, is_loopback
 from .port import Port
@@ -80,7 +79,7 @@ class Gateway(Supervisor):
     ) -> object:
         """Open the port. Raises `GatewayRefused` when that is not possible or not allowed."""
         hosts = public_hosts(options)
-        certificates = _certificates(options, hosts)
+        certificates = certificates_of(options, hosts)
         if certificates is not None and on_certificates is not None:
             on_certificates(certificates)
         port = Port.build(
@@ -101,7 +100,6 @@ class Gateway(Supervisor):
                 kwargs={"max_children": options.limits.connections, "extra_args": (binding,)},
                 name=connections,
             ),
-            ChildSpec("drain", Drainer, (port.drain,), shutdown=options.drain.seconds + STOP_SECONDS),
             ChildSpec("endpoint", Endpoint, (binding, connections, on_open), shutdown=STOP_SECONDS),
         ]
         if options.unix_socket is not None:
@@ -208,10 +206,11 @@ def public_hosts(options: GatewayOptions) -> tuple[str, ...]:
     return (*own, name, f"{name}.local", *options.allowed_hosts, *loopback)
 
 
-def _certificates(options: GatewayOptions, hosts: tuple[str, ...]) -> Certificates | None:
+def certificates_of(options: GatewayOptions, hosts: tuple[str, ...]) -> Certificates | None:
+    """What a port with ``options`` encrypts with; None in clear. Raises `GatewayRefused`."""
     if not options.uses_tls:
         return None
-    protocols = ("http/1.1",)
+    protocols = ("h2", "http/1.1") if options.http2 else ("http/1.1",)
     return Certificates(options.tls, hosts, _kept(options.state_directory), protocols=protocols)
 
 

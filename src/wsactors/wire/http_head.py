@@ -9,6 +9,7 @@ differently: the ground of request smuggling.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from typing import Final
 
 import attrs
@@ -108,6 +109,32 @@ def parse_head(
     headers = tuple(_header(line) for line in lines[1:])
     _check_framing(headers, minor)
     return RequestHead(method, target, minor, headers, end + len(_END))
+
+
+def head_of_fields(fields: Iterable[tuple[bytes, bytes]], *, max_headers: int = MAX_HEADERS) -> RequestHead:
+    """The head that the fields of an HTTP/2 request amount to, held to the same rules as one of HTTP/1.1.
+
+    Raises:
+        HeadError: As `parse_head`.
+    """
+    pseudo: dict[bytes, bytes] = {}
+    plain: list[tuple[bytes, bytes]] = []
+    for name, value in fields:
+        if name.startswith(b":"):
+            pseudo[name] = value
+        elif name != b"host" or b":authority" not in pseudo:
+            plain.append(_header(name + b": " + value))
+    if b":protocol" in pseudo:
+        raise HeadError(501, "extended CONNECT is not spoken here")
+    if b":authority" in pseudo:
+        plain.insert(0, (b"host", pseudo[b":authority"]))
+    line = b"%s %s HTTP/1.1" % (pseudo.get(b":method", b""), pseudo.get(b":path", b""))
+    method, target, minor = _request_line(line)
+    if len(plain) > max_headers:
+        raise HeadError(431, f"more than {max_headers} headers")
+    headers = tuple(plain)
+    _check_framing(headers, minor)
+    return RequestHead(method, target, minor, headers, 0)
 
 
 def _check_beginning(data: bytes | bytearray) -> None:
