@@ -65,7 +65,7 @@ class Refused(WsactorsError):
 
 
 class AuthRefused(Refused):
-    """The credentials are not good enough. Codes: missing, malformed, expired, revoked, signature, claims, forbidden, timeout."""
+    """The credentials are not good enough. Codes: missing, malformed, expired, revoked, signature, claims, forbidden, resume, timeout."""
 
 
 class JoinRefused(Refused):

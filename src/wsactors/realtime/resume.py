@@ -1,0 +1,164 @@
+"""Resume tokens: with one, a client whose connection broke takes up its place again under another connection.
+
+A token is 192 random bits, good once, and bound to the person it was given to: whoever shows another's token gets nothing, and
+that token is void, for it is in wrong hands. Nobody in particular is bound to the token alone. What is kept is the hash of a
+token, so that no report shows one. Who resumes must be let in again like anybody else: a token brings a place back, never a
+permission.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+from collections import OrderedDict
+from collections.abc import Hashable
+from typing import Any, Final
+
+import attrs
+
+from .identity import AuthRefused, User
+
+__all__ = ["ResumeStore", "Resumed"]
+
+BYTES: Final = 24
+"""Of randomness in a token."""
+_LONGEST: Final = 64
+
+
+@attrs.define(eq=False)
+class _Place:
+    subject: str
+    owner: Hashable
+    until: float | None = None
+    """Monotonic time until which it waits for its client; None: the client is connected."""
+    state: Any = attrs.field(default=None, repr=False)
+
+
+@attrs.frozen
+class Resumed:
+    """A place that was taken up again."""
+
+    state: Any
+    """What was parked; None when the old connection still believed to be alive."""
+    owner: Hashable
+    """Whose it was: if that connection is still there, it must go."""
+
+
+class ResumeStore:
+    """The places that can be taken up again.
+
+    Args:
+        seconds: how long a place waits after its connection has ended.
+        most: places that wait, all together; the oldest gives way.
+        most_per_subject: places of one person; likewise.
+
+    >>> store = ResumeStore()
+    >>> token = store.issue(User("ada"), owner=1)
+    >>> store.park(1, {"topics": ["room:42"]}, now=0.0)
+    True
+    >>> store.redeem(token, User("ada"), now=5.0).state
+    {'topics': ['room:42']}
+    """
+
+    def __init__(self, *, seconds: float = 120.0, most: int = 100_000, most_per_subject: int = 1_000) -> None:
+        self._seconds = seconds
+        self._most = most
+        self._most_per_subject = most_per_subject
+        self._places: dict[bytes, _Place] = {}
+        self._parked: OrderedDict[bytes, None] = OrderedDict()
+        """Oldest first: they all wait equally long."""
+        self._of_subject: dict[str, OrderedDict[bytes, None]] = {}
+        self._of_owner: dict[Hashable, bytes] = {}
+
+    def issue(self, user: User, owner: Hashable) -> str:
+        """A token for ``user``, whose connection is ``owner``; an earlier one of the same connection is void."""
+        self.void(owner=owner)
+        token = secrets.token_urlsafe(BYTES)
+        digest = _digest(token)
+        self._places[digest] = place = _Place(user.subject, owner)
+        self._of_owner[owner] = digest
+        self._bind(digest, place)
+        return token
+
+    def rebind(self, owner: Hashable, user: User) -> None:
+        """``user`` has logged in on a connection that was nobody's until then."""
+        digest = self._of_owner.get(owner)
+        if digest is not None and (place := self._places[digest]).subject != user.subject:
+            self._unbind(digest, place)
+            place.subject = user.subject
+            self._bind(digest, place)
+
+    def park(self, owner: Hashable, state: Any, now: float) -> bool:
+        """The connection has ended: keep its place for a while. False: it has none any more."""
+        self.expire(now)
+        digest = self._of_owner.get(owner)
+        if digest is None:
+            return False
+        place = self._places[digest]
+        place.until, place.state = now + self._seconds, state
+        self._parked[digest] = None
+        self._parked.move_to_end(digest)
+        if len(self._parked) > self._most:
+            self._end(next(iter(self._parked)))
+        return True
+
+    def redeem(self, token: str, user: User, now: float) -> Resumed:
+        """Take up a place, once.
+
+        Raises:
+            AuthRefused: code ``resume``: there is no such place (any more), or it is another's. All sound alike.
+        """
+        self.expire(now)
+        place = self._end(_digest(token))
+        if place is None or place.subject != user.subject:
+            raise AuthRefused("resume", "There is nothing to resume: begin anew.")
+        return Resumed(place.state, place.owner)
+
+    def void(self, *, subject: str = "", owner: Hashable = None) -> int:
+        """End the places of a person, or of a connection: after a kick nothing can be resumed. How many there were."""
+        digests = set(self._of_subject.get(subject, ())) if subject else set()
+        if owner in self._of_owner:
+            digests.add(self._of_owner[owner])
+        for digest in digests:
+            self._end(digest)
+        return len(digests)
+
+    def expire(self, now: float) -> None:
+        """End the places whose clients did not come back in time."""
+        while self._parked:
+            oldest = next(iter(self._parked))
+            until = self._places[oldest].until
+            if until is None or until > now:
+                return
+            self._end(oldest)
+
+    def __len__(self) -> int:
+        """Places, of clients that are connected and of those that are awaited."""
+        return len(self._places)
+
+    def _bind(self, digest: bytes, place: _Place) -> None:
+        if place.subject:
+            own = self._of_subject.setdefault(place.subject, OrderedDict())
+            own[digest] = None
+            if len(own) > self._most_per_subject:
+                self._end(next(iter(own)))
+
+    def _unbind(self, digest: bytes, place: _Place) -> None:
+        own = self._of_subject.get(place.subject)
+        if own is not None:
+            own.pop(digest, None)
+            if not own:
+                del self._of_subject[place.subject]
+
+    def _end(self, digest: bytes) -> _Place | None:
+        place = self._places.pop(digest, None)
+        if place is not None:
+            self._unbind(digest, place)
+            self._parked.pop(digest, None)
+            del self._of_owner[place.owner]
+        return place
+
+
+def _digest(token: str) -> bytes:
+    """What a token is kept as. A hash also makes every comparison one that tells nothing by the time it takes."""
+    return hashlib.sha256(token[:_LONGEST].encode("utf-8", "surrogatepass")).digest()
