@@ -22,6 +22,7 @@ from .identity import ANONYMOUS, AllowAnybody, Authenticator, Credentials, JoinR
 from .options import RealtimeOptions, TopicOptions
 from .outlet import Outlet
 from .publication import TO_ACTORS, Metas, Position
+from .resume import ResumeStore
 from .seat import Seat
 from .topic import Topic
 from .topic_messages import GetHistory, GetPresence, GetTopic, Publish, TopicInfo
@@ -54,6 +55,8 @@ class Realtime:
         """Of the channels that live."""
         self.arriving: dict[int, Seat] = {}
         """Of those that are being started, by number: messages are values, and a seat is none."""
+        self.places = ResumeStore()
+        """Of clients that may take up again what their connection broke off."""
         self._actors: dict[tuple[str, Pid], Receiver] = {}
         self._numbers = itertools.count(1)
         self._authenticator = authenticator or AllowAnybody()
@@ -169,7 +172,8 @@ class Realtime:
         self.node.cast(channel, Renew(user))
 
     def kick(self, subject: str, reason: str = "kicked") -> int:
-        """End all channels of a user; how many."""
+        """End all channels of a user, who can resume none of them; how many."""
+        self.places.void(subject=subject)
         channels = [pid for pid, seat in self.seats.items() if seat.user.subject == subject]
         for pid in channels:
             self.leave(pid, reason)
