@@ -150,12 +150,13 @@ class Drainer(ProcessActor):
 
     async def run(self) -> Stop:
         """Wait to be stopped, then empty the port."""
-        while True:
+        reason: object = None
+        while reason is None:
             match await self.receive():
                 case Request(message="statistics") as request:
                     reply(request, self._drain.statistics())
                 case Exit(reason=reason):
-                    break
+                    pass
         guests = self._drain.statistics().guests
         if guests and reason == "shutdown":
             log(__name__, "info", "draining", guests=guests)

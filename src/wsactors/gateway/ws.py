@@ -10,23 +10,24 @@ The connection's own task reads, in `receive`. Sending and closing never wait, a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any, Final
+from collections.abc import Callable, Iterable, Mapping
+from typing import Final
 
 import trio
-from wsproto.frame_protocol import CloseReason, Frame, FrameProtocol, Opcode, ParseFailed
+from wsproto.frame_protocol import Opcode
 
 from wsactors.realtime.sinks import SlowReader, SocketSink
 from wsactors.realtime.watch import Deadline, SocketWatch
 from wsactors.wire.http_head import RequestHead
 from wsactors.wire.ws_frame import close_frame, ping_frame, pong_frame
 
-from .deflate import BoundedDeflate, agree
+from .deflate import agree
 from .framing import PLAIN, Framing
 from .handshake import http_answer, switching_protocols
 from .options import Limits
 from .proxies import Client
 from .stream import ConnectionStream, Pace
+from .ws_reader import MessageReader, ProtocolBroken
 
 NORMAL: Final = 1000
 GOING_AWAY: Final = 1001
@@ -34,7 +35,6 @@ PROTOCOL_ERROR: Final = 1002
 NO_STATUS: Final = 1005
 ABNORMAL: Final = 1006
 """What a close is that came without a close frame. Like `NO_STATUS`, never sent."""
-TOO_BIG: Final = 1009
 INTERNAL_ERROR: Final = 1011
 RESTART: Final = 1012
 """The node stops: come back, to whoever is there then."""
@@ -53,10 +53,6 @@ _FRAMES_AT_ONCE: Final = 32
 _PONG: Final = "pong"
 """The newest pong will do (RFC 6455 §5.5.3), so a flood of pings cannot fill the buffer."""
 _PING: Final = "ping"
-_REASONS: Final = {
-    CloseReason.INVALID_FRAME_PAYLOAD_DATA: "malformed data",
-    CloseReason.MESSAGE_TOO_BIG: "message too big",
-}
 
 
 class WebSocketClosed(Exception):
@@ -86,19 +82,17 @@ class WebSocket:
         "_asked",
         "_closed",
         "_deflates",
-        "_frames",
         "_head",
         "_heard",
         "_idle_seconds",
         "_limits",
         "_max_message",
         "_may_deflate",
-        "_parser",
         "_peer_is_done",
-        "_pieces",
-        "_size",
+        "_reader",
         "_streak",
         "_stream",
+        "_unread",
         "ask",
         "client",
         "framing",
@@ -115,10 +109,8 @@ class WebSocket:
         self._may_deflate = deflate
         self._deflates = False
         self._max_message = limits.message_bytes
-        self._parser: FrameProtocol | None = None
-        self._frames: Iterator[Frame] | None = None
-        self._pieces: list[Any] | None = None  # of str, or of bytes
-        self._size = 0
+        self._reader: MessageReader | None = None
+        self._unread = False
         self._streak = 0
         self._closed: WebSocketClosed | None = None
         self._peer_is_done = False
@@ -216,12 +208,12 @@ class WebSocket:
         """
         while True:
             if self._closed is not None:
-                raise self._closed
-            if self._frames is not None:
-                message = self._parse()
+                raise WebSocketClosed(self._closed.code, self._closed.reason)
+            if self._unread and self._reader is not None:
+                message = self._parse(self._reader)
                 if message is not None:
-                    self._streak += 1
-                    if self._streak % _FRAMES_AT_ONCE:
+                    self._streak = (self._streak + 1) % _FRAMES_AT_ONCE
+                    if self._streak:
                         await trio.lowlevel.checkpoint_if_cancelled()
                     else:
                         await trio.lowlevel.checkpoint()
@@ -230,91 +222,53 @@ class WebSocket:
                 continue
             try:
                 # Here a connection spends its life, so nothing is called in between that would be kept in memory for it.
-                data = self._read(await self._stream.allowance())
-                if data is None:
+                has_come = self._read(await self._stream.allowance())
+                if has_come is None:
                     await self._stream.wait_input()
+                elif not has_come:
+                    self._lost()
             except (trio.BrokenResourceError, trio.ClosedResourceError):
                 self._lost()
 
     def _read(self, size: int) -> bool | None:
-        """Read what has come, at most ``size`` bytes; None when that is nothing."""
+        """Read what has come, at most ``size`` bytes; None when that is nothing, False at the end."""
         data = self._stream.read_now(size)
         if data is None:
             return None
         if not data:
-            self._lost()
             return False
         self._heard = trio.current_time()
         self._stream.spend(len(data))
-        if self._parser is None:
-            self._parser = _spare.pop() if _spare and not self._deflates else self._new_parser()
-        self._parser.receive_bytes(data)
-        self._frames = self._parser.received_frames()
+        if self._reader is None:
+            self._reader = MessageReader.take(self._max_message, deflates=self._deflates)
+        self._reader.feed(data)
+        self._unread = True
         return True
 
-    def _new_parser(self) -> FrameProtocol:
-        return FrameProtocol(client=False, extensions=[BoundedDeflate(self._max_message)] if self._deflates else [])
-
-    def _parse(self) -> str | bytes | None:
+    def _parse(self, reader: MessageReader) -> str | bytes | None:
         """The next message in what was read; None when there is none, or after so many frames that others must run."""
-        assert self._frames is not None
         for _ in range(_FRAMES_AT_ONCE):
             try:
-                frame = next(self._frames, None)
-            except ParseFailed as error:
-                self._fail(int(error.code), _REASONS.get(error.code, "protocol error"))
+                said = reader.next()
+            except ProtocolBroken as broken:
+                self._peer_is_done = True  # nothing that it sends can be understood any more
+                self.close(broken.code, broken.reason)
                 return None
-            if frame is None:
-                self._let_parser_go()
+            if said is None:
+                self._unread = False
+                if reader.give_back():
+                    self._reader = None
                 return None
             self._stream.spend(FRAME_COST)
-            message = self._take(frame)
-            if message is not None or self._closed is not None:
-                return message
+            match said:
+                case Opcode.TEXT | Opcode.BINARY, message:
+                    return message  # type: ignore[no-any-return]
+                case Opcode.PING, payload:
+                    self.sink.offer(pong_frame(payload), _PONG)
+                case Opcode.CLOSE, (code, reason):
+                    self._peer_closed(code, reason)
+                    return None
         return None
-
-    def _take(self, frame: Frame) -> str | bytes | None:
-        payload = frame.payload
-        match frame.opcode:
-            case Opcode.PING:
-                assert isinstance(payload, bytes)
-                self.sink.offer(pong_frame(payload), _PONG)
-            case Opcode.CLOSE:
-                assert isinstance(payload, tuple)
-                self._peer_closed(*payload)
-            case Opcode.TEXT | Opcode.BINARY:
-                assert isinstance(payload, str | bytes)
-                return self._collect(payload, is_last=frame.message_finished)
-        return None
-
-    def _collect(self, piece: str | bytes, *, is_last: bool) -> str | bytes | None:
-        """One more piece of a message; the whole message when it is the last."""
-        self._size += len(piece) if isinstance(piece, bytes) or piece.isascii() else len(piece.encode())
-        if self._size > self._max_message:
-            self._fail(TOO_BIG, f"at most {self._max_message} bytes are taken")
-            return None
-        pieces = self._pieces
-        if not is_last:
-            if pieces is None:
-                self._pieces = [piece]
-            elif piece:
-                pieces.append(piece)
-            return None
-        self._pieces, self._size = None, 0
-        if not pieces:
-            return piece
-        pieces.append(piece)
-        return "".join(pieces) if isinstance(piece, str) else b"".join(pieces)
-
-    def _let_parser_go(self) -> None:
-        """All that was read is parsed. Between two messages a parser knows nothing, so it need not be kept."""
-        self._frames = None
-        parser = self._parser
-        if parser is None or self._pieces is not None or _is_in_the_middle(parser):
-            return
-        self._parser = None
-        if not self._deflates and len(_spare) < _MOST_SPARE:
-            _spare.append(parser)
 
     # --- sending -------------------------------------------------------------------------------------------------------
 
@@ -364,25 +318,13 @@ class WebSocket:
 
     async def _skim(self) -> None:
         """Read on, for nothing but the client's own close frame."""
-        self._pieces = None
-        self._size = 0
-        if self._frames is not None:
-            try:
-                for frame in self._frames:
-                    self._peer_is_done |= frame.opcode is Opcode.CLOSE
-            except ParseFailed:
-                self._peer_is_done = True
-            self._frames = None
+        if self._unread and self._reader is not None:
+            self._parse(self._reader)
         elif (has_come := self._read(PORTION)) is None:
             await self._stream.wait_input()
         elif not has_come:
             self._peer_is_done = True
         await trio.lowlevel.checkpoint()
-
-    def _fail(self, code: int, reason: str) -> None:
-        """The client has broken the protocol, so nothing that it sends can be understood any more."""
-        self._peer_is_done = True
-        self.close(code, reason)
 
     def _peer_closed(self, code: int, reason: str) -> None:
         self._peer_is_done = True
@@ -395,12 +337,11 @@ class WebSocket:
         if self._closed is None:
             why = self.sink.closed
             code = TRY_AGAIN_LATER if isinstance(why, SlowReader) else ABNORMAL
-            self._peer_is_done = why is None
+            self._peer_is_done |= why is None
             self._end(WebSocketClosed(code, "the connection is gone" if why is None else str(why)), None)
 
     def _end(self, closed: WebSocketClosed, frame: bytes | None) -> None:
         self._closed = closed
-        self._pieces = None
         if self._alarm is not None:
             self._alarm.cancel()
         if frame is not None:
@@ -424,19 +365,3 @@ class WebSocket:
             self._asked = now
             (self.ask or self.ping)()
             self._set_alarm(now + self._idle_seconds)
-
-
-_MOST_SPARE: Final = 64
-_spare: Final[list[FrameProtocol]] = []
-
-
-def _is_in_the_middle(parser: FrameProtocol) -> bool:
-    """Whether a parser has read a part of something. wsproto keeps these facts in attributes of its own; a test notices
-    if a release renames them."""
-    decoder = parser._frame_decoder
-    return decoder.header is not None or len(decoder.buffer) > 0 or parser._message_decoder.opcode is not None
-
-
-def valid_close_code(code: int) -> bool:
-    """Whether ``code`` may be sent in a close frame (RFC 6455 §7.4, and IANA's registry of close codes)."""
-    return 3000 <= code <= 4999 or (code in set(CloseReason) and code not in {NO_STATUS, ABNORMAL, 1015})

@@ -25,6 +25,7 @@ from typing import Final
 
 import trio
 
+from .audio_socket import prepare_audio_socket
 from .send_queue import AUDIO, AUDIO_AGE, QueueCounts, SendQueue
 from .sink import Sink, SinkClosed, SinkStatistics, SlowReader
 from .watch import Deadline, SocketWatch
@@ -41,23 +42,10 @@ __all__ = [
 
 BUFFER_BYTES: Final = 256 * 1024
 """What one connection may keep waiting, in bytes."""
-SEND_BUFFER: Final = 16 * 1024
-"""SO_SNDBUF of an audio socket; Linux doubles it for its own bookkeeping, which makes the promised 32 KiB."""
-UNSENT_BYTES: Final = 4 * 1024
-"""TCP_NOTSENT_LOWAT of an audio socket: a quarter of a second at 128 kb/s. On its defaults the kernel takes 4.3 MB
-before it says EAGAIN: 259 s of audio."""
 STALL_TIMEOUT: Final = 30.0
 """Seconds in which the kernel must take something while ordered bytes wait."""
 GRACE: Final = 2.0
 """Seconds in which the last words to a peer must have left."""
-
-
-def prepare_audio_socket(sock: socket.socket) -> None:
-    """Make the kernel keep little of what ``sock`` sends and send it at once: audio must not grow old in there."""
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER)
-    if sock.family in {socket.AF_INET, socket.AF_INET6}:
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, UNSENT_BYTES)
 
 
 class SocketSink:
@@ -74,36 +62,11 @@ class SocketSink:
     """
 
     __slots__ = (
-        "__weakref__",
-        "_audio_age",
-        "_busy",
-        "_bytes_sent",
-        "_clock",
-        "_closed",
-        "_counts",
-        "_direct",
-        "_end",
-        "_is_over",
-        "_kept",
-        "_limit",
-        "_moved_at",
-        "_oldest_audio_sent",
-        "_ordered_in",
-        "_ordered_out",
-        "_partial",
-        "_partial_ordered",
-        "_progress",
-        "_queue",
-        "_ready",
-        "_refused",
-        "_seal",
-        "_send",
-        "_sock",
-        "_stall",
-        "_stall_timeout",
-        "_would_block",
-        "farewell",
-    )
+        "__weakref__", "_audio_age", "_busy", "_bytes_sent", "_clock", "_closed", "_counts", "_direct", "_end",
+        "_is_over", "_kept", "_limit", "_moved_at", "_oldest_audio_sent", "_ordered_in", "_ordered_out", "_partial",
+        "_partial_ordered", "_progress", "_queue", "_ready", "_refused", "_seal", "_send", "_sock", "_stall",
+        "_stall_timeout", "_would_block", "farewell",
+    )  # fmt: skip
 
     def __init__(
         self,
