@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Final
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Final, TypeAlias
 from urllib.parse import parse_qsl
 
 import attrs
@@ -75,26 +75,29 @@ class Door:
 
     version: Version
     credentials: Credentials
-    params: Mapping[str, str] = attrs.field(repr=False)
 
 
-def phoenix_door(head: RequestHead, address: str, token: str | None = None) -> Door:
-    """What a Phoenix client says in ``head``; ``token`` is from a place of its own. Raises `ProtocolError`."""
-    params = query_params(head.target)
-    shown = token or offered_token(head) or next((params[name] for name in _TOKEN_PARAMS if params.get(name)), "")
-    key = params.get("api_key") or _header(head, b"x-api-key")
+Header: TypeAlias = Callable[[bytes], bytes | None]
+"""Gives the first value of a request's header, by its name in lower case."""
+
+
+def phoenix_door(target: str, header: Header, address: str, token: str | None = None) -> Door:
+    """What a Phoenix client says on connecting; ``token`` is from a place of its own. Raises `ProtocolError`."""
+    params = query_params(target)
+    shown = token or next((params[name] for name in _TOKEN_PARAMS if params.get(name)), "")
+    key = params.get("api_key") or _text(header(b"x-api-key"))
     rest = {name: value for name, value in params.items() if name not in {"vsn", "api_key", *_TOKEN_PARAMS}}
-    credentials = Credentials(token=shown, api_key=key, params=rest, address=address, origin=_header(head, b"origin"))
-    return Door(version_of(params.get("vsn")), credentials, rest)
+    credentials = Credentials(token=shown, api_key=key, params=rest, address=address, origin=_text(header(b"origin")))
+    return Door(version_of(params.get("vsn")), credentials)
 
 
-def supabase_door(head: RequestHead, address: str) -> Door:
-    """What a Supabase client says in ``head``. Raises `ProtocolError`."""
-    params = query_params(head.target)
-    key = _header(head, b"x-api-key") or params.get("apikey", "")
+def supabase_door(target: str, header: Header, address: str) -> Door:
+    """What a Supabase client says on connecting. Raises `ProtocolError`."""
+    params = query_params(target)
+    key = _text(header(b"x-api-key")) or params.get("apikey", "")
     rest = {name: value for name, value in params.items() if name not in {"vsn", "apikey"}}
-    credentials = Credentials(api_key=key, params=rest, address=address, origin=_header(head, b"origin"))
-    return Door(version_of(params.get("vsn")), credentials, rest)
+    credentials = Credentials(api_key=key, params=rest, address=address, origin=_text(header(b"origin")))
+    return Door(version_of(params.get("vsn")), credentials)
 
 
 def is_supabase(head: RequestHead) -> bool:
@@ -107,7 +110,7 @@ async def serve_phoenix(ws: WebSocket, request: RequestHead, port: Port, owner: 
     if is_supabase(request):
         return await serve_supabase(ws, request, port, owner)
     try:
-        door = phoenix_door(request, ws.client.address)
+        door = phoenix_door(request.target, request.get, ws.client.address, offered_token(request))
         realtime, user = await _enter(port, door.credentials)
     except (ProtocolError, AuthRefused, LookupError) as error:
         return ws.refuse(403, f"{error}\n".encode())
@@ -126,7 +129,7 @@ async def serve_phoenix(ws: WebSocket, request: RequestHead, port: Port, owner: 
 async def serve_supabase(ws: WebSocket, request: RequestHead, port: Port, owner: Pid) -> None:
     """A `Conversation`: Supabase Realtime."""
     try:
-        door = supabase_door(request, ws.client.address)
+        door = supabase_door(request.target, request.get, ws.client.address)
         if not door.credentials.api_key:
             raise AuthRefused("missing", "no API key")
         realtime, user = await _enter(port, door.credentials)
@@ -152,5 +155,5 @@ def _refuse(ws: WebSocket, status: int, text: str) -> None:
     ws.refuse(status, dumps(body), "application/json")
 
 
-def _header(head: RequestHead, name: bytes) -> str:
-    return (head.get(name) or b"").decode("latin-1")
+def _text(value: bytes | None) -> str:
+    return (value or b"").decode("latin-1")

@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING
 
 from starlette.routing import BaseRoute
 
-from . import native, phoenix_sockets, site
+from wsactors.supervision import ChildSpec
+
+from . import longpoll, native, phoenix_sockets, site, supabase_rest
 from .conversation import Conversation, echo
 
 if TYPE_CHECKING:
@@ -22,7 +24,14 @@ def routes_of(port: Port) -> Sequence[BaseRoute]:
     """Every route of ``port``; of two that match, the first serves."""
     return [
         *site.routes_of(port),
+        *longpoll.routes_of(port),
+        *supabase_rest.routes_of(port),
     ]
+
+
+def services_of(port: Port) -> Sequence[ChildSpec]:
+    """What parts of the gateway run beside its connections."""
+    return [longpoll.LongPoll.of(port).child()]
 
 
 def conversations_of(port: Port) -> Mapping[str, Conversation]:

@@ -22,6 +22,7 @@ from .directory import Directory
 from .endpoint import accept_connections, open_listener
 from .options import GatewayOptions, GatewayRefused, is_loopback
 from .port import Port
+from .routes import services_of
 from .tls import machine_addresses
 from .unix_socket import UnixListener
 
@@ -94,6 +95,7 @@ class Gateway(Supervisor):
         binding = Binding(port)
         connections = f"{self.pid}.connections"
         children = [
+            *services_of(port),
             ChildSpec(
                 "connections",
                 DynamicSupervisor,
