@@ -12,7 +12,8 @@ import trio
 import trio.testing
 
 from wsactors.actors import ProcessActor
-from wsactors.gateway.native_outlet import NATIVE_FORMAT, error_of
+from wsactors.gateway.framing import PLAIN, deflated
+from wsactors.gateway.native_outlet import error_of, native_format
 from wsactors.gateway.native_topics import NativeTopics
 from wsactors.realtime.channel import Answer, Channel
 from wsactors.realtime.identity import AuthRefused, JoinRefused, User
@@ -127,8 +128,12 @@ async def test_members_hear_each_other_but_not_themselves_unless_they_ask() -> N
 async def test_a_publication_is_encoded_once_for_all_native_clients() -> None:
     publication = Publication(topic="t", event="e", payload=b"x" * 70_000)
 
-    assert publication.encode(NATIVE_FORMAT) is publication.encode(NATIVE_FORMAT)
-    assert Publication(topic="t", event="e", payload=float("nan")).encode(NATIVE_FORMAT) is None
+    plain, small = publication.encode(native_format(PLAIN)), publication.encode(native_format(deflated(15)))
+    assert plain is publication.encode(native_format(PLAIN))
+    assert plain is not None
+    assert small is not None
+    assert len(small) < len(plain) / 10
+    assert Publication(topic="t", event="e", payload=float("nan")).encode(native_format(PLAIN)) is None
 
 
 async def test_pushes_are_answered_by_the_channel() -> None:
@@ -202,7 +207,8 @@ async def test_a_second_join_replaces_the_first_and_nothing_comes_twice() -> Non
 
 async def test_who_comes_back_gets_what_was_missed_or_hears_that_it_is_not_all() -> None:
     async with world() as here:
-        for number in range(1, 4):
+        position = await here.realtime.publish("short:1", "e", 1)
+        for number in range(2, 4):
             position = await here.realtime.publish("short:1", "e", number)
         peer = await here.peer()
 

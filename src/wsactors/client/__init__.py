@@ -1,10 +1,33 @@
-"""A client of the native protocol on Trio: hear a session, record it."""
+"""A client of the native protocol on Trio: hear a session, record it, talk on topics, come back when the connection breaks."""
 
 from __future__ import annotations
 
-from .connection import Client, ClientError, Listening, connect
+from .backoff import Retry
+from .connecting import connect
+from .connection import Client
+from .core import Rhythm
+from .errors import ClientError, Disconnected, Overflowed
 from .late import LateGate
+from .listening import Listening
+from .membership import TopicMessage
+from .presence import PresenceMirror
 from .recorder import Recorder
-from .socket import Disconnected, open_websocket
+from .socket import open_websocket
+from .topic import Topic
 
-__all__ = ["Client", "ClientError", "Disconnected", "LateGate", "Listening", "Recorder", "connect", "open_websocket"]
+__all__ = [
+    "Client",
+    "ClientError",
+    "Disconnected",
+    "LateGate",
+    "Listening",
+    "Overflowed",
+    "PresenceMirror",
+    "Recorder",
+    "Retry",
+    "Rhythm",
+    "Topic",
+    "TopicMessage",
+    "connect",
+    "open_websocket",
+]

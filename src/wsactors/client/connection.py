@@ -1,268 +1,350 @@
-"""The Trio client of the native protocol: connect, list, join, hear.
-
-Example:
-    >>> async with connect("ws://127.0.0.1:8080/ws") as client:      # doctest: +SKIP
-    ...     listening = await client.join("main")
-    ...     async for frame in listening:
-    ...         recorder.add(frame)
-"""
+"""A client of a node, over all its connections: sessions to hear, topics to talk on."""
 
 from __future__ import annotations
 
-import ssl
+import copy
 from collections import deque
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
-from typing import Any, Final
+from collections.abc import Callable, Hashable, Mapping
+from typing import Any, TypeAlias
 
 import trio
-from trio_websocket import ConnectionClosed, WebSocketConnection
+from trio_websocket import WebSocketConnection
 
 from wsactors.wire import native
-from wsactors.wire.errors import ProtocolError
 
-from .late import LateGate
-from .socket import Disconnected, open_websocket
+from .core import CoreEvent, Online
+from .errors import ClientError, Disconnected
+from .latency import Latency
+from .link import Link
+from .listening import BACKLOG_FRAMES, Listening
+from .member_core import TopicChanged
+from .membership import BUFFER, Membership, Overflow
+from .topic import Topic
 
-REPLY_SECONDS: Final = 10.0
-BACKLOG_FRAMES: Final = 250
-"""Frames kept for a reader that does not keep up: five seconds; then the oldest are dropped."""
+__all__ = ["BACKLOG_FRAMES", "REPLY_SECONDS", "Client"]
 
+REPLY_SECONDS = 10.0
+"""In which the node must answer a request, if nothing else is said."""
+MOST_UNSENT = 64
+"""Messages without an answer that may wait for the socket, before their senders do."""
 
-class ClientError(Exception):
-    """The node refused a request; the text says why."""
-
-
-class Listening:
-    """One joined session: an asynchronous iterator over its audio frames, without those that came too late."""
-
-    def __init__(self, joined: native.Joined) -> None:
-        self.joined = joined
-        """What the node said about the track."""
-        self.gate = LateGate(rate=joined.rate)
-        self.ended: str | None = None
-        """Why no more frames will come; None while they may."""
-        self.received = self.dropped = 0
-        self.state: Mapping[str, native.Plain] = {}
-        """What is played: the newest ``"state"`` event's payload (``docs/protocol.md``); empty until the node has told."""
-        self._told = trio.Event()
-        self._frames: deque[native.AudioFrame] = deque()
-        self._arrived = trio.lowlevel.ParkingLot()
-
-    def __repr__(self) -> str:
-        return f"<Listening {self.joined.session!r} received={self.received} late={self.gate.late}>"
-
-    def __aiter__(self) -> Listening:
-        return self
-
-    async def __anext__(self) -> native.AudioFrame:
-        await trio.lowlevel.checkpoint()
-        while not self._frames:
-            if self.ended is not None:
-                raise StopAsyncIteration
-            await self._arrived.park()
-        return self._frames.popleft()
-
-    def feed(self, frame: native.AudioFrame, now: float) -> None:
-        """Take a frame from the connection."""
-        self.received += 1
-        if frame.flags & native.FLAG_DISCONTINUITY:
-            self.gate.reset()
-        if not self.gate.accept(frame.timestamp, now=now):
-            return
-        if len(self._frames) >= BACKLOG_FRAMES:
-            self._frames.popleft()
-            self.dropped += 1
-        self._frames.append(frame)
-        self._arrived.unpark(count=1)
-
-    async def next_state(self) -> Mapping[str, native.Plain]:
-        """Wait for the next ``"state"`` event; its payload. The latest one, once no more will come."""
-        await trio.lowlevel.checkpoint()
-        if self.ended is None:
-            await self._told.wait()
-        return self.state
-
-    def tell(self, state: Mapping[str, native.Plain]) -> None:
-        """Take what is played from the connection."""
-        self.state = state
-        self._told.set()
-        self._told = trio.Event()
-
-    def end(self, reason: str) -> None:
-        """No more frames come; those that wait can still be read."""
-        if self.ended is None:
-            self.ended = reason
-            self._arrived.unpark_all()
-            self._told.set()
+_Resolve: TypeAlias = Callable[[Any], None]
 
 
 class Client:
-    """A connection to a node; made by `connect`. One request of a kind and session at a time."""
+    """A client of a node; made by `connect`. One request of a kind and session at a time."""
 
-    def __init__(self, socket: WebSocketConnection) -> None:
-        self._socket = socket
-        self._listening: dict[int, Listening] = {}
-        self._waiting: dict[tuple[str, object], trio.MemorySendChannel[Any]] = {}
-        self._nonce = 0
-        self.node = ""
-        """The node's name."""
-        self.closed_with: int | None = None
-        """The close code of the WebSocket, once the node has closed it."""
+    def __init__(self, link: Link) -> None:
+        self._link = link
+        self._core = link.core
+        self._listening: dict[str, Listening] = {}
+        self._by_track: dict[int, Listening] = {}
+        self._topics: dict[Membership, Topic] = {}
+        self._early: dict[str, Mapping[str, native.Plain]] = {}
+        self._renewing = trio.lowlevel.ParkingLot()
+        self._changed = trio.lowlevel.ParkingLot()
         self.events: deque[native.Event] = deque(maxlen=1000)
         """The events of joined sessions, newest last."""
-        self._early: dict[str, Mapping[str, native.Plain]] = {}
-        """States that came before the answer to their join."""
+        self.hints: deque[native.Hint] = deque(maxlen=100)
+        """What the node has advised, newest last; it has been followed."""
+        self.connections = 0
+        """How often a node has welcomed this client."""
+        link.on_event = self._take
+        link.on_end = self._ended
+
+    def __repr__(self) -> str:
+        return f"<Client {self._core.phase} {self._link.server}>"
+
+    @property
+    def node(self) -> str:
+        """The name of the node that has welcomed this client last."""
+        return self._core.welcome.node if self._core.welcome is not None else ""
+
+    @property
+    def is_online(self) -> bool:
+        """Whether there is a connection at this moment."""
+        return self._core.phase == "online"
+
+    @property
+    def closed_with(self) -> int | None:
+        """The WebSocket close code with which the node ended the latest connection; 1006 when that broke."""
+        return self._link.closed_with
+
+    @property
+    def attempts(self) -> int:
+        """How often this client has tried to connect."""
+        return self._link.attempts
+
+    @property
+    def failure(self) -> Disconnected | None:
+        """Why there will be no further connection; None while there is one, or may be."""
+        return self._link.failure
+
+    @property
+    def latency(self) -> Latency:
+        """How long messages take to the node and back; measured when connected, and now and then."""
+        return self._core.latency
+
+    async def changed(self) -> None:
+        """Wait until the client goes online or offline, measures a latency or gets a hint."""
+        if self.failure is None:
+            await self._changed.park()
+        else:
+            await trio.lowlevel.checkpoint()
+
+    async def wait_online(self) -> None:
+        """Wait until there is a connection. Raises `Disconnected` when there will be none."""
+        await trio.lowlevel.checkpoint()
+        while not self.is_online:
+            if self.failure is not None:
+                raise copy.copy(self.failure)
+            await self._changed.park()
+
+    # -- sessions --
 
     async def sessions(self) -> tuple[native.SessionInfo, ...]:
         """The sessions that can be joined. Raises `ClientError`, or `Disconnected` when the node is gone."""
-        reply: native.Sessions = await self._ask(native.ListSessions(), "sessions", "")
+        reply: native.Sessions = await self._ask(("sessions", ""), native.ListSessions())
         return reply.sessions
 
     async def join(self, session: str) -> Listening:
         """Hear ``session``. Raises `ClientError` when there is no such session, or too many are joined."""
+        self._check_free(("joined", session))
         try:
-            joined: native.Joined = await self._ask(native.Join(session), "joined", session)
+            await self._answer(
+                lambda resolve: self._core.join_session(
+                    session, now=trio.current_time(), timeout=REPLY_SECONDS, resolve=resolve
+                )
+            )
         finally:
             self._early.pop(session, None)
-        return self._listening[joined.track]
+        return self._listening[session]
 
     async def leave(self, session: str) -> None:
         """Stop hearing ``session``. Raises `Disconnected` when the node is gone."""
-        await self._ask(native.Leave(session), "left", session)
+        self._check_free(("left", session))
+        await self._answer(
+            lambda resolve: self._core.leave_session(
+                session, now=trio.current_time(), timeout=REPLY_SECONDS, resolve=resolve
+            )
+        )
+
+    # -- topics --
+
+    async def join_topic(
+        self,
+        topic: str,
+        params: native.Plain = None,
+        *,
+        since: native.Position | None = None,
+        presence: bool = True,
+        echo: bool = False,
+        private: bool = False,
+        buffer: int = BUFFER,
+        overflow: Overflow = "drop_oldest",
+        timeout: float | None = None,
+    ) -> Topic:
+        """Be a member of ``topic``, on this connection and all that follow.
+
+        Args:
+            topic: Its name.
+            params: What the application wants to know.
+            since: What has been seen in an earlier life; what came after it is sent first, if the node still has it.
+            presence: Whether to be told who is there.
+            echo: Whether own publications come back.
+            private: Whether the topic is private.
+            buffer: Most messages that wait to be read.
+            overflow: What happens to those for which there is no room.
+            timeout: Seconds in which the node must have decided, also while the client is offline.
+
+        Raises:
+            ClientError: It refused, or there was no answer.
+            Disconnected: The node is gone, and the client does not come back by itself.
+        """
+        if topic in self._core.topics:
+            raise ClientError(f"{topic!r} is joined already, or will be")
+        membership = Membership(topic, params, presence, echo, private, buffer, overflow, since)
+        found = self._topics[membership] = Topic(self, membership)
+        await self._answer(
+            lambda resolve: self._core.join_topic(
+                membership, now=trio.current_time(), timeout=_or_default(timeout), resolve=resolve
+            )
+        )
+        return found
+
+    async def leave_topic(self, topic: str) -> None:
+        """Be a member no more. Raises `Disconnected` when the node is gone."""
+        if topic in self._core.topics:
+            await self._answer(
+                lambda resolve: self._core.leave_topic(
+                    topic, now=trio.current_time(), timeout=REPLY_SECONDS, resolve=resolve
+                )
+            )
+
+    async def track(self, topic: str, meta: dict[str, native.Plain] | None, *, timeout: float | None = None) -> None:
+        """See `Topic.track`; None: `Topic.untrack`."""
+        if topic not in self._core.topics:
+            raise ClientError(f"not_joined: {topic!r} is not joined", "not_joined")
+        await self._answer(
+            lambda resolve: self._core.track(
+                topic, meta, now=trio.current_time(), timeout=_or_default(timeout), resolve=resolve
+            )
+        )
+
+    async def request(
+        self, make: Callable[[int], native.ClientMessage], *, topic: str = "", timeout: float | None = None
+    ) -> Any:
+        """Make a request that carries a ref, which ``make`` gets; its answer. Raises `ClientError`, `Disconnected`."""
+        if topic and topic not in self._core.topics:
+            raise ClientError(f"not_joined: {topic!r} is not joined", "not_joined")
+        ref = self._core.next_ref()
+        return await self._ask(ref, make(ref), topic=topic, timeout=timeout)
+
+    async def tell(self, message: native.Push | native.Publish) -> None:
+        """Send something on a topic that wants no answer. Raises `ClientError` when the topic is not joined now."""
+        await trio.lowlevel.checkpoint()
+        self._core.tell(message)
+        self._link.settle()
+        await self._link.drained(MOST_UNSENT)
+
+    # -- the connection --
 
     async def ping(self) -> float:
         """The time a ping and its answer take, in seconds. Raises `Disconnected` when the node is gone."""
-        self._nonce += 1
+        nonce = self._core.next_nonce()
         before = trio.current_time()
-        await self._ask(native.Ping(self._nonce), "pong", self._nonce)
+        await self._ask(("pong", nonce), native.Ping(nonce))
         return trio.current_time() - before
 
-    async def _ask(self, message: native.ClientMessage, reply: str, subject: object) -> Any:
-        if (reply, subject) in self._waiting:
-            raise ClientError(f"{message.KIND} {subject!r} is already waiting for its answer")
-        send, receive = trio.open_memory_channel[Any](1)
-        self._waiting[reply, subject] = send
-        try:
-            await self._socket.send_message(native.encode(message))
-            with trio.fail_after(REPLY_SECONDS):
-                answer = await receive.receive()
-        except ConnectionClosed as closed:
-            raise Disconnected(f"the node closed the connection: {closed.reason}") from None
-        except trio.EndOfChannel:
-            raise Disconnected("the node closed the connection") from None
-        except trio.TooSlowError:
-            raise ClientError(f"no answer to {message.KIND} within {REPLY_SECONDS:g} s") from None
-        finally:
-            self._waiting.pop((reply, subject), None)
-        if isinstance(answer, native.Error):
-            raise ClientError(f"{answer.code}: {answer.message}")
+    async def measure_latency(self) -> float:
+        """Five pings, one after the other; the mean without the slowest and the fastest, in seconds.
+
+        Raises:
+            Disconnected: The node is gone, and the client does not come back by itself.
+        """
+        rounds = self.latency.rounds
+        while self.latency.rounds == rounds:
+            await self.wait_online()
+            self._core.measure(trio.current_time())
+            self._link.settle()
+            await self.changed()
+        return self.latency.history[-1]
+
+    async def authenticate(self, token: str) -> native.Authenticated:
+        """Show a new token on the present connection. Raises `ClientError` when it is not good enough."""
+        answer: native.Authenticated = await self.request(lambda ref: native.Authenticate(ref, token))
         return answer
 
-    async def greet(self, name: str) -> None:
-        """The first exchange; `connect` does it."""
-        welcome: native.Welcome = await self._ask(native.Hello((native.VERSION,), name), "welcome", "")
-        self.node = welcome.node
+    # -- inside --
 
-    async def read(self) -> None:
-        """Take in what the node sends until it closes; `connect` runs it."""
-        try:
-            while True:
-                data = await self._socket.get_message()
-                if isinstance(data, str):
-                    raise ProtocolError("expected binary messages")
-                message = native.decode_server(data)
-                if isinstance(message, native.Ping):
-                    await self._socket.send_message(native.encode(native.Pong(message.nonce)))
-                else:
-                    self._take(message)
-        except ConnectionClosed as closed:
-            self.closed_with = 1006 if closed.reason is None else closed.reason.code
-            self._end(str(closed.reason))
-        except ProtocolError as error:
-            self._end(f"the node broke the protocol: {error}")
-            await self._socket.aclose(1002, "protocol error")
+    @property
+    def _socket(self) -> WebSocketConnection:
+        if self._link.socket is None:
+            raise Disconnected("there is no connection at the moment")
+        return self._link.socket
 
-    def _take(self, message: native.ServerMessage | native.AudioFrame) -> None:
-        match message:
+    async def _ask(
+        self, key: Hashable, message: native.ClientMessage, *, topic: str = "", timeout: float | None = None
+    ) -> Any:
+        self._check_free(key)
+        return await self._answer(
+            lambda resolve: self._core.ask(
+                key, message, now=trio.current_time(), timeout=_or_default(timeout), resolve=resolve, topic=topic
+            )
+        )
+
+    async def _answer(self, start: Callable[[_Resolve], None]) -> Any:
+        await trio.lowlevel.checkpoint()
+        if self.failure is not None:
+            raise copy.copy(self.failure)
+        came, answers = trio.Event(), list[Any]()
+
+        def resolve(answer: Any) -> None:
+            answers.append(answer)
+            came.set()
+
+        start(resolve)
+        self._link.settle()
+        await came.wait()
+        if isinstance(answers[0], Exception):
+            raise copy.copy(answers[0])
+        return answers[0]
+
+    def _check_free(self, key: Hashable) -> None:
+        if key in self._core.requests:
+            raise ClientError(f"{key!r} is already waiting for its answer")
+
+    def _take(self, event: CoreEvent) -> None:
+        match event:
             case native.AudioFrame():
-                listening = self._listening.get(message.track)
+                listening = self._by_track.get(event.track)
                 if listening is not None:
-                    listening.feed(message, trio.current_time())
+                    listening.feed(event, trio.current_time())
+            case TopicChanged(membership):
+                self._wake_topic(membership)
             case native.Joined():
-                self._joined(message)
-            case native.Left():
-                self._left(message)
-            case native.Error():
-                for kind, subject in tuple(self._waiting):
-                    if subject == message.session or not message.session:
-                        self._answer(kind, subject, message)
-            case native.Welcome() | native.Sessions():
-                self._answer(message.KIND, "", message)
-            case native.Pong():
-                self._answer("pong", message.nonce, message)
+                self._joined(event)
+            case native.Left(session, reason):
+                self._left(session, reason)
             case native.Event():
-                self._event(message)
+                self._event(event)
+            case native.Hint():
+                self.hints.append(event)
+            case native.Expiring():
+                self._renewing.unpark_all()
+            case Online():
+                self.connections += 1
+        if not isinstance(event, native.AudioFrame | TopicChanged | native.Event):
+            self._changed.unpark_all()
 
-    def _joined(self, message: native.Joined) -> None:
-        listening = self._listening.setdefault(message.track, Listening(message))
-        if message.session in self._early:
-            listening.tell(self._early.pop(message.session))
-        self._answer("joined", message.session, message)
+    def _wake_topic(self, membership: Membership) -> None:
+        topic = self._topics.get(membership)
+        if topic is not None:
+            topic.wake()
+            if membership.phase == "ended":
+                del self._topics[membership]
+
+    def _joined(self, joined: native.Joined) -> None:
+        listening = self._listening.get(joined.session)
+        if listening is None:
+            listening = self._listening[joined.session] = Listening(joined)
+        else:
+            self._by_track.pop(listening.joined.track, None)
+            listening.rejoin(joined)
+        self._by_track[joined.track] = listening
+        if joined.session in self._early:
+            listening.tell(self._early.pop(joined.session))
+
+    def _left(self, session: str, reason: str) -> None:
+        listening = self._listening.pop(session, None)
+        if listening is not None:
+            self._by_track.pop(listening.joined.track, None)
+            listening.end(reason)
 
     def _event(self, event: native.Event) -> None:
         self.events.append(event)
         if event.name != "state":
             return
-        for listening in self._listening.values():
-            if listening.joined.session == event.session:
-                listening.tell(event.payload)
-                return
-        if ("joined", event.session) in self._waiting:
+        listening = self._listening.get(event.session)
+        if listening is not None:
+            listening.tell(event.payload)
+        elif ("joined", event.session) in self._core.requests:
             self._early[event.session] = event.payload
 
-    def _left(self, message: native.Left) -> None:
-        for track, listening in tuple(self._listening.items()):
-            if listening.joined.session == message.session:
-                del self._listening[track]
-                listening.end(message.reason)
-        self._answer("left", message.session, message)
+    def _ended(self, failure: Disconnected) -> None:
+        for session in tuple(self._listening):
+            self._left(session, str(failure))
+        self._changed.unpark_all()
 
-    def _answer(self, kind: str, subject: object, message: native.ServerMessage) -> None:
-        waiting = self._waiting.pop((kind, subject), None)
-        if waiting is not None:
-            waiting.send_nowait(message)
-
-    def _end(self, reason: str) -> None:
-        for listening in self._listening.values():
-            listening.end(reason)
-        for waiting in self._waiting.values():
-            waiting.close()
-
-
-@asynccontextmanager
-async def connect(
-    url: str,
-    *,
-    name: str = "wsactors-client",
-    ssl_context: ssl.SSLContext | None = None,
-    timeout: float = REPLY_SECONDS,
-) -> AsyncIterator[Client]:
-    """Connect to ``ws://…/ws`` or ``wss://…/ws`` and greet; disconnect at the end of the block.
-
-    Raises:
-        Disconnected: Nobody answers there, or what answers is no node of this protocol.
-    """
-    failure: Exception | None = None
-    async with open_websocket(url, ssl_context=ssl_context, timeout=timeout) as socket:
-        client = Client(socket)
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(client.read)
+    async def renew_tokens(self) -> None:
+        """Show the node a new token whenever it says that the present one expires; `connect` runs it."""
+        while True:
+            await self._renewing.park()
             try:
-                await client.greet(name)
-                yield client
-            except Exception as error:
-                failure = error  # raised again below, outside the nursery, so that it does not come in a group
-            nursery.cancel_scope.cancel()
-    if failure is not None:
-        raise failure
+                await self.authenticate(await self._link.new_token())
+            except (ClientError, Disconnected):
+                continue  # the node ends the connection when the token has expired, and says so
+
+
+def _or_default(timeout: float | None) -> float:
+    return REPLY_SECONDS if timeout is None else timeout

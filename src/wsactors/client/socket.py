@@ -14,6 +14,8 @@ from urllib.parse import urlsplit
 import trio
 from trio_websocket import ConnectionRejected, HandshakeError, WebSocketConnection, wrap_client_stream
 
+from .errors import Disconnected
+
 CONNECT_SECONDS: Final = 10.0
 CLOSE_SECONDS: Final = 1.0
 """How long the closing handshake may take."""
@@ -22,10 +24,6 @@ MESSAGE_BYTES: Final = 1024 * 1024
 
 
 _Stream: TypeAlias = "trio.SocketStream | trio.SSLStream[trio.SocketStream]"
-
-
-class Disconnected(Exception):
-    """The connection is gone, or could not be made; the text says why. Connect again."""
 
 
 @asynccontextmanager
@@ -68,7 +66,7 @@ async def open_websocket(
                 await socket.aclose()
             nursery.cancel_scope.cancel()
     except* HandshakeError as group:
-        failure = Disconnected(f"cannot connect to {url}: {_first(group)}")
+        failure = Disconnected(f"cannot connect to {url}: {_first(group)}", "connection_failed")
     finally:
         await trio.aclose_forcefully(stream)
     if failure is not None:
@@ -93,7 +91,7 @@ async def _open_stream(url: str, ssl_context: ssl.SSLContext | None, timeout: fl
     except (OSError, trio.BrokenResourceError, trio.TooSlowError) as error:
         if stream is not None:
             await trio.aclose_forcefully(stream)
-        raise Disconnected(f"cannot connect to {url}: {error.__cause__ or error!r}") from error
+        raise Disconnected(f"cannot connect to {url}: {error.__cause__ or error!r}", "connection_failed") from error
     return stream, parts.netloc.rpartition("@")[2], target
 
 

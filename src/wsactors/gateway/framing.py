@@ -24,6 +24,8 @@ MEMORY_LEVEL: Final = 5
 class Framing(Protocol):
     """Puts the WebSocket frame around whole messages."""
 
+    def __hash__(self) -> int: ...
+
     def text(self, data: bytes) -> bytes:
         """The frame of a text message; ``data`` is UTF-8."""
         ...

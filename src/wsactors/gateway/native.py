@@ -5,19 +5,27 @@ Messages come decoded and leave through a sink, so this knows of no transport bu
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
+import attrs
 import trio
 
+from wsactors.realtime.identity import AuthRefused, Credentials, PublishRefused
+from wsactors.realtime.limits import OK, ConnectionLimits, LimitOptions, Verdict
+from wsactors.realtime.service import Realtime
 from wsactors.realtime.sinks import Sink
 from wsactors.wire import native
 from wsactors.wire.errors import ProtocolError
 
 from .directory import Membership, NoSuchSession
 from .framing import WebSocketSink
-from .ws import CLOSE_IDLE, PROTOCOL_ERROR, WebSocket
+from .native_identity import Identity
+from .native_outlet import error_of
+from .native_topics import NativeTopics, SavedTopic, TopicRequest
+from .ws import CLOSE_IDLE, PROTOCOL_ERROR, RESTART, WebSocket
 
 if TYPE_CHECKING:
     from wsactors.actors import Pid
@@ -26,36 +34,53 @@ if TYPE_CHECKING:
     from .port import Port
 
 PATH: Final = "/ws"
+CLOSE_UNAUTHORIZED: Final = 4401
+CLOSE_REPLACED: Final = 4409
 CLOSE_VERSION: Final = 4426
+DRAIN_SPREAD: Final = 0.25
+"""A client that is told to come back later chooses its moment within this part more."""
+MOST_PAUSE: Final = 5.0
+"""Seconds that a client which sends too much is not read at most; pings wait as long."""
 RUNNING_START: Final = 8
 """Frames of the past that a join begins with: what a jitter buffer fills itself with first."""
 
 
-async def serve_native(ws: WebSocket, _request: RequestHead, port: Port, owner: Pid) -> None:
+async def serve_native(ws: WebSocket, request: RequestHead, port: Port, owner: Pid) -> None:
     """A `Conversation`: the native protocol on a WebSocket, one binary message a frame."""
-    del _request
+    origin = (request.get(b"origin") or b"").decode("latin-1")
+    del request
     ws.accept()
-    talk = NativeConversation(WebSocketSink(ws.sink, port.framing), port, owner, ws.close, on_join=ws.prepare_audio)
-    ws.ask = talk.ask
+    talk = NativeConversation(
+        WebSocketSink(ws.sink, port.framing),
+        port,
+        owner,
+        ws.close,
+        NativeTopics(_realtime(port), ws.sink, owner, ws.framing),
+        address=ws.client.address,
+        origin=origin,
+        on_join=ws.prepare_audio,
+    )
+    ws.ask, ws.goodbye = talk.ask, talk.say_goodbye
     try:
         try:
             with trio.fail_after(port.options.limits.head_seconds):
-                hello = _decoded(await ws.receive())
+                hello = await ws.receive()
         except trio.TooSlowError:
             return ws.close(CLOSE_IDLE, "nothing was heard from you")
-        talk.greet(hello)
+        await talk.greet(hello)
         while True:
-            await talk.handle(_decoded(await ws.receive()))
+            await talk.receive(await ws.receive())
     except ProtocolError as error:
         talk.refuse(error)
     finally:
         talk.end()
 
 
-def _decoded(message: str | bytes) -> native.ClientMessage:
-    if isinstance(message, str):
-        raise ProtocolError("expected binary messages")
-    return native.decode_client(message)
+def _realtime(port: Port) -> Realtime | None:
+    try:
+        return port.realtime
+    except (LookupError, RuntimeError):
+        return None
 
 
 class NativeConversation:
@@ -66,10 +91,26 @@ class NativeConversation:
         port: What it is a client of.
         owner: The connection's actor.
         close: Ends the connection, with a close code and a reason; does not wait.
+        topics: What the client does with topics.
+        address: The client's.
+        origin: Of the page that it is, if it is one.
         on_join: Called before the first session is joined.
     """
 
-    __slots__ = ("_close", "_memberships", "_on_join", "_owner", "_port", "_sink")
+    __slots__ = (
+        "_address",
+        "_close",
+        "_identity",
+        "_limits",
+        "_memberships",
+        "_on_join",
+        "_origin",
+        "_owner",
+        "_port",
+        "_sink",
+        "_topics",
+        "_version",
+    )
 
     def __init__(
         self,
@@ -77,49 +118,101 @@ class NativeConversation:
         port: Port,
         owner: Pid,
         close: Callable[[int, str], None],
+        topics: NativeTopics,
         *,
+        address: str = "",
+        origin: str = "",
         on_join: Callable[[], None] = lambda: None,
     ) -> None:
         self._sink = sink
         self._port = port
         self._owner = owner
         self._close = close
+        self._topics = topics
+        self._address = address
+        self._origin = origin
         self._on_join = on_join
         self._memberships: dict[str, Membership] = {}
+        self._version = native.VERSION
+        self._identity = Identity(topics.realtime, expiring=self._expiring, expired=self._expired)
+        self._limits: ConnectionLimits | None = None
 
     def ask(self) -> None:
         """Ask the client whether it is still there."""
         self._send(native.Ping(0))
 
+    def say_goodbye(self, seconds: float) -> None:
+        """The node stops: tell the client when to be elsewhere, and end the connection."""
+        if self._version > 1:
+            self._send(native.Hint("drain", seconds, seconds * DRAIN_SPREAD, "the node stops"))
+        self._close(RESTART, "the node stops: come back in a moment")
+
     def end(self) -> None:
         """Leave everything; the client is gone, or will be."""
         while self._memberships:
             self._memberships.popitem()[1].leave()
+        self._identity.park(self._topics.saved())
+        self._topics.leave_all()
 
     def refuse(self, error: ProtocolError) -> None:
         """Tell the client what it did wrong, and end the connection."""
         self._send(native.Error("protocol", native.clip(str(error))))
         self._close(PROTOCOL_ERROR, "protocol error")
 
-    def greet(self, hello: native.ClientMessage) -> None:
+    async def greet(self, data: str | bytes) -> None:
         """Answer the first message.
 
         Raises:
             ProtocolError: It is no hello.
         """
+        hello = self._decoded(data)
         if not isinstance(hello, native.Hello):
             raise ProtocolError("expected hello as the first message")
-        if native.VERSION not in hello.versions:
-            self._send(native.Error("version", f"this node speaks version {native.VERSION} of the protocol"))
+        version = native.common_version(hello.versions)
+        if version is None:
+            known = " and ".join(str(each) for each in sorted(native.VERSIONS))
+            self._send(native.Error("version", f"this node speaks version {known} of the protocol"))
             return self._close(CLOSE_VERSION, "no common version")
-        return self._send(native.Welcome(native.VERSION, native.clip(self._port.node_name, native.MAX_NAME)))
+        self._version = version
+        try:
+            await self._identity.enter(Credentials(hello.token, hello.api_key, {}, self._address, self._origin))
+        except AuthRefused as refusal:
+            self._send(error_of(refusal))
+            return self._close(CLOSE_UNAUTHORIZED, "not let in")
+        self._topics.user = self._identity.user
+        return await self._welcome(hello)
 
-    async def handle(self, message: native.ClientMessage) -> None:
+    async def _welcome(self, hello: native.Hello) -> None:
+        name = native.clip(self._port.node_name, native.MAX_NAME)
+        if self._version == 1:
+            self._send(native.Welcome(1, name))
+            return
+        kept = self._identity.redeem(hello.resume) if hello.resume else None
+        wanted = {topic: each for topic, each in hello.topics.items() if topic in (kept or {})}
+        token, seconds = self._identity.issue(self._give_way)
+        limits = self._port.options.limits
+        self._send(
+            native.Welcome(
+                self._version,
+                name,
+                subject=native.clip(self._identity.user.subject),
+                expires=self._identity.seconds_left,
+                quiet=limits.idle_seconds,
+                limit=limits.message_bytes,
+                resume=token,
+                resume_for=seconds,
+                resumed=None if kept is None else tuple(wanted),
+            )
+        )
+        await self._topics.restore(kept or {}, wanted)
+
+    async def receive(self, data: str | bytes) -> None:
         """Do what the client asks for, and answer.
 
         Raises:
             ProtocolError: It may not ask for that now.
         """
+        message = self._decoded(data)
         match message:
             case native.Ping(nonce):
                 self._send(native.Pong(nonce))
@@ -134,8 +227,75 @@ class NativeConversation:
                 if membership is not None:
                     membership.leave()
                 self._send(native.Left(name))
+            case native.Authenticate():
+                await self._authenticate(message)
             case native.Hello():
                 raise ProtocolError("hello came a second time")
+            case _:
+                await self._ask_topics(message, len(data))
+
+    def _decoded(self, data: str | bytes) -> native.ClientMessage:
+        if isinstance(data, str):
+            raise ProtocolError("expected binary messages")
+        return native.decode_client(data, self._version)
+
+    # -- identity --
+
+    async def _authenticate(self, message: native.Authenticate) -> None:
+        try:
+            await self._identity.renew(message.token)
+        except AuthRefused as refusal:
+            return self._send(error_of(refusal, ref=message.ref))
+        user = self._identity.user
+        self._topics.renew(user)
+        return self._send(native.Authenticated(message.ref, native.clip(user.subject), self._identity.seconds_left))
+
+    def _expiring(self, seconds: float) -> None:
+        if self._version > 1:
+            self._send(native.Expiring(seconds))
+
+    def _expired(self) -> None:
+        self._send(native.Error("expired", "Your token has expired: connect again with a new one."))
+        self._close(CLOSE_UNAUTHORIZED, "the token has expired")
+
+    def _give_way(self) -> dict[str, SavedTopic]:
+        """The client is back on another connection, and this one believed itself alive."""
+        saved = self._topics.saved()
+        self._topics.leave_all()
+        self._close(CLOSE_REPLACED, "resumed by another connection")
+        return saved
+
+    # -- topics --
+
+    async def _ask_topics(self, message: TopicRequest, size: int) -> None:
+        verdict = self._verdict(message, size)
+        if verdict.kind == "refuse":
+            text = "You send more than you may. Wait, and send less."
+            error = PublishRefused("rate", text)
+            self._send(attrs.evolve(error_of(error, ref=message.ref, topic=message.topic), after=_finite(verdict.wait)))
+            return
+        if verdict.kind in {"warn", "slow"}:
+            self._send(native.Hint("slow_down", verdict.wait, 0.0, "you send more than you may in the long run"))
+        await self._topics.handle(message)
+        if verdict.kind == "slow":
+            await trio.sleep(min(verdict.wait, MOST_PAUSE))
+
+    def _verdict(self, message: TopicRequest, size: int) -> Verdict:
+        now = trio.current_time()
+        if self._limits is None:
+            self._limits = ConnectionLimits(LimitOptions(topics=2 * native.MAX_TOPICS), now)
+        match message:
+            case native.JoinTopic(_, topic):
+                return self._limits.join(now, topic)
+            case native.LeaveTopic(_, topic):
+                self._limits.left(topic)
+                return OK
+            case native.Track() | native.Untrack():
+                return OK
+            case _:
+                return self._limits.message(now, message.topic, size)
+
+    # -- sessions --
 
     async def _join(self, name: str) -> None:
         if name in self._memberships:
@@ -162,4 +322,10 @@ class NativeConversation:
             self._send(native.Left(name, native.clip(reason)))
 
     def _send(self, message: native.ServerMessage) -> None:
-        self._sink.offer(native.encode(message))  # refused: the sink has closed the connection, and reading will tell
+        self._sink.offer(
+            native.encode(message, self._version)
+        )  # refused: the sink has closed the connection, and reading will tell
+
+
+def _finite(seconds: float) -> float:
+    return seconds if math.isfinite(seconds) else 0.0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any, Final
 
 import trio
@@ -16,13 +17,20 @@ from wsactors.wire.errors import ProtocolError
 from wsactors.wire.plain import Plain
 from wsactors.wire.ws_frame import binary_frame
 
+from .framing import Framing
+
 
 class NativeFormat:
-    """Publications and presence as the native protocol's version 2 has them, WebSocket frame included."""
+    """Publications and presence as the native protocol's version 2 has them, put on WebSockets by ``framing``."""
+
+    __slots__ = ("_framing",)
+
+    def __init__(self, framing: Framing) -> None:
+        self._framing = framing
 
     def publication(self, publication: Publication) -> bytes | None:
         """See `wsactors.realtime.publication.Format`."""
-        return _shared(
+        return self._shared(
             native.Message(
                 topic=publication.topic,
                 event=publication.event,
@@ -37,42 +45,43 @@ class NativeFormat:
 
     def presence_state(self, state: PresenceState) -> bytes | None:
         """See `wsactors.realtime.publication.Format`."""
-        return _shared(native.PresenceState(state.topic, _plain(state.metas)))
+        return self._shared(native.PresenceState(state.topic, _plain(state.metas)))
 
     def presence_diff(self, diff: PresenceDiff) -> bytes | None:
         """See `wsactors.realtime.publication.Format`."""
-        return _shared(native.PresenceDiff(diff.topic, _plain(diff.joins), _plain(diff.leaves)))
+        return self._shared(native.PresenceDiff(diff.topic, _plain(diff.joins), _plain(diff.leaves)))
+
+    def _shared(self, message: native.ServerMessage) -> bytes | None:
+        try:
+            return self._framing.binary(native.encode(message))
+        except ProtocolError as error:  # an actor has published what no client could read
+            log(__name__, "warning", "not_deliverable", reason=str(error))
+            return None
 
 
-NATIVE_FORMAT: Final = NativeFormat()
+@cache
+def native_format(framing: Framing) -> NativeFormat:
+    """The one format for connections with this framing."""
+    return NativeFormat(framing)
 
 
 def _plain(metas: Metas) -> dict[str, list[dict[str, Plain]]]:
     return {key: [dict(meta) for meta in each] for key, each in metas.items()}
 
 
-def _shared(message: native.ServerMessage) -> bytes | None:
-    try:
-        return binary_frame(native.encode(message))
-    except ProtocolError as error:  # an actor has published what no client could read
-        log(__name__, "warning", "not_deliverable", reason=str(error))
-        return None
-
-
 class NativeOutlet:
     """The client's end of one membership.
 
     Args:
-        topic: The topic.
         sink: The connection's; what is offered are whole WebSocket frames.
+        wire_format: How publications are written.
         request: What the client asked for; `request.ref` goes into the answer.
     """
 
-    format = NATIVE_FORMAT
-
-    def __init__(self, topic: str, sink: Sink, request: native.JoinTopic) -> None:
-        self.topic = topic
+    def __init__(self, sink: Sink, wire_format: NativeFormat, request: native.JoinTopic) -> None:
+        self.topic = request.topic
         self.sink = sink
+        self.format = wire_format
         self.request = request
         self.leaving = 0
         """The ref of the client's request to leave."""

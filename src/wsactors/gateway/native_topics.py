@@ -16,7 +16,8 @@ from wsactors.realtime.sinks import Sink
 from wsactors.wire import native
 from wsactors.wire.ws_frame import binary_frame
 
-from .native_outlet import NativeOutlet, error_of
+from .framing import PLAIN, Framing
+from .native_outlet import NativeOutlet, error_of, native_format
 
 REPLACE_SECONDS: Final = 5.0
 """In which a member that joins again has left."""
@@ -49,12 +50,24 @@ class NativeTopics:
         realtime: The node's topics; None when it has none.
         sink: The connection's; it is offered whole WebSocket frames.
         owner: The connection's actor: channels end with it at the latest.
+        framing: How publications are put on the connection.
         most: How many topics one connection may be a member of.
     """
 
-    def __init__(self, realtime: Realtime | None, sink: Sink, owner: Pid, *, most: int = native.MAX_TOPICS) -> None:
-        self._realtime = realtime
+    __slots__ = ("_format", "_members", "_most", "_owner", "_sink", "realtime", "user")
+
+    def __init__(
+        self,
+        realtime: Realtime | None,
+        sink: Sink,
+        owner: Pid,
+        framing: Framing = PLAIN,
+        *,
+        most: int = native.MAX_TOPICS,
+    ) -> None:
+        self.realtime = realtime
         self._sink = sink
+        self._format = native_format(framing)
         self._owner = owner
         self._most = most
         self._members: dict[str, _Member] = {}
@@ -117,7 +130,7 @@ class NativeTopics:
         await self._replace(topic)
         if len(self._members) >= self._most:
             raise JoinRefused("too_many", f"leave a topic first: {self._most} at a time are allowed")
-        outlet = NativeOutlet(topic, self._sink, message)
+        outlet = NativeOutlet(self._sink, self._format, message)
         since = Position(message.since.epoch, message.since.offset) if message.since is not None else None
         channel = await realtime.join(
             topic,
@@ -168,9 +181,9 @@ class NativeTopics:
     # -- helpers --
 
     def _live(self) -> Realtime:
-        if self._realtime is None:
+        if self.realtime is None:
             raise JoinRefused("unmatched_topic", "This node has no topics.")
-        return self._realtime
+        return self.realtime
 
     def _member(self, topic: str) -> _Member:
         member = self._members.get(topic)

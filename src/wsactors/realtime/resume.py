@@ -70,6 +70,11 @@ class ResumeStore:
         self._of_subject: dict[str, OrderedDict[bytes, None]] = {}
         self._of_owner: dict[Hashable, bytes] = {}
 
+    @property
+    def seconds(self) -> float:
+        """How long a place waits after its connection has ended."""
+        return self._seconds
+
     def issue(self, user: User, owner: Hashable) -> str:
         """A token for ``user``, whose connection is ``owner``; an earlier one of the same connection is void."""
         self.void(owner=owner)

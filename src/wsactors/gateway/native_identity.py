@@ -1,0 +1,124 @@
+"""Who the client of one native connection is: how it was let in, until when, and how it takes up again what broke off."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from typing import Final
+
+import trio
+
+from wsactors.realtime.identity import ANONYMOUS, AuthRefused, Credentials, User
+from wsactors.realtime.service import Realtime
+from wsactors.realtime.watch import Deadline, SocketWatch
+
+from .native_topics import SavedTopic
+
+NOTICE_SECONDS: Final = 60.0
+"""How long before a token expires the client is told; a third of what is left when that is less."""
+
+
+class Place:
+    """What a resume token stands for: a connection, while it lives, then what is left of it."""
+
+    __slots__ = ("leave",)
+
+    def __init__(self, leave: Callable[[], dict[str, SavedTopic]]) -> None:
+        self.leave: Callable[[], dict[str, SavedTopic]] | None = leave
+        """Ends the connection in favour of another one; what it was a member of. None: it has ended."""
+
+
+class Identity:
+    """The user of one connection.
+
+    Args:
+        realtime: The node's topics, which know who may come; None: anybody may.
+        expiring: Called with the seconds that the token still holds.
+        expired: Called when it does not any more.
+    """
+
+    __slots__ = ("_alarm", "_expired", "_expiring", "_place", "_realtime", "user")
+
+    def __init__(
+        self, realtime: Realtime | None, *, expiring: Callable[[float], None], expired: Callable[[], None]
+    ) -> None:
+        self._realtime = realtime
+        self._expiring = expiring
+        self._expired = expired
+        self._alarm: Deadline | None = None
+        self._place: Place | None = None
+        self.user: User = ANONYMOUS
+
+    @property
+    def seconds_left(self) -> float | None:
+        """How long the token holds; None: for ever."""
+        return None if self.user.expires is None else max(0.0, self.user.expires - time.time())
+
+    async def enter(self, credentials: Credentials) -> None:
+        """Let the client in, or raise `AuthRefused`."""
+        if self._realtime is not None:
+            self._become(await self._realtime.authenticate(credentials))
+
+    async def renew(self, token: str) -> None:
+        """Take a new token of the same person, or raise `AuthRefused`. Nobody in particular may become somebody."""
+        if self._realtime is None:
+            return
+        user = await self._realtime.authenticate(Credentials(token=token))
+        if self.user.subject and user.subject != self.user.subject:
+            raise AuthRefused("forbidden", "This token is another's: connect again to become somebody else.")
+        self._become(user)
+        if self._place is not None:
+            self._realtime.places.rebind(self._place, user)
+
+    def issue(self, leave: Callable[[], dict[str, SavedTopic]]) -> tuple[str, float]:
+        """A token with which this connection can be resumed, and the seconds in which it can after it has broken."""
+        if self._realtime is None:
+            return "", 0.0
+        self._place = Place(leave)
+        return self._realtime.places.issue(self.user, self._place), self._realtime.places.seconds
+
+    def redeem(self, token: str) -> Mapping[str, SavedTopic] | None:
+        """What the connection was a member of that had got ``token``; None: there is nothing to take up."""
+        if self._realtime is None:
+            return None
+        try:
+            resumed = self._realtime.places.redeem(token, self.user, trio.current_time())
+        except AuthRefused:
+            return None
+        if not isinstance(resumed.owner, Place):
+            return None
+        if resumed.owner.leave is not None:
+            return resumed.owner.leave()
+        found: Mapping[str, SavedTopic] | None = resumed.state
+        return found
+
+    def park(self, saved: dict[str, SavedTopic]) -> None:
+        """The connection has ended: keep what it was a member of, until its client comes back."""
+        self._set_alarm(None)
+        place, self._place = self._place, None
+        if place is not None and self._realtime is not None:
+            place.leave = None
+            if saved:
+                self._realtime.places.park(place, saved, trio.current_time())
+            else:
+                self._realtime.places.void(owner=place)
+
+    def _become(self, user: User) -> None:
+        self.user = user
+        left = self.seconds_left
+        if left is None:
+            self._set_alarm(None)
+        else:
+            self._set_alarm(self._notice, left - min(NOTICE_SECONDS, left / 3))
+
+    def _notice(self) -> None:
+        left = self.seconds_left or 0.0
+        self._set_alarm(self._expired, left)
+        self._expiring(left)
+
+    def _set_alarm(self, callback: Callable[[], None] | None, seconds: float = 0.0) -> None:
+        if self._alarm is not None:
+            self._alarm.cancel()
+        self._alarm = None
+        if callback is not None:
+            self._alarm = SocketWatch.current().at(trio.current_time() + seconds, callback)
