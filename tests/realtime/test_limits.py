@@ -91,6 +91,9 @@ def test_topics_and_tries_to_join_are_bounded() -> None:
     assert limits.join(0.0, "d").taken
     assert limits.join(0.0, "d").taken  # a rejoin is no second topic
     assert limits.topics == 3
+    limits.left("d")  # the one it replaces
+    assert limits.message(0.0, "d", 1).taken
+    assert limits.topics == 3
     for _ in range(100):
         limits.left("d")
         limits.join(0.0, "d")

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import attrs
 
 from wsactors.errors import WsactorsError
 from wsactors.wire.plain import Plain
+
+if TYPE_CHECKING:
+    from .limits import LimitOptions
 
 
 @attrs.frozen
@@ -45,6 +48,9 @@ class User:
     """Differs with what was shown at the door: what was decided under one stamp holds for it alone. No secret can be read
     from it."""
 
+    limits: LimitOptions | None = None
+    """How much it may ask, if the policy gave it limits of its own."""
+
     @property
     def anonymous(self) -> bool:
         """Whether nobody has shown who they are."""
@@ -65,7 +71,10 @@ class Refused(WsactorsError):
 
 
 class AuthRefused(Refused):
-    """The credentials are not good enough. Codes: missing, malformed, expired, revoked, signature, claims, forbidden, resume, timeout."""
+    """The credentials are not good enough.
+
+    Codes: missing, malformed, expired, revoked, signature, claims, forbidden, resume, timeout.
+    """
 
 
 class JoinRefused(Refused):

@@ -104,14 +104,14 @@ class Bucket:
 class LimitOptions:
     """What one connection may ask."""
 
-    messages: Rate = Rate(100.0, 500.0)
+    messages: Rate = Rate(1_000.0, 5_000.0)
     """Messages on all its topics."""
-    bytes: Rate = Rate(2_000_000.0, 20_000_000.0)
+    bytes: Rate = Rate(10_000_000.0, 40_000_000.0)
     """Bytes of them."""
-    topic_messages: Rate = Rate(50.0, 250.0)
+    topic_messages: Rate = Rate(500.0, 2_500.0)
     """Messages on one topic."""
-    joins: Rate = Rate(20.0, 200.0)
-    topics: int = 100
+    joins: Rate = Rate(50.0, 1_000.0)
+    topics: int = 1_000
     """Topics at one time."""
     presence_interval: float = 0.1
     """Seconds between two changes of one member's presence; of what comes faster, the newest counts."""
@@ -126,6 +126,8 @@ class ConnectionLimits:
         self._bytes = Bucket(options.bytes, now)
         self._joins = Bucket(options.joins, now)
         self._topics: dict[str, Bucket] = {}
+        self._times: dict[str, int] = {}
+        """How often it is on each topic: whoever joins again is there twice for a moment."""
 
     def message(self, now: float, topic: str, size: int) -> Verdict:
         """One message of ``size`` bytes on ``topic``, which it has joined."""
@@ -141,17 +143,23 @@ class ConnectionLimits:
         return worst
 
     def join(self, now: float, topic: str) -> Verdict:
-        """A try to join ``topic``, whether or not it will be let in; `left` must follow if it is not, or when it leaves."""
+        """A try to join ``topic``, whether or not it will be let in. If this does not refuse it, `left` must follow, once."""
         verdict = self._joins.take(now)
         if verdict.taken and topic not in self._topics:
             if len(self._topics) >= self.options.topics:
                 return TOO_MANY
             self._topics[topic] = Bucket(self.options.topic_messages, now)
+        if verdict.taken:
+            self._times[topic] = self._times.get(topic, 0) + 1
         return verdict
 
     def left(self, topic: str) -> None:
-        """It is not on ``topic`` any more. Joining again makes no new bucket out of an empty one: that costs a join."""
-        self._topics.pop(topic, None)
+        """It is not on ``topic`` any more, or has not come in."""
+        times = self._times.pop(topic, 0) - 1
+        if times > 0:
+            self._times[topic] = times
+        else:
+            self._topics.pop(topic, None)
 
     @property
     def topics(self) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias
+from weakref import WeakValueDictionary
 
 import attrs
 
@@ -137,3 +138,31 @@ class ToActors:
 
 
 TO_ACTORS: Final = ToActors()
+
+
+class _WithoutPresence:
+    """A format for those who may not see who is present; everything else they get as the others, the same bytes."""
+
+    def __init__(self, wire_format: Format) -> None:
+        self._format = wire_format
+
+    def publication(self, publication: Publication, /) -> bytes | None:
+        return publication.encode(self._format)
+
+    def presence_state(self, _state: PresenceState, /) -> bytes | None:
+        return None
+
+    def presence_diff(self, _diff: PresenceDiff, /) -> bytes | None:
+        return None
+
+
+_without_presence: WeakValueDictionary[int, _WithoutPresence] = WeakValueDictionary()
+"""By the id of the format, which nobody else can have while this one holds it."""
+
+
+def without_presence(wire_format: Format) -> Format:
+    """``wire_format`` less presence: one object for each."""
+    found = _without_presence.get(id(wire_format))
+    if found is None:
+        found = _without_presence[id(wire_format)] = _WithoutPresence(wire_format)
+    return found

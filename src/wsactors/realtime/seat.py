@@ -13,7 +13,7 @@ from wsactors.wire.plain import Plain
 from .identity import JoinRefused, User
 from .options import TopicOptions
 from .outlet import Outlet
-from .publication import Position
+from .publication import Position, without_presence
 
 
 class Seat:
@@ -21,6 +21,7 @@ class Seat:
 
     __slots__ = (
         "channel",
+        "counted",
         "crashed",
         "decided",
         "id",
@@ -30,6 +31,8 @@ class Seat:
         "outlet",
         "owner",
         "params",
+        "private",
+        "reads_presence",
         "reason",
         "receiver",
         "refusal",
@@ -55,6 +58,11 @@ class Seat:
         self.limit: int | None = None
         self.wants_presence = True
         self.self_broadcast = False
+        self.private = options.private
+        self.reads_presence = True
+        """Whether it may see who is present, wanted or not."""
+        self.counted = False
+        """Whether it counts among the topics of its connection."""
         self.channel: Pid | None = None
         self.receiver: Receiver
         self.decided: trio.Event | None = trio.Event()
@@ -67,7 +75,9 @@ class Seat:
     def take(self, channel: Pid) -> None:
         """``channel`` sits down."""
         self.channel = channel
-        self.receiver = Receiver(channel, self.outlet.format, self.outlet.sink.offer)
+        wire_format = self.outlet.format if self.reads_presence else without_presence(self.outlet.format)
+        sink = self.outlet.sink
+        self.receiver = Receiver(channel, wire_format, sink.offer, sink)
 
     def joined(self) -> None:
         """The client is in."""

@@ -18,9 +18,10 @@ from wsactors.wire.plain import Plain
 
 from .channel import Channel, Leave, Push, Renew, SetPresence
 from .history import Gap, estimate
-from .identity import ANONYMOUS, AllowAnybody, Authenticator, Credentials, JoinRefused, PublishRefused, User
+from .identity import ANONYMOUS, Authenticator, Credentials, JoinRefused, PublishRefused, User
 from .options import RealtimeOptions, TopicOptions
 from .outlet import Outlet
+from .permission import Permission, PermissionOptions
 from .publication import TO_ACTORS, Metas, Position
 from .resume import ResumeStore
 from .seat import Seat
@@ -45,6 +46,7 @@ class Realtime:
         options: RealtimeOptions,
         *,
         authenticator: Authenticator | None = None,
+        permission: PermissionOptions = PermissionOptions(),  # noqa: B008 - frozen
         backbone: Backbone | None = None,
         allowed_packages: tuple[str, ...] = ("wsactors",),
     ) -> None:
@@ -55,11 +57,11 @@ class Realtime:
         """Of the channels that live."""
         self.arriving: dict[int, Seat] = {}
         """Of those that are being started, by number: messages are values, and a seat is none."""
+        self.permission = Permission(node, permission, authenticator)
         self.places = ResumeStore()
         """Of clients that may take up again what their connection broke off."""
         self._actors: dict[tuple[str, Pid], Receiver] = {}
         self._numbers = itertools.count(1)
-        self._authenticator = authenticator or AllowAnybody()
         self._allowed_packages = allowed_packages
         self._classes: dict[str, type[Channel]] = {}
         _services[node] = self
@@ -76,7 +78,11 @@ class Realtime:
 
     async def authenticate(self, credentials: Credentials) -> User:
         """Whose connection it is. Raises `AuthRefused`."""
-        return await self._authenticator.authenticate(credentials)
+        return await self.permission.enter(credentials)
+
+    async def reauthenticate(self, user: User, token: str) -> User:
+        """``user``, whose client shows a new token: nobody becomes another by that. Raises `AuthRefused`."""
+        return await self.permission.renew(user, token)
 
     # -- clients --
 
@@ -113,11 +119,19 @@ class Realtime:
         """
         options = self._topic_options(topic)
         seat = Seat(topic, options, outlet, user, owner, params)
-        seat.since, seat.limit, seat.wants_presence, seat.self_broadcast = since, limit, presence, self_broadcast
-        with trio.move_on_after(self.options.join_seconds):
-            await self.check_join(user, topic, params, private=private or options.private)
-            return await self._joined(seat, self.channel_class(options))
-        raise JoinRefused("timeout", "Joining took too long. Try again later.")
+        seat.since, seat.limit, seat.self_broadcast = since, limit, self_broadcast
+        seat.private = private or options.private
+        self.permission.joining(seat)
+        try:
+            with trio.move_on_after(self.options.join_seconds):
+                await self.check_join(user, topic, params, private=seat.private)
+                seat.reads_presence = await self.permission.may("presence_read", user, topic, private=seat.private)
+                seat.wants_presence = presence and seat.reads_presence
+                return await self._joined(seat, self.channel_class(options))
+            raise JoinRefused("timeout", "Joining took too long. Try again later.")
+        except BaseException:
+            self.permission.left(seat)
+            raise
 
     async def _joined(self, seat: Seat, channel: type[Channel]) -> Pid:
         decided = seat.decided
@@ -152,7 +166,17 @@ class Realtime:
         return pid
 
     def push(self, channel: Pid, event: str, payload: Plain, ref: Any = None) -> bool:
-        """Give a channel what its client sends; False: it is gone, or has too much to do."""
+        """Give a channel what its client sends; False: it is gone, or has too much to do.
+
+        What comes too fast is answered with an error here.
+        """
+        try:
+            self.check_rate(channel, estimate(payload))
+        except PublishRefused as refusal:
+            if ref is not None:
+                answer: Plain = {"reason": refusal.message, "code": refusal.code}
+                self.seats[channel].outlet.reply(ref, "error", answer)
+            return True
         return self.node.cast(channel, Push(event, payload, ref))
 
     def leave(self, channel: Pid, reason: str = "left") -> None:
@@ -172,8 +196,11 @@ class Realtime:
         self.node.cast(channel, Renew(user))
 
     def kick(self, subject: str, reason: str = "kicked") -> int:
-        """End all channels of a user, who can resume none of them; how many."""
+        """End all channels of a user, who can resume none of them, and forget what he may do; how many."""
+        self.permission.policy.forget(subject=subject)
         self.places.void(subject=subject)
+        if not subject:
+            return 0  # nobody in particular: those are many, and strangers to each other
         channels = [pid for pid, seat in self.seats.items() if seat.user.subject == subject]
         for pid in channels:
             self.leave(pid, reason)
@@ -260,11 +287,23 @@ class Realtime:
 
     async def check_join(self, user: User, topic: str, params: Plain, *, private: bool) -> None:
         """Raises `JoinRefused` when ``user`` may not join."""
-        if private:
-            raise JoinRefused("unauthorized", "This topic is private, and you may not read it.")
+        await self.permission.check_join(user, topic, params, private=private)
 
-    async def check_publish(self, user: User, topic: str) -> None:
-        """Raises `PublishRefused` when ``user`` may not publish."""
+    async def check_publish(self, user: User, topic: str, *, private: bool = False) -> None:
+        """Raises `PublishRefused` when ``user`` may not publish. ``private``: the client says that the topic is."""
+        options = self.options.for_topic(topic)
+        private = private or (options is not None and options.private)
+        await self.permission.check("publish", user, topic, private=private)
+
+    def check_rate(self, channel: Pid, size: int) -> None:
+        """Count a message of ``size`` bytes that a channel's client sends; a client that can be slowed down, is.
+
+        Raises:
+            PublishRefused: too many have come; this one is not to be handled.
+        """
+        seat = self.seats.get(channel)
+        if seat is not None:
+            self.permission.check_rate(seat, size)
 
     def publishes_pushes(self, topic: str) -> bool:
         """Whether the channels of ``topic`` publish whatever their clients push: then a client may as well publish."""
@@ -303,6 +342,7 @@ class Realtime:
         if seat is None:
             return
         seat.left = True
+        self.permission.left(seat)
         self.relay.remove(seat.topic, seat.receiver)
         if seat.decided is not None:
             seat.joined()  # it never was: whoever waits sees that it has left

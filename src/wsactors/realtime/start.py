@@ -8,6 +8,7 @@ from wsactors.supervision import ChildSpec, DynamicSupervisor, Supervisor
 
 from .identity import Authenticator
 from .options import RealtimeOptions
+from .permission import PermissionOptions
 from .service import CHANNELS, TOPICS, Realtime
 
 
@@ -24,12 +25,14 @@ class RealtimeSupervisor(Supervisor):
         authenticator: Authenticator | None = None,
         backbone: Backbone | None = None,
         allowed_packages: tuple[str, ...] = ("wsactors",),
+        permission: PermissionOptions = PermissionOptions(),  # noqa: B008 - frozen
     ) -> object:
         """Raises `ValueError` when a channel class is none."""
         realtime = Realtime(
             self.node,
             options,
             authenticator=authenticator,
+            permission=permission,
             backbone=backbone,
             allowed_packages=allowed_packages,
         )
@@ -53,6 +56,7 @@ async def start_realtime(
     authenticator: Authenticator | None = None,
     backbone: Backbone | None = None,
     allowed_packages: tuple[str, ...] = ("wsactors",),
+    permission: PermissionOptions = PermissionOptions(),  # noqa: B008 - frozen
 ) -> Realtime:
     """Give an embedded node topics. A configured one has them by its supervisor file.
 
@@ -62,11 +66,12 @@ async def start_realtime(
         authenticator: decides who somebody is; default: everybody is anonymous.
         backbone: the way to other nodes; default: there are none.
         allowed_packages: where channel classes may come from.
+        permission: what clients may do; default: everything on topics that are not private.
 
     Raises:
         StartError: a channel class is none.
 
     >>> realtime = await start_realtime(node)                                        # doctest: +SKIP
     """
-    await node.spawn(RealtimeSupervisor, options, authenticator, backbone, allowed_packages)
+    await node.spawn(RealtimeSupervisor, options, authenticator, backbone, allowed_packages, permission)
     return Realtime.of(node)

@@ -1,0 +1,199 @@
+"""What each of a node's clients may do, gathered: who they are, what the policy says, how much they may ask."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
+
+import attrs
+import trio
+
+from wsactors.actors import Pid, Runtime, at_death
+from wsactors.errors import NoProcess
+from wsactors.wire.plain import Plain
+
+from .auth import RECHECK_SECONDS, seconds_left
+from .identity import AllowAnybody, Authenticator, AuthRefused, Credentials, JoinRefused, PublishRefused, User
+from .limits import TOO_MANY, ConnectionLimits, LimitOptions
+from .policy import Decider, Decision, Policy, PolicyOptions
+from .rules import Action
+
+if TYPE_CHECKING:
+    from .seat import Seat
+
+__all__ = ["GUEST", "Permission", "PermissionOptions"]
+
+GUEST = "guest:"
+"""What precedes a presence key that somebody chose who has not logged in, where those who have are bound to theirs."""
+
+
+@runtime_checkable
+class LivingAuthenticator(Protocol):
+    """An authenticator that can be asked again about those whom it let in."""
+
+    async def refresh(self, user: User, token: str, /) -> User:
+        """``user`` with a new token. Raises `AuthRefused`."""
+        ...
+
+    async def check(self, user: User, /) -> None:
+        """Raises `AuthRefused` when ``user`` may not stay."""
+        ...
+
+    def recheck_seconds(self, user: User, /) -> float | None:
+        """When to ask `check` again; None: never."""
+        ...
+
+
+@attrs.frozen
+class PermissionOptions:
+    """What the clients of one node may do."""
+
+    policy: PolicyOptions = attrs.field(factory=PolicyOptions)
+    decider: Decider | Pid | str | None = None
+    """Asked what no rule decides: a callback, or an actor's pid or name. None: public topics are open, private ones shut."""
+    limits: LimitOptions = attrs.field(factory=LimitOptions)
+    bind_presence: bool = False
+    """Whether people who have logged in are present under their own name alone, and nobody else under it."""
+
+
+class Permission:
+    """Asks, in order, the authenticator, the policy and the limits of one node."""
+
+    def __init__(
+        self,
+        node: Runtime,
+        options: PermissionOptions,
+        authenticator: Authenticator | None = None,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self.options = options
+        self.policy = Policy(node, options.policy, options.decider)
+        self._node = node
+        self._authenticator: Authenticator = authenticator or AllowAnybody()
+        self._living = self._authenticator if isinstance(self._authenticator, LivingAuthenticator) else None
+        self._clock = clock
+        self._limits: dict[Pid, ConnectionLimits] = {}
+        """Of each connection that has joined anything."""
+
+    # --- who ------------------------------------------------------------------------------------------------------
+
+    async def enter(self, credentials: Credentials) -> User:
+        """Whose connection it is. Raises `AuthRefused`."""
+        user = await self._authenticator.authenticate(credentials)
+        return await self._admitted(user, dict(credentials.params) or None)
+
+    async def renew(self, user: User, token: str) -> User:
+        """``user`` with a new token, which may not make him another. Raises `AuthRefused`."""
+        if self._living is not None:
+            return await self._admitted(await self._living.refresh(user, token), None)
+        renewed = await self._authenticator.authenticate(Credentials(token=token))
+        if user.subject and renewed.subject != user.subject:
+            raise AuthRefused("forbidden", "This token is another's: connect again to become somebody else.")
+        return await self._admitted(renewed, None)
+
+    async def stay(self, user: User) -> None:
+        """Raises `AuthRefused` when ``user``'s token has expired or been revoked. Ask every `recheck_seconds`."""
+        left = seconds_left(user, self._clock())
+        if self._living is not None:
+            await self._living.check(user)
+        elif left is not None and left <= 0:
+            raise AuthRefused("expired", "Your token has expired: send a new one, or log in again.")
+
+    def recheck_seconds(self, user: User) -> float | None:
+        """When to ask `stay` again; None: never."""
+        if self._living is not None:
+            return self._living.recheck_seconds(user)
+        left = seconds_left(user, self._clock())
+        return None if left is None else min(max(left, 0.0), RECHECK_SECONDS)
+
+    async def _admitted(self, user: User, params: Plain) -> User:
+        decision = await self.policy.decide("connect", user, "", params)
+        if not decision.allow:
+            raise AuthRefused(decision.code if decision.code == "timeout" else "forbidden", decision.reason)
+        return user if decision.limits is None else attrs.evolve(user, limits=decision.limits)
+
+    # --- what -----------------------------------------------------------------------------------------------------
+
+    async def check_join(self, user: User, topic: str, params: Plain, *, private: bool) -> Decision:
+        """Raises `JoinRefused` when ``user`` may not join."""
+        try:
+            await self.stay(user)
+        except AuthRefused as refusal:
+            raise JoinRefused("unauthorized", refusal.message) from None
+        decision = await self.policy.decide("join", user, topic, params, private=private)
+        if not decision.allow:
+            raise JoinRefused(decision.code, decision.reason)
+        return decision
+
+    async def check(self, action: Action, user: User, topic: str, *, private: bool) -> None:
+        """Raises `PublishRefused` when ``user`` may not."""
+        decision = self.policy.known(action, user, topic, private=private)
+        if decision is None:
+            decision = await self.policy.decide(action, user, topic, private=private)
+        if not decision.allow:
+            raise PublishRefused(decision.code, decision.reason)
+
+    async def may(self, action: Action, user: User, topic: str, *, private: bool) -> bool:
+        """Whether ``user`` may."""
+        return (await self.policy.decide(action, user, topic, private=private)).allow
+
+    def presence_key(self, user: User, asked: str | None, own: str) -> str:
+        """The key under which a client that asks for ``asked`` is present; ``own`` is its channel's.
+
+        Where keys are bound, who has logged in is there under his own name, from however many devices, and who has not is
+        marked as a guest: nobody is taken for another.
+        """
+        if not self.options.bind_presence:
+            return asked or user.subject or own
+        if user.subject:
+            return user.subject
+        return f"{GUEST}{asked}" if asked else own
+
+    # --- how much -------------------------------------------------------------------------------------------------
+
+    def joining(self, seat: Seat) -> None:
+        """A connection tries to join; `left` must follow when it fails or ends.
+
+        Raises:
+            JoinRefused: it has tried too often, is on too many topics, or is gone.
+        """
+        owner, limits = seat.owner, self._limits.get(seat.owner)
+        if limits is None:
+            limits = ConnectionLimits(seat.user.limits or self.options.limits, trio.current_time())
+            try:
+                at_death(owner, "limits", lambda _: self._limits.pop(owner, None))
+            except NoProcess:
+                raise JoinRefused("crash", "The connection has ended.") from None
+            self._limits[owner] = limits
+        verdict = limits.join(trio.current_time(), seat.topic)
+        if verdict is TOO_MANY:
+            raise JoinRefused("too_many", f"Leave a topic first: {limits.options.topics} at a time are allowed.")
+        if not verdict.taken:
+            raise JoinRefused("rate", f"Too many joins: try again in {verdict.wait:.1f} seconds.")
+        seat.counted = True
+
+    def left(self, seat: Seat) -> None:
+        """A connection is not on a topic any more, or did not get there. May be called again."""
+        limits = self._limits.get(seat.owner)
+        if seat.counted and limits is not None:
+            limits.left(seat.topic)
+        seat.counted = False
+
+    def check_rate(self, seat: Seat, size: int) -> None:
+        """Count ``size`` bytes that a client sends to the topic of ``seat``, and slow it down if it can be.
+
+        Raises:
+            PublishRefused: too much has come; this is not to be handled.
+        """
+        limits = self._limits.get(seat.owner)
+        if limits is None:
+            return
+        verdict = limits.message(trio.current_time(), seat.topic, size)
+        if verdict.kind == "ok":
+            return
+        slow_down = getattr(seat.outlet, "slow_down", None)
+        if slow_down is not None:
+            slow_down(verdict.wait)
+        if not verdict.taken:
+            raise PublishRefused("rate", f"You send too fast: try again in {verdict.wait:.1f} seconds.")
