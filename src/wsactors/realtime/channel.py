@@ -7,13 +7,27 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import attrs
+import trio
 
-from wsactors.actors import UNHANDLED, Actor, Continue, Down, MonitorRef, Pid, Stop, at_death, is_normal, not_at_death
+from wsactors.actors import (
+    UNHANDLED,
+    Actor,
+    Continue,
+    Down,
+    MonitorRef,
+    Pid,
+    Stop,
+    TimerRef,
+    at_death,
+    is_normal,
+    not_at_death,
+)
 from wsactors.errors import CallExit, CallTimeout, NoProcess
 from wsactors.wire.plain import Plain
 
 from .history import estimate
-from .identity import JoinRefused, PublishRefused, Refused, User
+from .identity import AuthRefused, JoinRefused, PublishRefused, Refused, User
+from .limits import Coalescer
 from .topic_messages import Publish, Subscribe, Track, Untrack
 
 if TYPE_CHECKING:
@@ -68,6 +82,16 @@ class Renew:
     user: User
 
 
+@attrs.frozen
+class _Recheck:
+    """To itself: may the client stay?"""
+
+
+@attrs.frozen
+class _ShowPresence:
+    """To itself: what the client said of itself may be passed on now."""
+
+
 class Channel(Actor):
     """One client's membership of one topic. As it is: every push is published to the others, and answered with "ok".
 
@@ -96,6 +120,9 @@ class Channel(Actor):
     """Whose connection it is. A new token may change it."""
     _tracked: Track | None
     _topic_ref: MonitorRef | None
+    _coming: Coalescer[SetPresence] | None
+    """Changes of presence that came faster than they are passed on."""
+    _recheck: TimerRef | None
 
     # -- for subclasses --
 
@@ -133,14 +160,17 @@ class Channel(Actor):
         Raises:
             PublishRefused: the metadata is too large.
         """
-        options = self._seat.options
-        if not options.presence:
+        if not self._seat.options.presence:
             return
-        if estimate(dict(meta)) > options.presence_bytes:
-            raise PublishRefused("too_large", f"presence metadata may have {options.presence_bytes} bytes")
+        self._check_meta(meta)
         self._tracked = Track(self.pid, key or self.user.subject or self._seat.id, meta)
         if self._topic_ref is not None:  # else it is still joining, and shown when it is in
             self.node.cast(self._topic_pid, self._tracked)
+
+    def _check_meta(self, meta: Mapping[str, Any]) -> None:
+        most = self._seat.options.presence_bytes
+        if estimate(dict(meta)) > most:
+            raise PublishRefused("too_large", f"presence metadata may have {most} bytes")
 
     def untrack(self) -> None:
         """Show it no more."""
@@ -156,7 +186,7 @@ class Channel(Actor):
         if seat is None or seat.left:
             return Stop("whoever was to sit here has gone")
         self._realtime, self._seat, self.topic, self.user = realtime, seat, seat.topic, seat.user
-        self._tracked = self._topic_ref = None
+        self._tracked = self._topic_ref = self._coming = self._recheck = None
         try:
             self._take(seat)
         except NoProcess:
@@ -175,6 +205,7 @@ class Channel(Actor):
         seat.joined()
         if self._tracked is not None:
             self.node.cast(self._topic_pid, self._tracked)
+        self._recheck_later()
         return None
 
     def _take(self, seat: Seat) -> None:
@@ -211,12 +242,13 @@ class Channel(Actor):
             case Push(event, payload, ref):
                 await self._pushed(event, payload, ref)
             case SetPresence():
-                self._set_presence(message)
+                await self._set_presence(message)
             case Leave(reason):
                 self._seat.end(reason, crashed=False)
                 return Stop("normal")
             case Renew(user):
                 self.user = self._seat.user = user
+                self._recheck_later()
             case _:
                 return UNHANDLED
         return None
@@ -234,6 +266,10 @@ class Channel(Actor):
                     return Stop("normal")
                 if self._tracked is not None:
                     self.node.cast(self._topic_pid, self._tracked)
+            case _Recheck():
+                return await self._stay()
+            case _ShowPresence():
+                self._show_presence()
             case _:
                 return UNHANDLED
         return None
@@ -247,7 +283,7 @@ class Channel(Actor):
 
     async def _pushed(self, event: str, payload: Plain, ref: Any) -> None:
         try:
-            await self._realtime.check_publish(self.user, self.topic)
+            await self._realtime.check_publish(self.user, self.topic, private=self._seat.private)
             answer = self.handle_push(event, payload)
             if inspect.isawaitable(answer):
                 answer = await answer
@@ -255,16 +291,53 @@ class Channel(Actor):
             answer = _refusal(refusal)
         self._reply(ref, answer)
 
-    def _set_presence(self, message: SetPresence) -> None:
+    async def _set_presence(self, message: SetPresence) -> None:
+        """What the client says of itself. It is answered at once; of what comes too fast the newest is shown."""
         answer = Answer("ok", {})
         try:
-            if message.meta is None:
-                self.untrack()
-            else:
-                self.track(message.meta, message.key)
+            if message.meta is not None:
+                self._check_meta(message.meta)
+                await self._realtime.permission.check(
+                    "presence_write", self.user, self.topic, private=self._seat.private
+                )
         except Refused as refusal:
-            answer = _refusal(refusal)
+            self._reply(message.ref, _refusal(refusal))
+            return
         self._reply(message.ref, answer)
+        if self._coming is None:
+            self._coming = Coalescer(self._realtime.permission.options.limits.presence_interval)
+        wait = self._coming.put(message, trio.current_time())
+        if wait == 0:
+            self._show_presence()
+        elif wait is not None:
+            self.send_after(wait, self.pid, _ShowPresence())
+
+    def _show_presence(self) -> None:
+        message = self._coming.take(trio.current_time()) if self._coming is not None else None
+        if message is None:
+            return
+        if message.meta is None:
+            self.untrack()
+        else:
+            permission = self._realtime.permission
+            self.track(message.meta, permission.presence_key(self.user, message.key, self._seat.id))
+
+    # -- whether the client may stay --
+
+    def _recheck_later(self) -> None:
+        if self._recheck is not None:
+            self.cancel_timer(self._recheck)
+        seconds = self._realtime.permission.recheck_seconds(self.user)
+        self._recheck = None if seconds is None else self.send_after(seconds, self.pid, _Recheck())
+
+    async def _stay(self) -> Stop | None:
+        try:
+            await self._realtime.permission.stay(self.user)
+        except AuthRefused as refusal:
+            self._seat.end(refusal.message, crashed=False)
+            return Stop("normal")
+        self._recheck_later()
+        return None
 
     def _reply(self, ref: Any, answer: Any) -> None:
         if ref is None or answer is None or self._seat.left:
