@@ -3,9 +3,12 @@ nor a second implementation: it has the in-process backbone."""
 
 from wsactors.cluster.backbone import Backbone, Handler, LocalBackbone, LocalExchange, NodeDown, NodeUp
 from wsactors.cluster.placement import jump_hash
-from wsactors.cluster.relay import Item, Receiver, Relay, RelayPartition
+from wsactors.cluster.receivers import Receiver
+from wsactors.cluster.relay import Item, Relay, RelayPartition
+from wsactors.cluster.shortcut import CHANGES, Shortcut
 
 __all__ = [
+    "CHANGES",
     "Backbone",
     "Handler",
     "Item",
@@ -16,5 +19,6 @@ __all__ = [
     "Receiver",
     "Relay",
     "RelayPartition",
+    "Shortcut",
     "jump_hash",
 ]

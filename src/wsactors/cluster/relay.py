@@ -11,7 +11,7 @@ Order: what one publisher publishes to a group arrives in that order, and a rece
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable
+from collections.abc import Hashable, Sequence
 from typing import Any, Protocol
 
 import attrs
@@ -21,13 +21,13 @@ from wsactors.actors import UNHANDLED, Actor, Runtime
 from wsactors.actors.log import log
 from wsactors.cluster.backbone import Backbone, NodeDown, NodeUp
 from wsactors.cluster.placement import jump_hash
+from wsactors.cluster.receivers import Bucket, Lanes, Receiver, refuse
+from wsactors.cluster.shortcut import CHANGES, send_to_each
 
 PARTITIONS = 4
 BREATH = 256
 """Receivers served between two looks at the rest of the node: about a millisecond."""
 LANE = "relay"
-
-Offer = Callable[[Any, object], bool]
 
 
 class Item(Protocol):
@@ -48,65 +48,7 @@ class Item(Protocol):
         ...
 
 
-def _refuse(_data: bytes, _key: object = None) -> bool:
-    return False
-
-
-class Receiver:
-    """One member of a group.
-
-    Args:
-        member: who it is, for `Item.exclude`.
-        wire_format: what `Item.encode` is given; receivers with the same one share the bytes.
-        offer: where the bytes go. Must not raise or wait.
-    """
-
-    __slots__ = ("format", "member", "offer", "partition", "since")
-
-    def __init__(self, member: Hashable, wire_format: Hashable, offer: Offer) -> None:
-        self.member = member
-        self.format = wire_format
-        self.offer = offer
-        self.partition = -1
-        self.since = 0
-
-    def __repr__(self) -> str:
-        return f"<Receiver {self.member}>"
-
-
-class _Bucket:
-    """The receivers of one group, partition and format, in the order they came."""
-
-    __slots__ = ("_snapshot", "by_member", "since")
-
-    def __init__(self) -> None:
-        self.by_member: dict[Hashable, Receiver] = {}
-        self.since = 0
-        """When the newest of them came. A delivery that is older is not for all of them."""
-        self._snapshot: tuple[Receiver, ...] | None = None
-
-    def add(self, receiver: Receiver) -> None:
-        self.by_member[receiver.member] = receiver
-        self.since = max(self.since, receiver.since)
-        self._snapshot = None
-
-    def remove(self, receiver: Receiver) -> None:
-        if self.by_member.get(receiver.member) is receiver:
-            del self.by_member[receiver.member]
-            self._snapshot = None
-
-    def receivers(self, number: int, exclude: object) -> tuple[Receiver, ...]:
-        """Who gets delivery ``number``: almost always everybody, a tuple that is made once."""
-        if self._snapshot is None:
-            self._snapshot = tuple(self.by_member.values())
-        if number <= self.since:
-            return tuple(each for each in self._snapshot if each.since < number and each.member != exclude)
-        if exclude is not None and exclude in self.by_member:
-            return tuple(each for each in self._snapshot if each.member != exclude)
-        return self._snapshot
-
-
-_Groups = dict[str, dict[Hashable, _Bucket]]
+_Groups = dict[str, dict[Hashable, Bucket]]
 
 
 @attrs.frozen
@@ -177,10 +119,10 @@ class Relay:
         key = getattr(receiver.member, "serial", None)
         receiver.partition = jump_hash(key if isinstance(key, int) else hash(receiver.member), len(self._groups))
         receiver.since = self._number
-        bucket = self._groups[receiver.partition].setdefault(group, {}).setdefault(receiver.format, _Bucket())
+        bucket = self._groups[receiver.partition].setdefault(group, {}).setdefault(receiver.format, Bucket())
         former = bucket.by_member.get(receiver.member)
         if former is not None:
-            former.offer = _refuse
+            former.offer = refuse
         bucket.add(receiver)
         if former is None:
             count = self._counts[group] = self._counts.get(group, 0) + 1
@@ -189,9 +131,9 @@ class Relay:
 
     def remove(self, group: str, receiver: Receiver) -> None:
         """Let ``receiver`` have nothing more. May be called again."""
-        if receiver.partition < 0 or receiver.offer is _refuse:
+        if receiver.partition < 0 or receiver.offer is refuse:
             return
-        receiver.offer = _refuse
+        receiver.offer = refuse
         groups = self._groups[receiver.partition]
         buckets = groups[group]
         bucket = buckets[receiver.format]
@@ -270,21 +212,60 @@ class RelayPartition(Actor):
         return None
 
     async def _deliver(self, group: str, item: Item, number: int) -> None:
-        key, exclude = item.key, item.exclude
-        served = 0
+        self._served = 0
         for wire_format, bucket in tuple(self._groups.get(group, {}).items()):
             data = _encoded(item, wire_format)
             if data is None:
                 continue
-            receivers = bucket.receivers(number, exclude)
-            for start in range(0, len(receivers), BREATH):
-                if served >= BREATH:
-                    served = 0
-                    await trio.lowlevel.checkpoint()
-                batch = receivers[start : start + BREATH]
-                served += len(batch)
-                for receiver in batch:
-                    receiver.offer(data, key)
+            lanes = bucket.lanes(number, item.exclude)
+            await self._send(bucket, lanes, data, item.key)
+            await self._offer(lanes.offered, data, item.key)
+
+    async def _send(self, bucket: Bucket, lanes: Lanes, data: bytes, key: object) -> None:
+        """Take the shortcuts. As soon as one may have ended, the rest is offered."""
+        removals, place, most = bucket.removals, 0, len(lanes.sockets)
+        while place < most:
+            await self._breathe()
+            if bucket.removals != removals or lanes.changes != CHANGES.count:
+                return await self._offer(lanes.direct[place:], data, key)
+            reached = min(place + BREATH - self._served, most)
+            while place < reached and bucket.removals == removals:
+                count, sent = send_to_each(lanes.sockets[place:reached], data)
+                self._served += count
+                place += count
+                if place < reached:
+                    changes = CHANGES.count
+                    _take_over(lanes.direct[place], data, sent, key)
+                    if lanes.changes == changes:
+                        # It was open until now, and that has changed nothing for those that follow.
+                        lanes = attrs.evolve(lanes, changes=CHANGES.count)
+                    self._served += 1
+                    place += 1
+        return None
+
+    async def _offer(self, receivers: Sequence[Receiver], data: bytes, key: object) -> None:
+        place = 0
+        while place < len(receivers):
+            await self._breathe()
+            batch = receivers[place : place + BREATH - self._served]
+            for receiver in batch:
+                receiver.offer(data, key)
+            self._served += len(batch)
+            place += len(batch)
+
+    async def _breathe(self) -> None:
+        """Let others run, every so many receivers."""
+        if self._served >= BREATH:
+            self._served = 0
+            await trio.lowlevel.checkpoint()
+
+
+def _take_over(receiver: Receiver, data: bytes, sent: int, key: object) -> None:
+    """The kernel has not taken all of ``data`` for ``receiver``: its sink knows what to do."""
+    if sent and receiver.sink is not None:
+        receiver.sink.sent_partly(data, sent, key)
+    else:
+        receiver.offer(data, key)
 
 
 def _encoded(item: Item, wire_format: Hashable) -> bytes | None:

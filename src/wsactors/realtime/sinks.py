@@ -27,18 +27,11 @@ import trio
 
 from .audio_socket import prepare_audio_socket
 from .send_queue import AUDIO, AUDIO_AGE, QueueCounts, SendQueue
+from .shortcut_socket import ShortcutSocket
 from .sink import Sink, SinkClosed, SinkStatistics, SlowReader
 from .watch import Deadline, SocketWatch
 
-__all__ = [
-    "BUFFER_BYTES",
-    "Sink",
-    "SinkClosed",
-    "SinkStatistics",
-    "SlowReader",
-    "SocketSink",
-    "prepare_audio_socket",
-]
+__all__ = ["BUFFER_BYTES", "Sink", "SinkClosed", "SinkStatistics", "SlowReader", "SocketSink", "prepare_audio_socket"]
 
 BUFFER_BYTES: Final = 256 * 1024
 """What one connection may keep waiting, in bytes."""
@@ -48,7 +41,7 @@ GRACE: Final = 2.0
 """Seconds in which the last words to a peer must have left."""
 
 
-class SocketSink:
+class SocketSink(ShortcutSocket):
     """The bounded, non-blocking way to one connected stream socket. To be made and used on a running Trio loop.
 
     Args:
@@ -78,7 +71,7 @@ class SocketSink:
         stall_timeout: float = STALL_TIMEOUT,
         clock: Callable[[], float] = trio.current_time,
     ) -> None:
-        self._sock = sock
+        super().__init__(sock)
         self._send = sock.send
         self._seal = seal
         self._limit = limit
@@ -119,6 +112,11 @@ class SocketSink:
         """Whether nothing waits."""
         return not self._busy
 
+    @property
+    def is_over(self) -> bool:
+        """Whether the socket is closed."""
+        return self._is_over
+
     def offer(self, data: bytes, key: object = None) -> bool:
         """Send ``data`` now if the kernel takes it, else keep it as ``key`` says. Never raises, never waits."""
         if self._ready:  # the whole way of nearly every message: one call of the kernel
@@ -141,6 +139,12 @@ class SocketSink:
         if not taken:
             self._refused += 1
         return taken
+
+    def sent_partly(self, data: bytes, sent: int, key: object) -> None:
+        """See `wsactors.cluster.Shortcut`."""
+        self._bytes_sent += sent
+        self._would_block += 1
+        self._keep_rest(data, sent, data, key, force=False)
 
     async def write(self, data: bytes) -> None:
         """Send ``data`` in order and wait until the kernel has it all.
@@ -174,15 +178,16 @@ class SocketSink:
         while self._busy and not self._is_over:
             await self._park()
 
-    def finish(self, farewell: bytes, reason: SinkClosed | None = None, *, grace: float = GRACE) -> None:
+    def finish(self, farewell: bytes, reason: SinkClosed | None = None, *, grace: float | None = None) -> None:
         """Take no more. Send what waits in order, or of a `SlowReader` only the rest of a message that has begun; then
-        ``farewell``. After ``grace`` seconds, at the latest, `close`: somebody who reads the peer's answer may be earlier.
+        ``farewell``. `close` after ``grace`` seconds (default `GRACE`), unless somebody who reads the answer does it earlier.
+
         Who waits for something to read is woken by `trio.ClosedResourceError`, and may read on.
         """
         if self._closed is not None:
             return
         self._closed = reason or SinkClosed("the connection is closing")
-        self._ready = False
+        self._turn(ready=False)
         if self._queue is not None:
             if isinstance(self._closed, SlowReader):
                 self._queue.clear()
@@ -193,7 +198,7 @@ class SocketSink:
         else:
             self._send_now(farewell, None, force=True)
         if not self._is_over:
-            self._end = SocketWatch.current().at(trio.current_time() + grace, self.close)
+            self._end = SocketWatch.current().at(trio.current_time() + (GRACE if grace is None else grace), self.close)
             trio.lowlevel.notify_closing(self._sock.fileno())
             self._wake()
 
@@ -202,7 +207,7 @@ class SocketSink:
         if self._is_over:
             return
         self._is_over = True
-        self._ready = False
+        self._ready = False  # and a closed socket refuses by itself
         self._closed = self._closed or reason or SinkClosed("the connection is closed")
         self._queue = self._partial = None
         for deadline in (self._stall, self._end):
@@ -339,7 +344,7 @@ class SocketSink:
     def _rest(self) -> None:
         """Nothing waits any more: keep nothing of what waiting needs."""
         self._busy = False
-        self._ready = self._seal is None and self._closed is None
+        self._turn(ready=self._seal is None and self._closed is None)
         self._queue = None
         if self._stall is not None:
             self._stall.cancel()
@@ -381,7 +386,7 @@ class SocketSink:
     def _wait_for_room(self) -> None:
         if not self._busy:
             self._busy = True
-            self._ready = False
+            self._turn(ready=False)
             watch = SocketWatch.current()
             watch.when_writable(self._sock.fileno(), self._flush)
             self._moved_at = trio.current_time()

@@ -1,0 +1,125 @@
+"""Who receives what is published to a group on one node: one bucket per partition and format."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable, Hashable
+from typing import Any
+
+import attrs
+
+from wsactors.cluster.shortcut import CHANGES, Shortcut
+
+Offer = Callable[[Any, object], bool]
+
+
+def refuse(_data: object, _key: object = None) -> bool:
+    """The ``offer`` of a receiver that has been removed."""
+    return False
+
+
+class Receiver:
+    """One member of a group.
+
+    Args:
+        member: who it is, for `wsactors.cluster.relay.Item.exclude`.
+        wire_format: what `wsactors.cluster.relay.Item.encode` is given; receivers with the same one share the bytes.
+        offer: where the bytes go. Must not raise or wait.
+        sink: what ``offer`` belongs to, if it may have a shortcut.
+    """
+
+    __slots__ = ("format", "member", "offer", "partition", "place", "since", "sink")
+
+    def __init__(self, member: Hashable, wire_format: Hashable, offer: Offer, sink: object = None) -> None:
+        self.member = member
+        self.format = wire_format
+        self.offer = offer
+        self.sink: Shortcut | None = sink if isinstance(sink, Shortcut) else None
+        self.partition = -1
+        self.place = -1
+        """Among those that have a shortcut; -1: it has none."""
+        self.since = 0
+
+    def __repr__(self) -> str:
+        return f"<Receiver {self.member}>"
+
+
+@attrs.frozen
+class Lanes:
+    """All receivers of a bucket, as they were when `CHANGES` had counted so far."""
+
+    sockets: tuple[socket.socket, ...]
+    """The shortcuts."""
+    direct: tuple[Receiver, ...]
+    """Whose they are."""
+    offered: tuple[Receiver, ...]
+    """Those that have none."""
+    changes: int
+
+
+class Bucket:
+    """The receivers of one group, partition and format, in the order they came."""
+
+    __slots__ = ("_lanes", "by_member", "removals", "since")
+
+    def __init__(self) -> None:
+        self.by_member: dict[Hashable, Receiver] = {}
+        self.since = 0
+        """When the newest of them came. A delivery that is older is not for all of them."""
+        self.removals = 0
+        """How often one has left."""
+        self._lanes: Lanes | None = None
+
+    def add(self, receiver: Receiver) -> None:
+        """One more. It replaces a former one of the same member."""
+        former = self.by_member.get(receiver.member)
+        if former is not None:
+            self.removals += 1
+        self.by_member[receiver.member] = receiver
+        self.since = max(self.since, receiver.since)
+        self._lanes = None
+
+    def remove(self, receiver: Receiver) -> None:
+        """One less, if it was there."""
+        if self.by_member.get(receiver.member) is receiver:
+            del self.by_member[receiver.member]
+            self.removals += 1
+            self._lanes = None
+
+    def lanes(self, number: int, exclude: object) -> Lanes:
+        """Who gets delivery ``number``: almost always everybody, tuples that are made once."""
+        lanes = self._lanes
+        if lanes is None or lanes.changes != CHANGES.count:
+            lanes = self._lanes = self._made()
+        if number <= self.since:
+            late = tuple(each for each in self.by_member.values() if each.since < number and each.member != exclude)
+            return Lanes((), (), late, lanes.changes)
+        excluded = None if exclude is None else self.by_member.get(exclude)
+        if excluded is None:
+            return lanes
+        if excluded.place < 0:
+            offered = tuple(each for each in lanes.offered if each is not excluded)
+            return attrs.evolve(lanes, offered=offered)
+        before, after = excluded.place, excluded.place + 1
+        return attrs.evolve(
+            lanes,
+            sockets=lanes.sockets[:before] + lanes.sockets[after:],
+            direct=lanes.direct[:before] + lanes.direct[after:],
+        )
+
+    def _made(self) -> Lanes:
+        sockets: list[socket.socket] = []
+        direct: list[Receiver] = []
+        offered: list[Receiver] = []
+        seen: set[socket.socket] = set()
+        for receiver in self.by_member.values():
+            sock = receiver.sink.shortcut() if receiver.sink is not None else None
+            if sock is None or sock in seen:  # twice in one walk, it could be full when it is met again
+                receiver.place = -1
+                offered.append(receiver)
+            else:
+                seen.add(sock)
+                receiver.place = len(sockets)
+                sockets.append(sock)
+                direct.append(receiver)
+        return Lanes(tuple(sockets), tuple(direct), tuple(offered), CHANGES.count)
