@@ -292,7 +292,8 @@ def test_an_empty_deflated_message() -> None:
 
 def test_a_reader_is_given_back_between_messages_and_only_there(monkeypatch: pytest.MonkeyPatch) -> None:
     """It rests on attributes of wsproto that are not promised: this fails if a release renames them."""
-    monkeypatch.setattr(ws_reader, "_spare", spare := [])
+    spare: list[MessageReader] = []
+    monkeypatch.setattr(ws_reader, "_spare", spare)
     data = frame(TEXT, b"one", fin=0) + frame(PING, b"x") + frame(MORE, b"two") + frame(BINARY, b"three")
     boundaries = {0, len(data), len(data) - len(frame(BINARY, b"three"))}
     for at in range(len(data) + 1):

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Final, Protocol
 
 import attrs
+
+BUFFER_BYTES: Final = 256 * 1024
+"""What one connection may keep waiting, in bytes."""
+STALL_TIMEOUT: Final = 30.0
+"""Seconds in which the kernel must take something while ordered bytes wait."""
 
 
 class Sink(Protocol):

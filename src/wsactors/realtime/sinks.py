@@ -28,15 +28,11 @@ import trio
 from .audio_socket import prepare_audio_socket
 from .send_queue import AUDIO, AUDIO_AGE, QueueCounts, SendQueue
 from .shortcut_socket import ShortcutSocket
-from .sink import Sink, SinkClosed, SinkStatistics, SlowReader
+from .sink import BUFFER_BYTES, STALL_TIMEOUT, Sink, SinkClosed, SinkStatistics, SlowReader
 from .watch import Deadline, SocketWatch
 
 __all__ = ["BUFFER_BYTES", "Sink", "SinkClosed", "SinkStatistics", "SlowReader", "SocketSink", "prepare_audio_socket"]
 
-BUFFER_BYTES: Final = 256 * 1024
-"""What one connection may keep waiting, in bytes."""
-STALL_TIMEOUT: Final = 30.0
-"""Seconds in which the kernel must take something while ordered bytes wait."""
 GRACE: Final = 2.0
 """Seconds in which the last words to a peer must have left."""
 
