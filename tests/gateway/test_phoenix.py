@@ -4,6 +4,7 @@ import pytest
 import trio
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from trio.testing import MockClock
 
 from tests.gateway.conversations import MARKED, Talker, realtime_node, replied
 from tests.wire.plain_values import PLAIN_VALUES, TEXTS
@@ -14,19 +15,18 @@ from wsactors.gateway.phoenix_formats import (
     phoenix_format,
     supabase_format,
 )
+from wsactors.realtime.identity import Credentials
 from wsactors.realtime.publication import PresenceDiff, Publication
 from wsactors.wire import phoenix
 from wsactors.wire.errors import ProtocolError
 from wsactors.wire.phoenix import V1, V2
 from wsactors.wire.plain import Plain
 
-pytestmark = pytest.mark.usefixtures("autojump_clock")
-
 STATE: list[object] = [None, None, "room:1", "presence_state", {}]
 WELCOME = replied("room:1", {"welcome": {}}, ref="j")
 
 
-async def test_join_push_and_broadcast() -> None:
+async def test_join_push_and_broadcast(autojump_clock: MockClock) -> None:
     async with realtime_node() as realtime:
         ada, bob = await Talker.of(realtime), await Talker.of(realtime)
         assert await ada.join("room:1") == [WELCOME, STATE]
@@ -43,7 +43,7 @@ async def test_join_push_and_broadcast() -> None:
         assert ada.got == bob.got == [[None, None, "room:1", "chat", {"value": [1]}]]
 
 
-async def test_answers_and_messages_for_one() -> None:
+async def test_answers_and_messages_for_one(autojump_clock: MockClock) -> None:
     async with realtime_node() as realtime:
         ada, bob = await Talker.of(realtime), await Talker.of(realtime)
         await ada.join("room:1")
@@ -61,7 +61,7 @@ async def test_answers_and_messages_for_one() -> None:
         assert bob.got == []
 
 
-async def test_version_1() -> None:
+async def test_version_1(autojump_clock: MockClock) -> None:
     async with realtime_node() as realtime:
         old, new = await Talker.of(realtime, version=V1), await Talker.of(realtime)
         await new.join("room:1")
@@ -82,7 +82,7 @@ async def test_version_1() -> None:
             await old.tell(b"\0\0\0\1\1te")
 
 
-async def test_heartbeat() -> None:
+async def test_heartbeat(autojump_clock: MockClock) -> None:
     async with realtime_node() as realtime:
         ada = await Talker.of(realtime)
         assert await ada.say("phoenix", "heartbeat", {}, join_ref=None, ref="7") == [
@@ -93,7 +93,7 @@ async def test_heartbeat() -> None:
         ]
 
 
-async def test_what_is_not_joined() -> None:
+async def test_what_is_not_joined(autojump_clock: MockClock) -> None:
     async with realtime_node() as realtime:
         ada = await Talker.of(realtime)
         unmatched = {"reason": "unmatched topic"}
@@ -111,7 +111,9 @@ async def test_what_is_not_joined() -> None:
         ({"refuse": "unmatched_topic"}, "unmatched topic"),
     ],
 )  # fmt: skip
-async def test_a_refused_join_says_why_and_can_be_tried_again(params: Plain, reason: str) -> None:
+async def test_a_refused_join_says_why_and_can_be_tried_again(
+    autojump_clock: MockClock, params: Plain, reason: str
+) -> None:
     async with realtime_node() as realtime:
         ada = await Talker.of(realtime)
         [refused] = await ada.join("room:1", params)
@@ -120,7 +122,7 @@ async def test_a_refused_join_says_why_and_can_be_tried_again(params: Plain, rea
         assert await ada.join("room:1") == [WELCOME, STATE]
 
 
-async def test_leave() -> None:
+async def test_leave(autojump_clock: MockClock) -> None:
     async with realtime_node() as realtime:
         ada, bob = await Talker.of(realtime), await Talker.of(realtime)
         await ada.join("room:1")
@@ -135,7 +137,7 @@ async def test_leave() -> None:
         ]  # fmt: skip
 
 
-async def test_what_comes_between_leaving_and_being_gone_is_dropped() -> None:
+async def test_what_comes_between_leaving_and_being_gone_is_dropped(autojump_clock: MockClock) -> None:
     async with realtime_node() as realtime:
         ada = await Talker.of(realtime)
         await ada.join("room:1")
@@ -145,7 +147,7 @@ async def test_what_comes_between_leaving_and_being_gone_is_dropped() -> None:
         assert [(each[1], each[3]) for each in ada.got] == [("phx_leave", "phx_reply"), ("j", "phx_close")]
 
 
-async def test_joining_again_closes_the_old_channel_first() -> None:
+async def test_joining_again_closes_the_old_channel_first(autojump_clock: MockClock) -> None:
     async with realtime_node() as realtime:
         ada, bob = await Talker.of(realtime), await Talker.of(realtime)
         await bob.join("room:1")
@@ -160,7 +162,7 @@ async def test_joining_again_closes_the_old_channel_first() -> None:
         assert len(realtime.seats) == 2
 
 
-async def test_joining_again_ends_an_old_channel_that_does_not_end() -> None:
+async def test_joining_again_ends_an_old_channel_that_does_not_end(autojump_clock: MockClock) -> None:
     async with realtime_node() as realtime:
         ada = await Talker.of(realtime)
         await ada.join("stubborn:1", join_ref="1")
@@ -171,7 +173,7 @@ async def test_joining_again_ends_an_old_channel_that_does_not_end() -> None:
         assert 4 < trio.current_time() - start < 7
 
 
-async def test_stale_messages_are_dropped_and_those_without_join_ref_are_taken() -> None:
+async def test_stale_messages_are_dropped_and_those_without_join_ref_are_taken(autojump_clock: MockClock) -> None:
     async with realtime_node() as realtime:
         ada, bob = await Talker.of(realtime), await Talker.of(realtime)
         await ada.join("room:1", join_ref="2")
@@ -183,7 +185,7 @@ async def test_stale_messages_are_dropped_and_those_without_join_ref_are_taken()
         assert [each[4]["n"] for each in bob.got] == [2, 3]
 
 
-async def test_too_many_channels() -> None:
+async def test_too_many_channels(autojump_clock: MockClock) -> None:
     async with realtime_node() as realtime:
         ada = await Talker.of(realtime, max_channels=3)
         for number in range(3):
@@ -195,7 +197,7 @@ async def test_too_many_channels() -> None:
         assert (await ada.join("room:4"))[0][4]["status"] == "ok"
 
 
-async def test_a_channel_that_crashes() -> None:
+async def test_a_channel_that_crashes(autojump_clock: MockClock) -> None:
     async with realtime_node() as realtime:
         ada, bob = await Talker.of(realtime), await Talker.of(realtime)
         await ada.join("room:1")
@@ -209,7 +211,7 @@ async def test_a_channel_that_crashes() -> None:
         ]  # fmt: skip
 
 
-async def test_presence_of_two_devices() -> None:
+async def test_presence_of_two_devices(autojump_clock: MockClock) -> None:
     async with realtime_node() as realtime:
         eve, phone, desk = [await Talker.of(realtime) for _ in range(3)]
         await eve.join("room:1")
@@ -230,7 +232,7 @@ async def test_presence_of_two_devices() -> None:
         assert eve.got[0][4] == {"joins": {}, "leaves": {"ada": {"metas": [meta]}}}
 
 
-async def test_channels_end_with_their_connection() -> None:
+async def test_channels_end_with_their_connection(autojump_clock: MockClock) -> None:
     async with realtime_node() as realtime:
         ada = await Talker.of(realtime)
         await ada.join("room:1")
@@ -240,7 +242,20 @@ async def test_channels_end_with_their_connection() -> None:
         assert ada.got == []
 
 
-async def test_nobody_can_say_what_only_a_server_says() -> None:
+async def test_a_connection_ends_with_its_token(autojump_clock: MockClock) -> None:
+    async with realtime_node() as realtime:
+        ada = await Talker.of(realtime, user=await realtime.authenticate(Credentials(token="brief:10")))
+        await trio.sleep(9)
+        assert ada.closed == []
+        await trio.sleep(1.5)
+        assert ada.closed == [(1008, "your token has expired")]
+        bob = await Talker.of(realtime, user=await realtime.authenticate(Credentials(token="brief:10")))
+        bob.conversation.end()
+        await trio.sleep(20)
+        assert bob.closed == []
+
+
+async def test_nobody_can_say_what_only_a_server_says(autojump_clock: MockClock) -> None:
     async with realtime_node() as realtime:
         ada, bob = await Talker.of(realtime), await Talker.of(realtime)
         await ada.join("room:1")
@@ -263,7 +278,7 @@ async def test_nobody_can_say_what_only_a_server_says() -> None:
         assert ada.got == bob.got == []
 
 
-async def test_malformed_messages_are_refused_and_nothing_else_is_raised() -> None:
+async def test_malformed_messages_are_refused_and_nothing_else_is_raised(autojump_clock: MockClock) -> None:
     async with realtime_node() as realtime:
         ada = await Talker.of(realtime)
         for data in ("", "[]", "{}", "[" * 100_000, b"", b"\xff", '["a","b","t","e",[]]', b"\3\0\0\1\1\0\1te{}"):

@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 import trio
+from trio.testing import MockClock
 
 from tests.gateway.conversations import SupabaseTalker, Talker, realtime_node, replied
 from wsactors.realtime.identity import JoinRefused, User
@@ -11,8 +12,6 @@ from wsactors.realtime.service import Realtime
 from wsactors.wire.phoenix import V1
 from wsactors.wire.plain import Plain
 from wsactors.wire.supabase import broadcast_payload
-
-pytestmark = pytest.mark.usefixtures("autojump_clock")
 
 T = "realtime:room:1"
 OK: dict[str, Plain] = {"postgres_changes": []}
@@ -42,7 +41,7 @@ def policy(monkeypatch: pytest.MonkeyPatch) -> None:
 # -- broadcast ------------------------------------------------------------------------------------------------------------
 
 
-async def test_broadcasts_reach_everybody_but_their_sender() -> None:
+async def test_broadcasts_reach_everybody_but_their_sender(autojump_clock: MockClock) -> None:
     async with realtime_node() as realtime:
         ada, bob = await SupabaseTalker.of(realtime), await SupabaseTalker.of(realtime)
         old = await SupabaseTalker.of(realtime, version=V1)
@@ -63,7 +62,7 @@ async def test_broadcasts_reach_everybody_but_their_sender() -> None:
         assert ada.got == [b"\x04\x0f\x03\x00\x01realtime:room:1hit[]"]
 
 
-async def test_self_and_ack() -> None:
+async def test_self_and_ack(autojump_clock: MockClock) -> None:
     async with realtime_node() as realtime:
         ada = await SupabaseTalker.of(realtime)
         await ada.enter("room:1", broadcast={"self": True, "ack": True})
@@ -75,7 +74,7 @@ async def test_self_and_ack() -> None:
         assert wrong[4]["status"] == "error"
 
 
-async def test_clients_of_all_protocols_and_actors_talk_on_one_topic() -> None:
+async def test_clients_of_all_protocols_and_actors_talk_on_one_topic(autojump_clock: MockClock) -> None:
     async with realtime_node() as realtime:
         sue, fay = await SupabaseTalker.of(realtime), await Talker.of(realtime)
         await sue.enter("plain:1")
@@ -94,7 +93,7 @@ async def test_clients_of_all_protocols_and_actors_talk_on_one_topic() -> None:
 # -- joining --------------------------------------------------------------------------------------------------------------
 
 
-async def test_postgres_changes_are_confirmed_and_honestly_refused() -> None:
+async def test_postgres_changes_are_confirmed_and_honestly_refused(autojump_clock: MockClock) -> None:
     async with realtime_node() as realtime:
         ada = await SupabaseTalker.of(realtime)
         changes: list[Plain] = [{"event": "*", "schema": "public"}, {"event": "INSERT", "schema": "s", "table": "t"}]
@@ -132,14 +131,16 @@ async def test_postgres_changes_are_confirmed_and_honestly_refused() -> None:
          "Unauthorized: You do not have permissions to read from this Channel topic: room:1"),
     ],
 )  # fmt: skip
-async def test_refused_joins_say_code_and_text(topic: str, payload: Plain, reason: str) -> None:
+async def test_refused_joins_say_code_and_text(
+    autojump_clock: MockClock, topic: str, payload: Plain, reason: str
+) -> None:
     async with realtime_node() as realtime:
         ada = await SupabaseTalker.of(realtime)
         assert await ada.join(topic, payload) == [replied(topic, {"reason": reason}, status="error", ref="j")]
         assert not realtime.seats
 
 
-async def test_too_many_channels_and_crashing_joins() -> None:
+async def test_too_many_channels_and_crashing_joins(autojump_clock: MockClock) -> None:
     async with realtime_node() as realtime:
         ada = await SupabaseTalker.of(realtime, max_channels=1)
         await ada.enter("room:1")
@@ -149,7 +150,7 @@ async def test_too_many_channels_and_crashing_joins() -> None:
         assert crashed[4]["response"]["reason"].startswith("UnknownErrorOnChannel: ")
 
 
-async def test_private_channels_are_for_those_whom_the_policy_allows() -> None:
+async def test_private_channels_are_for_those_whom_the_policy_allows(autojump_clock: MockClock) -> None:
     async with realtime_node() as realtime:
         ada = await SupabaseTalker.of(realtime)
         assert (await ada.enter("room:1", token="ada", private=True))[0] == replied(T, OK, ref="j")
@@ -158,14 +159,14 @@ async def test_private_channels_are_for_those_whom_the_policy_allows() -> None:
         assert seat.params == {"config": {"private": True}}, "tokens are no business of a channel"
 
 
-async def test_project_keys_are_nobodys_tokens() -> None:
+async def test_project_keys_are_nobodys_tokens(autojump_clock: MockClock) -> None:
     async with realtime_node() as realtime:
         ada = await SupabaseTalker.of(realtime, user=User("bea"))
         await ada.enter("room:1", token="sb_publishable_x")
         assert [seat.user.subject for seat in realtime.seats.values()] == ["bea"]
 
 
-async def test_a_channel_that_is_ended_says_why() -> None:
+async def test_a_channel_that_is_ended_says_why(autojump_clock: MockClock) -> None:
     async with realtime_node() as realtime:
         ada = await SupabaseTalker.of(realtime)
         await ada.enter("room:1", token="ada")
@@ -178,7 +179,7 @@ async def test_a_channel_that_is_ended_says_why() -> None:
 # -- replay ---------------------------------------------------------------------------------------------------------------
 
 
-async def test_private_channels_replay_the_newest_since_a_time() -> None:
+async def test_private_channels_replay_the_newest_since_a_time(autojump_clock: MockClock) -> None:
     async with realtime_node() as realtime:
         for number in range(5):
             await realtime.publish("room:1", "hit", {"n": number}, id=f"id{number}" if number else "")
@@ -209,7 +210,7 @@ def track(meta: Plain) -> Plain:
     return {"type": "presence", "event": "track", "payload": meta}
 
 
-async def test_presence_of_two_devices() -> None:
+async def test_presence_of_two_devices(autojump_clock: MockClock) -> None:
     async with realtime_node() as realtime:
         eve, phone, desk = [await SupabaseTalker.of(realtime) for _ in range(3)]
         assert (await eve.enter("room:1", presence={"enabled": True}))[1] == [None, None, T, "presence_state", {}]
@@ -243,7 +244,7 @@ async def test_presence_of_two_devices() -> None:
         assert list(await realtime.presence("room:1")) == ["ada"], "the desk is still there"
 
 
-async def test_presence_that_cannot_be() -> None:
+async def test_presence_that_cannot_be(autojump_clock: MockClock) -> None:
     async with realtime_node() as realtime:
         ada = await SupabaseTalker.of(realtime)
         await ada.enter("room:1")
@@ -255,7 +256,7 @@ async def test_presence_that_cannot_be() -> None:
         assert (await ada.say(T, "presence", track({})))[0][4]["status"] == "ok"
 
 
-async def test_whoever_has_a_name_cannot_be_present_under_another() -> None:
+async def test_whoever_has_a_name_cannot_be_present_under_another(autojump_clock: MockClock) -> None:
     async with realtime_node() as realtime:
         for token, key in (("ada", "ada"), ("mallory", "ada"), ("bob", ""), (None, "guest-7")):
             talker = await SupabaseTalker.of(realtime)
@@ -265,7 +266,7 @@ async def test_whoever_has_a_name_cannot_be_present_under_another() -> None:
         assert present == {"ada": ["ada"], "mallory:ada": ["mallory"], "bob": ["bob"], "guest-7": ["none"]}
 
 
-async def test_without_a_key_everybody_has_one_of_their_own() -> None:
+async def test_without_a_key_everybody_has_one_of_their_own(autojump_clock: MockClock) -> None:
     async with realtime_node() as realtime:
         for _ in range(2):
             talker = await SupabaseTalker.of(realtime)
@@ -277,7 +278,7 @@ async def test_without_a_key_everybody_has_one_of_their_own() -> None:
 # -- tokens ---------------------------------------------------------------------------------------------------------------
 
 
-async def test_a_new_token_makes_somebody_else_of_the_channel() -> None:
+async def test_a_new_token_makes_somebody_else_of_the_channel(autojump_clock: MockClock) -> None:
     async with realtime_node() as realtime:
         ada = await SupabaseTalker.of(realtime)
         await ada.enter("room:1", token="ada", private=True)
@@ -287,7 +288,7 @@ async def test_a_new_token_makes_somebody_else_of_the_channel() -> None:
 
 
 @pytest.mark.parametrize("token", ["ada", "sb_publishable_x", None, 7])
-async def test_tokens_that_change_nothing(token: Plain) -> None:
+async def test_tokens_that_change_nothing(autojump_clock: MockClock, token: Plain) -> None:
     async with realtime_node() as realtime:
         ada = await SupabaseTalker.of(realtime)
         await ada.enter("room:1", token="ada", private=True)
@@ -302,7 +303,7 @@ async def test_tokens_that_change_nothing(token: Plain) -> None:
         ("guest", "You no longer have permission to read from this Channel topic: room:1"),
     ],
 )  # fmt: skip
-async def test_a_token_that_is_no_good_ends_the_channel(token: str, text: str) -> None:
+async def test_a_token_that_is_no_good_ends_the_channel(autojump_clock: MockClock, token: str, text: str) -> None:
     async with realtime_node() as realtime:
         ada = await SupabaseTalker.of(realtime)
         await ada.enter("room:1", token="ada", private=True)
@@ -312,10 +313,26 @@ async def test_a_token_that_is_no_good_ends_the_channel(token: str, text: str) -
         assert not realtime.seats
 
 
+async def test_a_channel_ends_with_its_token_unless_it_gets_a_new_one(autojump_clock: MockClock) -> None:
+    async with realtime_node() as realtime:
+        ada = await SupabaseTalker.of(realtime)
+        await ada.enter("room:1", token="brief:10")
+        assert await ada.say(T, "access_token", {"access_token": "brief:20"}) == []
+        await trio.sleep(11)
+        assert ada.got == []
+        await trio.sleep(10)
+        assert ada.got == [system("Token has expired"), ["j", "j", T, "phx_close", {}]]
+        assert ada.closed == []
+        await ada.enter("room:1", token="brief:10")
+        ada.conversation.end()
+        await trio.sleep(20)
+        assert realtime.seats, "what follows the end of a connection is not the conversation's business"
+
+
 # -- hostile --------------------------------------------------------------------------------------------------------------
 
 
-async def test_malformed_messages_are_dropped_and_the_connection_kept() -> None:
+async def test_malformed_messages_are_dropped_and_the_connection_kept(autojump_clock: MockClock) -> None:
     async with realtime_node() as realtime:
         ada = await SupabaseTalker.of(realtime)
         await ada.enter("room:1")

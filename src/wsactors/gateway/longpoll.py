@@ -130,7 +130,10 @@ class LongPollSession(Actor):
         session = service.arriving.pop(number)
         self._outbox = session.outbox
         self._patience = PATIENCE * service.window
-        connection = Connection(service.port.realtime, self.pid, session.user, session.outbox)
+        outbox = session.outbox
+        connection = Connection(
+            service.port.realtime, self.pid, session.user, outbox, lambda _code, _reason: outbox.close()
+        )
         session.conversation = PhoenixConversation(connection, longpoll_format(session.version))
         service.begin(session)
         self.at_death("session", lambda _: service.end(session))
@@ -188,6 +191,7 @@ class LongPoll:
         if not self._addresses[session.address]:
             del self._addresses[session.address]
         session.outbox.close()
+        session.conversation.end()
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """Serve one request (ASGI)."""

@@ -6,6 +6,7 @@ long-polling and tests. It translates: what is joined, refused and published is 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 import attrs
@@ -20,6 +21,7 @@ from wsactors.wire.errors import ProtocolError
 from wsactors.wire.phoenix import Message, Ref
 from wsactors.wire.plain import Plain
 
+from .expiry import Expiry
 from .phoenix_formats import ChannelsFormat, is_reserved, object_or_bytes
 
 if TYPE_CHECKING:
@@ -29,6 +31,9 @@ MAX_CHANNELS: Final = 100
 """Channels of one connection: Phoenix's own default (max_channels_per_transport)."""
 REPLACE_SECONDS: Final = 5.0
 """In which a channel that is joined again must have ended; it is killed then."""
+
+POLICY_VIOLATION: Final = 1008
+"""Phoenix's clients come back after every close but 1000: then with a new token, or they are refused."""
 
 _REASONS: Final = {
     "unmatched_topic": "unmatched topic",
@@ -46,6 +51,8 @@ class Connection:
     """The connection's actor: channels end with it."""
     user: User
     sink: Sink
+    close: Callable[[int, str], object]
+    """Ends the connection, with a WebSocket's close code and a reason; does not wait."""
     max_channels: int = MAX_CHANNELS
 
 
@@ -122,11 +129,22 @@ class PhoenixConversation:
         self.connection = connection
         self.format = wire_format
         self._channels: dict[str, ChannelOutlet] = {}
+        self._expiry = Expiry()
+        self.mind_expiry()
 
     def __repr__(self) -> str:
         return (
             f"<{type(self).__name__} of {self.connection.user.subject or 'somebody'}: {len(self._channels)} channels>"
         )
+
+    def mind_expiry(self) -> None:
+        """End the connection when the token expires that opened it."""
+        close = self.connection.close
+        self._expiry.set(self.connection.user.expires, lambda: close(POLICY_VIOLATION, "your token has expired"))
+
+    def end(self) -> None:
+        """The connection has ended; its channels end with its actor. May be called again."""
+        self._expiry.cancel()
 
     async def receive(self, data: str | bytes) -> None:
         """Take one message. Raises `ProtocolError` when it is none."""
@@ -194,6 +212,10 @@ class PhoenixConversation:
         payload: dict[str, Plain] = {"status": status, "response": response}
         answer = Message(message.join_ref, message.ref, message.topic, phoenix.REPLY_EVENT, payload)
         self.connection.sink.offer(self.format.message(answer))
+
+    def outlets(self) -> list[ChannelOutlet]:
+        """Of the channels that are joined, or being joined or left."""
+        return list(self._channels.values())
 
     def forget(self, outlet: ChannelOutlet) -> None:
         """``outlet`` has ended."""

@@ -115,7 +115,7 @@ async def serve_phoenix(ws: WebSocket, request: RequestHead, port: Port, owner: 
     except (ProtocolError, AuthRefused, LookupError) as error:
         return ws.refuse(403, f"{error}\n".encode())
     ws.accept(subprotocol=_SUBPROTOCOL if _SUBPROTOCOL in subprotocols(request) else None)
-    connection = Connection(realtime, owner, user, ws.sink)
+    connection = Connection(realtime, owner, user, ws.sink, ws.close)
     conversation = PhoenixConversation(connection, phoenix_format(door.version, ws.framing))
     del request, door, user, connection
     try:
@@ -124,6 +124,8 @@ async def serve_phoenix(ws: WebSocket, request: RequestHead, port: Port, owner: 
     except ProtocolError as error:
         log(__name__, "info", "malformed_message", reason=str(error))
         ws.close(PROTOCOL_ERROR, str(error)[:120].encode("ascii", "replace").decode())
+    finally:
+        conversation.end()
 
 
 async def serve_supabase(ws: WebSocket, request: RequestHead, port: Port, owner: Pid) -> None:
@@ -138,11 +140,14 @@ async def serve_supabase(ws: WebSocket, request: RequestHead, port: Port, owner:
     except AuthRefused as refusal:
         return _refuse(ws, *auth_error(refusal))
     ws.accept()
-    connection = Connection(realtime, owner, user, ws.sink)
+    connection = Connection(realtime, owner, user, ws.sink, ws.close)
     conversation = SupabaseConversation(connection, supabase_format(door.version, ws.framing), door.credentials)
     del request, door, user, connection
-    while True:
-        await conversation.receive(await ws.receive())
+    try:
+        while True:
+            await conversation.receive(await ws.receive())
+    finally:
+        conversation.end()
 
 
 async def _enter(port: Port, credentials: Credentials) -> tuple[Realtime, User]:

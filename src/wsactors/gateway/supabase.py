@@ -20,6 +20,7 @@ from wsactors.wire.phoenix import Message, Ref
 from wsactors.wire.plain import Plain
 from wsactors.wire.supabase_payloads import Join, Replay, parse_broadcast, parse_join, parse_presence
 
+from .expiry import Expiry
 from .phoenix import ChannelOutlet, Connection, PhoenixConversation
 from .phoenix_formats import REALTIME_PREFIX, SupabaseFormat
 
@@ -71,6 +72,7 @@ class SupabaseOutlet(ChannelOutlet):
         self.token: str | None = None
         self.replay: Replay | None = None
         self.tracked: dict[str, Plain] | None = None
+        self.expiry = Expiry()
 
     def joined(self, joined: Joined) -> None:
         """See `wsactors.realtime.outlet.Outlet`."""
@@ -89,6 +91,7 @@ class SupabaseOutlet(ChannelOutlet):
 
     def closed(self, reason: str, *, crashed: bool) -> None:
         """See `wsactors.realtime.outlet.Outlet`."""
+        self.expiry.cancel()
         if not crashed and not self.is_leaving:
             self.system("system", "error", reason)
         super().closed(reason, crashed=crashed)
@@ -122,6 +125,15 @@ class SupabaseConversation(PhoenixConversation):
     def __init__(self, connection: Connection, wire_format: SupabaseFormat, credentials: Credentials) -> None:
         super().__init__(connection, wire_format)
         self._credentials = credentials
+
+    def mind_expiry(self) -> None:
+        """Only channels end when a token expires: each may have one of its own, and gets new ones."""
+
+    def end(self) -> None:
+        """See `PhoenixConversation.end`."""
+        for outlet in self.outlets():
+            assert isinstance(outlet, SupabaseOutlet)
+            outlet.expiry.cancel()
 
     async def receive(self, data: str | bytes) -> None:
         """Take one message. What is none is dropped: clients are not disconnected for it."""
@@ -164,6 +176,10 @@ class SupabaseConversation(PhoenixConversation):
             private=asked.private,
             self_broadcast=asked.self_broadcast,
         )
+        self._mind_token(outlet)
+
+    def _mind_token(self, outlet: SupabaseOutlet) -> None:
+        outlet.expiry.set(outlet.user.expires, lambda: self._dismiss(outlet, AUTH_TEXTS["expired"]))
 
     async def _user_of(self, token: str) -> User:
         return await self.connection.realtime.authenticate(attrs.evolve(self._credentials, token=token))
@@ -249,6 +265,7 @@ class SupabaseConversation(PhoenixConversation):
             self._dismiss(outlet, f"You no longer have permission to read from this Channel topic: {outlet.name}")
         else:
             outlet.token, outlet.user = token, user
+            self._mind_token(outlet)
             if outlet.channel is not None:
                 realtime.renew(outlet.channel, user)
 
