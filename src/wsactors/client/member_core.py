@@ -206,6 +206,7 @@ class MemberCore:
         self._paused_until = 0.0
         for membership in self.topics.values():
             membership.lose_connection()
+            self.events.append(TopicChanged(membership))
         for session in self._sessions.values():
             session.phase, session.again_at = "wanted", None
 
@@ -325,6 +326,7 @@ class MemberCore:
         backoff.lasted(now - membership.joined_at)
         membership.lose_connection()
         membership.again_at = now + (backoff.failed() or 0.0)
+        self.events.append(TopicChanged(membership))
 
     def _take_reply(self, reply: native.Reply) -> None:
         said = ClientError(f"refused: {reply.response!r}", "push", details=reply.response)

@@ -5,16 +5,13 @@ Messages come decoded and leave through a sink, so this knows of no transport bu
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
-import attrs
 import trio
 
-from wsactors.realtime.identity import AuthRefused, Credentials, PublishRefused
-from wsactors.realtime.limits import OK, ConnectionLimits, LimitOptions, Verdict
+from wsactors.realtime.identity import AuthRefused, Credentials
 from wsactors.realtime.service import Realtime
 from wsactors.realtime.sinks import Sink
 from wsactors.wire import native
@@ -24,7 +21,7 @@ from .directory import Membership, NoSuchSession
 from .framing import WebSocketSink
 from .native_identity import Identity
 from .native_outlet import error_of
-from .native_topics import NativeTopics, SavedTopic, TopicRequest
+from .native_topics import NativeTopics, SavedTopic
 from .ws import CLOSE_IDLE, PROTOCOL_ERROR, RESTART, WebSocket
 
 if TYPE_CHECKING:
@@ -101,7 +98,6 @@ class NativeConversation:
         "_address",
         "_close",
         "_identity",
-        "_limits",
         "_memberships",
         "_on_join",
         "_origin",
@@ -135,7 +131,6 @@ class NativeConversation:
         self._memberships: dict[str, Membership] = {}
         self._version = native.VERSION
         self._identity = Identity(topics.realtime, expiring=self._expiring, expired=self._expired)
-        self._limits: ConnectionLimits | None = None
 
     def ask(self) -> None:
         """Ask the client whether it is still there."""
@@ -232,7 +227,9 @@ class NativeConversation:
             case native.Hello():
                 raise ProtocolError("hello came a second time")
             case _:
-                await self._ask_topics(message, len(data))
+                pause = await self._topics.handle(message)
+                if pause:
+                    await trio.sleep(min(pause, MOST_PAUSE))
 
     def _decoded(self, data: str | bytes) -> native.ClientMessage:
         if isinstance(data, str):
@@ -265,36 +262,6 @@ class NativeConversation:
         self._close(CLOSE_REPLACED, "resumed by another connection")
         return saved
 
-    # -- topics --
-
-    async def _ask_topics(self, message: TopicRequest, size: int) -> None:
-        verdict = self._verdict(message, size)
-        if verdict.kind == "refuse":
-            text = "You send more than you may. Wait, and send less."
-            error = PublishRefused("rate", text)
-            self._send(attrs.evolve(error_of(error, ref=message.ref, topic=message.topic), after=_finite(verdict.wait)))
-            return
-        if verdict.kind in {"warn", "slow"}:
-            self._send(native.Hint("slow_down", verdict.wait, 0.0, "you send more than you may in the long run"))
-        await self._topics.handle(message)
-        if verdict.kind == "slow":
-            await trio.sleep(min(verdict.wait, MOST_PAUSE))
-
-    def _verdict(self, message: TopicRequest, size: int) -> Verdict:
-        now = trio.current_time()
-        if self._limits is None:
-            self._limits = ConnectionLimits(LimitOptions(topics=2 * native.MAX_TOPICS), now)
-        match message:
-            case native.JoinTopic(_, topic):
-                return self._limits.join(now, topic)
-            case native.LeaveTopic(_, topic):
-                self._limits.left(topic)
-                return OK
-            case native.Track() | native.Untrack():
-                return OK
-            case _:
-                return self._limits.message(now, message.topic, size)
-
     # -- sessions --
 
     async def _join(self, name: str) -> None:
@@ -325,7 +292,3 @@ class NativeConversation:
         self._sink.offer(
             native.encode(message, self._version)
         )  # refused: the sink has closed the connection, and reading will tell
-
-
-def _finite(seconds: float) -> float:
-    return seconds if math.isfinite(seconds) else 0.0

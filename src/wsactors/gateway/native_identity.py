@@ -63,9 +63,7 @@ class Identity:
         """Take a new token of the same person, or raise `AuthRefused`. Nobody in particular may become somebody."""
         if self._realtime is None:
             return
-        user = await self._realtime.authenticate(Credentials(token=token))
-        if self.user.subject and user.subject != self.user.subject:
-            raise AuthRefused("forbidden", "This token is another's: connect again to become somebody else.")
+        user = await self._realtime.reauthenticate(self.user, token)
         self._become(user)
         if self._place is not None:
             self._realtime.places.rebind(self._place, user)

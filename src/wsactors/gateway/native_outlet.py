@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cache
 from typing import Any, Final
 
@@ -76,13 +77,17 @@ class NativeOutlet:
         sink: The connection's; what is offered are whole WebSocket frames.
         wire_format: How publications are written.
         request: What the client asked for; `request.ref` goes into the answer.
+        slow_down: Told for how many seconds the client should send nothing.
     """
 
-    def __init__(self, sink: Sink, wire_format: NativeFormat, request: native.JoinTopic) -> None:
+    def __init__(
+        self, sink: Sink, wire_format: NativeFormat, request: native.JoinTopic, slow_down: Callable[[float], None]
+    ) -> None:
         self.topic = request.topic
         self.sink = sink
         self.format = wire_format
         self.request = request
+        self.slow_down = slow_down
         self.leaving = 0
         """The ref of the client's request to leave."""
         self.is_silent = False

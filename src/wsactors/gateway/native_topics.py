@@ -9,6 +9,7 @@ import attrs
 import trio
 
 from wsactors.actors import Pid
+from wsactors.realtime.history import estimate
 from wsactors.realtime.identity import ANONYMOUS, JoinRefused, PublishRefused, Refused, User
 from wsactors.realtime.publication import Position
 from wsactors.realtime.service import Realtime
@@ -54,7 +55,7 @@ class NativeTopics:
         most: How many topics one connection may be a member of.
     """
 
-    __slots__ = ("_format", "_members", "_most", "_owner", "_sink", "realtime", "user")
+    __slots__ = ("_format", "_members", "_most", "_owner", "_pause", "_sink", "realtime", "user")
 
     def __init__(
         self,
@@ -70,11 +71,13 @@ class NativeTopics:
         self._format = native_format(framing)
         self._owner = owner
         self._most = most
+        self._pause = 0.0
         self._members: dict[str, _Member] = {}
         self.user: User = ANONYMOUS
 
-    async def handle(self, message: TopicRequest) -> None:
-        """Do what the client asks, and answer."""
+    async def handle(self, message: TopicRequest) -> float:
+        """Do what the client asks, and answer. For how many seconds the client should not be read, as it sends too much."""
+        self._pause = 0.0
         try:
             match message:
                 case native.JoinTopic():
@@ -94,7 +97,8 @@ class NativeTopics:
                     member.meta = None
                     self._check(self._live().untrack(member.channel, ref=ref or None))
         except Refused as refusal:
-            self._send(error_of(refusal, ref=message.ref, topic=message.topic))
+            self._send(attrs.evolve(error_of(refusal, ref=message.ref, topic=message.topic), after=self._pause))
+        return self._pause
 
     def renew(self, user: User) -> None:
         """The client has shown a new token."""
@@ -130,7 +134,7 @@ class NativeTopics:
         await self._replace(topic)
         if len(self._members) >= self._most:
             raise JoinRefused("too_many", f"leave a topic first: {self._most} at a time are allowed")
-        outlet = NativeOutlet(self._sink, self._format, message)
+        outlet = NativeOutlet(self._sink, self._format, message, self._slow_down)
         since = Position(message.since.epoch, message.since.offset) if message.since is not None else None
         channel = await realtime.join(
             topic,
@@ -171,7 +175,8 @@ class NativeTopics:
         realtime, member = self._live(), self._member(message.topic)
         if not realtime.publishes_pushes(message.topic):
             raise PublishRefused("refused", "Clients do not publish on this topic by themselves: send a push.")
-        await realtime.check_publish(self.user, message.topic)
+        realtime.check_rate(member.channel, estimate(message.payload))
+        await realtime.check_publish(self.user, message.topic, private=member.outlet.request.private)
         echo = member.outlet.request.echo if message.echo is None else message.echo
         exclude = None if echo else member.channel
         position = await realtime.publish(message.topic, message.event, message.payload, exclude=exclude, id=message.id)
@@ -194,6 +199,10 @@ class NativeTopics:
     def _check(self, taken: bool) -> None:
         if not taken:
             raise PublishRefused("overloaded", "Too many requests wait on this topic. Wait for answers.")
+
+    def _slow_down(self, seconds: float) -> None:
+        self._pause = max(self._pause, seconds)
+        self._send(native.Hint("slow_down", seconds, 0.0, "You send more than you may in the long run."))
 
     def _send(self, message: native.ServerMessage) -> None:
         self._sink.offer(binary_frame(native.encode(message)))
