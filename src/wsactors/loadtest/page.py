@@ -21,7 +21,7 @@ _STYLE: Final = """
 :root { color-scheme: light dark; --ink: #1a202c; --paper: #fff; --line: #cbd5e0; --faint: #718096 }
 @media (prefers-color-scheme: dark) { :root { --ink: #e2e8f0; --paper: #171923; --line: #4a5568; --faint: #a0aec0 } }
 body { font: 15px/1.5 system-ui, sans-serif; color: var(--ink); background: var(--paper); max-width: 60rem; margin: 2rem auto;
-  padding: 0 1rem; overflow-wrap: anywhere }
+  padding: 0 1rem } h1, p, td:first-child { overflow-wrap: anywhere }
 table { border-collapse: collapse; margin: .5rem 0 } th, td { border-bottom: 1px solid var(--line); padding: .2rem .7rem;
   text-align: right; font-variant-numeric: tabular-nums } th:first-child, td:first-child { text-align: left }
 .wide { overflow-x: auto } svg { width: 100%; max-width: 45rem } .grid { stroke: var(--line); stroke-width: .5 }

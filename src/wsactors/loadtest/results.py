@@ -93,12 +93,16 @@ class Results:
 
     def _row(self, second: int) -> dict[str, Any]:
         tally = self._open[second]
-        row: dict[str, Any] = {"second": second, "wanted": self.wanted.get(second, 0)}
+        row: dict[str, Any] = {"second": second, "wanted": self._wanted_in(second)}
         row.update({name: getattr(tally, name) for name in (*GAUGES, *COUNTERS)})
         row["bytes_in"], row["bytes_out"] = self._open_bytes[second]
         for name in HISTOGRAMS:
             row[name] = dict(getattr(tally, name).summary())
         return row
+
+    def _wanted_in(self, second: int) -> int:
+        known = [each for each in self.wanted if each <= second]
+        return self.wanted[max(known)] if known else 0
 
     def walk(self) -> Iterator[dict[str, Any]]:
         """Every second's row, in order."""

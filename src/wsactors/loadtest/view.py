@@ -39,7 +39,7 @@ class View:
     console: Console
     quiet: bool = False
     _live: Live | None = None
-    _shown: int = 0
+    _shown: int = -_LINE_EVERY
 
     def __enter__(self) -> Self:
         from rich.live import Live

@@ -33,7 +33,7 @@ from wsactors.node import strict
 from wsactors.supervision.node import Node
 
 _LAG_EVERY: Final = 0.02
-_GOODBYES: Final = 0.5
+_GOODBYES: Final = 0.2
 """Seconds that goodbyes have to reach the other side."""
 
 
