@@ -22,12 +22,12 @@ from wsactors.gateway.engineio_events import (
     Answer,
     Closed,
     CloseSocket,
-    EngineOptions,
     Event,
     Received,
     ToSocket,
     Upgraded,
 )
+from wsactors.gateway.engineio_options import EngineOptions
 from wsactors.wire import engineio as eio
 from wsactors.wire.engineio import Packet
 from wsactors.wire.ws_frame import binary_frame, text_frame
@@ -124,7 +124,9 @@ def test_no_answer_has_more_than_sixteen_packets_even_of_one_message() -> None:
         bodies.append(answers[0].body.split(b"\x1e"))
 
     assert [len(each) for each in bodies] == [16, 16, 4]
-    assert [piece for each in bodies for piece in each] == [f"4{n}".encode() for n in range(20)] + [b"4x"] + [b"beQ=="] * 15
+    assert [piece for each in bodies for piece in each] == [f"4{n}".encode() for n in range(20)] + [b"4x"] + [
+        b"beQ=="
+    ] * 15
 
 
 def test_the_last_words_leave_room_for_the_cap() -> None:

@@ -30,12 +30,12 @@ from .engineio_events import (
     Answer,
     Closed,
     CloseSocket,
-    EngineOptions,
     Event,
     Received,
     ToSocket,
     Upgraded,
 )
+from .engineio_options import EngineOptions
 
 LINGER_SECONDS: Final = 30.0
 """How long a session that was ended from here waits for the GET that fetches its last words."""

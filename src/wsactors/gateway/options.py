@@ -8,6 +8,9 @@ from typing import Final, Literal
 
 import attrs
 
+from .engineio_options import EngineOptions
+from .socketio_options import SocketIoOptions
+
 CONNECT_BURST: Final = 5
 """How many seconds' worth of connections one address may open at once: a page opens six, a load balancer reconnects all."""
 
@@ -45,7 +48,7 @@ class Limits:
     """Of one request head."""
     head_seconds: float = 5.0
     """In which a whole request head must have come; also for the TLS handshake and a client's first message."""
-    body_bytes: int = 1024 * 1024
+    body_bytes: int = 2 * 1024 * 1024
     """Of one request body."""
     body_seconds: float = 20.0
     """In which a whole request body must have come."""
@@ -110,6 +113,8 @@ class GatewayOptions:
     tls: TlsOptions = attrs.field(factory=TlsOptions)
     limits: Limits = attrs.field(factory=Limits)
     drain: DrainOptions = attrs.field(factory=DrainOptions)
+    engineio: EngineOptions = attrs.field(factory=EngineOptions)
+    socketio: SocketIoOptions = attrs.field(factory=SocketIoOptions)
     state_directory: Path | None = None
     """Where the development certificate is kept, so that a browser's exception for it lasts; None: not kept."""
 

@@ -13,7 +13,7 @@ from starlette.routing import BaseRoute
 
 from wsactors.supervision import ChildSpec
 
-from . import longpoll, native, phoenix_sockets, site, supabase_rest
+from . import engines, longpoll, native, phoenix_sockets, site, supabase_rest
 from .conversation import Conversation, echo
 
 if TYPE_CHECKING:
@@ -26,20 +26,21 @@ def routes_of(port: Port) -> Sequence[BaseRoute]:
         *site.routes_of(port),
         *longpoll.routes_of(port),
         *supabase_rest.routes_of(port),
+        *engines.routes_of(port),
     ]
 
 
 def services_of(port: Port) -> Sequence[ChildSpec]:
     """What parts of the gateway run beside its connections."""
-    return [longpoll.LongPoll.of(port).child()]
+    return [longpoll.LongPoll.of(port).child(), *engines.services_of(port)]
 
 
 def conversations_of(port: Port) -> Mapping[str, Conversation]:
     """What is spoken on the WebSockets of ``port``, by path."""
-    del port
     return {
         native.PATH: native.serve_native,
         phoenix_sockets.PHOENIX_PATH: phoenix_sockets.serve_phoenix,
         phoenix_sockets.SUPABASE_PATH: phoenix_sockets.serve_supabase,
         "/echo": echo,
+        **engines.conversations_of(port),
     }

@@ -68,7 +68,7 @@ class LimitSettings:
     )
     head_bytes: int = setting(16_384, "Bytes of one HTTP request head.", check=between(1024, 1_048_576))
     head_seconds: float = setting(5.0, "Seconds in which a whole request head must have come.", check=between(0.1, 300))
-    body_bytes: int = setting(1_048_576, "Bytes of one HTTP request body.", check=between(1024, 268_435_456))
+    body_bytes: int = setting(2_097_152, "Bytes of one HTTP request body.", check=between(1024, 268_435_456))
     body_seconds: float = setting(
         20.0, "Seconds in which a whole request body must have come.", check=between(0.1, 3600)
     )

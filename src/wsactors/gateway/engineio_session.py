@@ -1,0 +1,332 @@
+"""The actor of one Engine.IO session: a shell around `EngineCore` that outlives the connections which carry it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Protocol
+
+import attrs
+import trio
+
+from wsactors.actors import UNHANDLED, Actor, Mailbox, NoReply, Request, Stop, TimerRef, reply
+from wsactors.wire.engineio import Packet, Version
+from wsactors.wire.errors import ProtocolError
+from wsactors.wire.ws_frame import text_frame
+
+from .engineio_core import EngineCore
+from .engineio_events import (
+    PARSE_ERROR,
+    SERVER_CLOSE,
+    TOO_SLOW,
+    Answer,
+    Closed,
+    CloseSocket,
+    Received,
+    ToSocket,
+    Upgraded,
+)
+from .engineio_options import EngineOptions
+from .engineio_sink import EngineSink
+from .ws import NORMAL, TRY_AGAIN_LATER, WebSocket
+
+if TYPE_CHECKING:
+    from .engineio import EngineServer
+
+
+@attrs.frozen(eq=False)
+class Handshake:
+    """What is known of a client from the request that opened its session."""
+
+    __is_value__ = True
+
+    version: Version
+    query: Mapping[str, str] = attrs.field(repr=False)
+    """May hold tokens: never to be logged."""
+    address: str
+    origin: str
+    ws: WebSocket | None = None
+    """The WebSocket that it came on, if it did."""
+
+
+class EngineConversation(Protocol):
+    """What is spoken in one session. Nothing here waits."""
+
+    def received(self, data: str | bytes) -> None:
+        """The client says something. Raises `ProtocolError` when that breaks the protocol: the session ends."""
+        ...
+
+    def told(self, message: object) -> None:
+        """A message for the session's actor, such as a `Down`."""
+        ...
+
+    def closed(self, reason: str) -> None:
+        """The session has ended. Nothing that is sent arrives any more, unless the client polls once more."""
+        ...
+
+
+class EngineApp(Protocol):
+    """What is spoken at one endpoint."""
+
+    def open(self, session: EngineSession, /) -> EngineConversation:
+        """A client has come."""
+        ...
+
+
+# -- messages: calls of HTTP requests and WebSockets ---------------------------------------------------------------
+
+
+@attrs.frozen
+class Poll:
+    """Call: the client asks what there is. Answered with a body; None: 400."""
+
+    ticket: int
+
+
+@attrs.frozen
+class PollLost:
+    """Cast: the GET of this ticket has broken off."""
+
+    ticket: int
+
+
+@attrs.frozen(eq=False)
+class Post:
+    """Call: a part of what the client posts. Answered with a body, None: 400; a part that is not the last, with b""."""
+
+    __is_value__ = True
+
+    ticket: int
+    packets: tuple[Packet, ...]
+    is_first: bool = True
+    is_last: bool = True
+    is_valid: bool = True
+    """Whether all of it could be read."""
+
+
+@attrs.frozen(eq=False)
+class Attach:
+    """Cast: a WebSocket for this session."""
+
+    __is_value__ = True
+
+    number: int
+    ws: WebSocket
+
+
+@attrs.frozen
+class SocketMessage:
+    """Call: a message on WebSocket ``number``. The answer says only that it was taken."""
+
+    number: int
+    data: str | bytes
+
+
+@attrs.frozen
+class SocketLost:
+    """Cast: WebSocket ``number`` has ended."""
+
+    number: int
+
+
+@attrs.frozen
+class _Tick:
+    """To itself: something is due."""
+
+
+@attrs.frozen
+class _Look:
+    """To itself: see what has happened, and flush."""
+
+
+class EngineSession(Actor):
+    """One session."""
+
+    mailbox = Mailbox(1_000)
+
+    def init(self, server: EngineServer, number: int) -> object:
+        """``number`` is that under which its `Handshake` waits."""
+        handshake = server.arriving.get(number)
+        if handshake is None:
+            return Stop("the client has gone")
+        self.handshake = handshake
+        self.options: EngineOptions = server.options
+        self._now = trio.current_time()
+        socket = number if handshake.ws is not None else None
+        sid = server.new_sid()
+        self._core = EngineCore(sid, server.options, now=self._now, version=handshake.version, socket=socket)
+        self.sink = EngineSink(self._core, server.options.buffer_bytes, self._look_soon)
+        """Where everything for the client goes, from anywhere."""
+        self._sockets: dict[int, WebSocket] = {}
+        self._requests: dict[int, Request] = {}
+        self._timer: TimerRef | None = None
+        self._timer_due = float("inf")
+        self._looks = False
+        if handshake.ws is not None:
+            self._sockets[number] = handshake.ws
+            self.sink.attach(handshake.ws)
+            self.sink.offer(text_frame(self._core.handshake()))
+        server.admit(sid, self.pid, handshake)
+        self.at_death("sid", lambda _: server.forget(sid, handshake.address))
+        self.at_death("sockets", lambda _: self._abandon())
+        self._conversation = server.app.open(self)
+        self._arm()
+        return None
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether the session has ended."""
+        return self._core.is_closed
+
+    def close(self, reason: str = SERVER_CLOSE) -> None:
+        """End the session from here."""
+        self._core.close(reason, trio.current_time())
+        self._look_soon()
+
+    # -- messages --
+
+    def handle_call(self, message: Any, caller: Request) -> Any:
+        now = self._now = trio.current_time()
+        core = self._core
+        match message:
+            case SocketMessage(number, data):
+                core.message(number, data, now)
+                return self._settle() or True
+            case Poll(ticket):
+                self._requests[ticket] = caller
+                core.poll(ticket, now)
+                return self._settle() or _answered(caller)
+            case Post(ticket):
+                return self._post(message, caller, ticket, now)
+            case "handshake":
+                return core.handshake()
+            case _:
+                return UNHANDLED
+
+    def _post(self, message: Post, caller: Request, ticket: int, now: float) -> Any:
+        self._requests[ticket] = caller
+        core = self._core
+        if message.is_first and not core.begin_post(ticket, now):
+            return self._settle() or _answered(caller)
+        core.take(message.packets, now)
+        if message.is_last:
+            core.end_post(is_valid=message.is_valid)
+            return self._settle() or _answered(caller)
+        del self._requests[ticket]
+        return self._settle() or b""
+
+    def handle_cast(self, message: Any) -> Any:
+        match message:
+            case PollLost(ticket):
+                self._requests.pop(ticket, None)
+                self._core.poll_lost(ticket)
+            case Attach(number, ws):
+                self._sockets[number] = ws
+                self._core.attach(number, trio.current_time())
+            case SocketLost(number):
+                self._sockets.pop(number, None)
+                self._core.socket_lost(number)
+            case _:
+                return UNHANDLED
+        return self._settle()
+
+    def handle_info(self, message: Any) -> Any:
+        match message:
+            case _Tick():
+                self._timer, self._timer_due = None, float("inf")
+                self._core.tick(trio.current_time())
+            case _Look():
+                self._looks = False
+            case _:
+                self._conversation.told(message)
+        return self._settle()
+
+    def terminate(self, reason: Any) -> None:
+        """Tell the client and the application that it is over, if they do not know."""
+        self._core.close(SERVER_CLOSE, trio.current_time())
+        self._settle()
+
+    # -- what has happened --
+
+    def _settle(self) -> Stop | None:
+        """Do what the core's events say. Whoever is answered or told may bring about more of them."""
+        core = self._core
+        self._looks, looked = True, self._looks  # what is sent from here on is flushed here
+        core.flush(trio.current_time())
+        while core.events:
+            match core.events.popleft():
+                case Received(data):
+                    self._hear(data)
+                case Answer(ticket, body):
+                    request = self._requests.pop(ticket, None)
+                    if request is not None:
+                        reply(request, body)
+                case ToSocket(number, frames):
+                    self._write(number, frames)
+                case CloseSocket(number):
+                    self._close_socket(number)
+                case Upgraded(number):
+                    self.sink.attach(self._sockets[number])
+                case Closed(reason):
+                    self._conversation.closed(reason)
+                    self._reason = reason
+            if not core.events:
+                core.flush(trio.current_time())
+        self._looks = looked
+        if self.sink.needs_pump:
+            self.start_soon(self.sink.pump)
+        if core.is_over and not self.sink.is_busy:
+            return Stop("normal")
+        self._arm()
+        return None
+
+    def _hear(self, data: str | bytes) -> None:
+        if self._core.is_closed:
+            return
+        try:
+            self._conversation.received(data)
+        except ProtocolError:
+            self._core.close(PARSE_ERROR, trio.current_time())
+
+    def _write(self, number: int, frames: bytes) -> None:
+        if number == self._core.socket:
+            self.sink.offer(frames)
+        elif number in self._sockets:
+            self._sockets[number].sink.offer(frames)
+
+    def _close_socket(self, number: int) -> None:
+        ws = self._sockets.pop(number, None)
+        if ws is None:
+            return
+        if number != self._core.socket:
+            ws.close(NORMAL)
+        elif self._reason == TOO_SLOW:
+            self.sink.close(TRY_AGAIN_LATER, TOO_SLOW)
+        else:
+            self.sink.close(NORMAL)
+
+    def _abandon(self) -> None:
+        """In the death step: nobody would read from these any more."""
+        for ws in self._sockets.values():
+            ws.close(NORMAL)
+
+    # -- time --
+
+    def _arm(self) -> None:
+        due = self._core.deadline
+        if due >= self._timer_due:
+            return  # what is armed comes first; it looks again then
+        if self._timer is not None:
+            self.cancel_timer(self._timer)
+        self._timer_due = due
+        self._timer = self.send_after(max(0.0, due - trio.current_time()), self.pid, _Tick())
+
+    def _look_soon(self) -> None:
+        if not self._looks:
+            self._looks = self.node.send(self.pid, _Look())
+
+    _reason = ""
+
+
+def _answered(caller: Request) -> Any:
+    """What a handler returns whose request may have been answered while it ran."""
+    return NoReply() if caller.waiting else caller.value

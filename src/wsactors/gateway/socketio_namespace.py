@@ -1,0 +1,343 @@
+"""Namespaces of Socket.IO: what users subclass to say what their clients may do and hear."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING, Any, ClassVar, Final, TypeVar
+
+import attrs
+import trio
+
+from wsactors.actors import UNHANDLED, Actor, Down, Mailbox, MonitorRef, Pid, Stop, TimerRef
+from wsactors.realtime.identity import JoinRefused, User
+from wsactors.wire import socketio as sio
+from wsactors.wire.plain import Plain, check_plain
+
+from .engineio_sink import VOLATILE
+from .socketio_rooms import Rooms, Target
+from .socketio_socket import RoomFormat, Socket
+
+if TYPE_CHECKING:
+    from .socketio import SocketIo
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+CLIENT_LEFT: Final = "client namespace disconnect"
+SERVER_LEFT: Final = "server namespace disconnect"
+_EVENT: Final = "_socketio_event"
+
+
+class ConnectRefused(Exception):
+    """The client may not connect to the namespace. ``data`` travels along, for its program; it must be plain."""
+
+    def __init__(self, message: str, data: Plain = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.data = data
+
+
+class NotAcknowledged(Exception):
+    """The client did not acknowledge an event in time, or is gone."""
+
+
+def on(event: str) -> Callable[[F], F]:
+    """Let a method of a `Namespace` handle ``event``. Its arguments are the event's; its answer is what is acknowledged.
+
+    >>> @on("chat message")                                                           # doctest: +SKIP
+    ... async def said(self, text):
+    ...     await self.to("lobby").emit("chat message", text)
+    """
+
+    def mark(method: F) -> F:
+        setattr(method, _EVENT, event)
+        return method
+
+    return mark
+
+
+# -- messages ------------------------------------------------------------------------------------------------------
+
+
+@attrs.frozen(eq=False)
+class Connect:
+    """Call: may the client come in? Answered with None, or a map for its CONNECT_ERROR."""
+
+    __is_value__ = True
+
+    auth: Plain
+
+
+@attrs.frozen(eq=False)
+class Said:
+    """Cast: an event of the client; ``id`` is to be acknowledged."""
+
+    __is_value__ = True
+
+    event: str
+    arguments: list[Plain]
+    id: int | None
+
+
+@attrs.frozen
+class Lost:
+    """Cast: the client is gone, for one of the protocol's reasons; ``may_return``: perhaps not for good."""
+
+    reason: str
+    may_return: bool
+
+
+@attrs.frozen
+class Returned:
+    """Cast: the client is back, in the session ``session``."""
+
+    session: Pid
+
+
+@attrs.frozen
+class _GiveUp:
+    """To itself: it will not come back."""
+
+
+class Namespace(Actor):
+    """One client in one namespace: an actor, which ends with the client.
+
+    >>> class Chat(Namespace):                                                         # doctest: +SKIP
+    ...     async def connect(self, auth):
+    ...         if auth.get("name") == "mallory":
+    ...             raise ConnectRefused("Not you", {"code": 17})
+    ...         await self.join("lobby")
+    ...
+    ...     @on("chat message")
+    ...     async def said(self, text):
+    ...         await self.to("lobby").emit("chat message", text)
+    ...         return "delivered"
+
+    Events of a client are handled one at a time, in order; a method may be ``async`` and take its time. An exception ends the
+    client's connection to the namespace, and nothing else.
+    """
+
+    mailbox = Mailbox(1_000)
+    recovers: ClassVar[bool] = False
+    """Whether a client that has lost its connection may come back to what it missed (connection state recovery)."""
+    authenticates: ClassVar[bool] = True
+    """Whether the node's authenticator decides who the client is, by the token in its ``auth``; False: `connect` does."""
+    broadcasts: ClassVar[bool] = True
+    """Whether `everyone` reaches its clients: it costs a membership each."""
+    wire_format: ClassVar[type[RoomFormat]] = RoomFormat
+    """How publications become events."""
+    _events: ClassVar[Mapping[str, str]] = {}
+
+    socket: Socket
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        found = dict(cls._events)
+        for name, value in vars(cls).items():
+            event = getattr(value, _EVENT, None)
+            if event in sio.RESERVED_EVENTS:
+                raise TypeError(f"{cls.__qualname__}.{name}: no event may be called {event!r}")
+            if event is not None:
+                found[event] = name
+        cls._events = found
+
+    # -- for subclasses to define --
+
+    async def connect(self, auth: Any) -> None:
+        """The client wants to come in; ``auth`` is what it said, a map. What is emitted here follows its welcome.
+
+        Raises:
+            ConnectRefused: it may not.
+        """
+
+    async def disconnect(self, reason: str) -> None:
+        """The client is gone for good."""
+
+    async def interrupted(self, reason: str) -> None:
+        """The client has lost its connection, and may come back."""
+
+    async def recovered(self) -> None:
+        """It has come back, and got what it missed."""
+
+    # -- for subclasses to use --
+
+    @property
+    def sid(self) -> str:
+        """The client's id in this namespace. Others may know it."""
+        return self.socket.sid
+
+    @property
+    def user(self) -> User:
+        """Whose client it is."""
+        return self.socket.user
+
+    @property
+    def rooms(self) -> frozenset[str]:
+        """The rooms it is in; one of them is its own, its `sid`."""
+        return frozenset(self.socket.rooms)
+
+    def emit(self, event: str, *arguments: Plain, volatile: bool = False) -> bool:
+        """Send the client an event; ``volatile``: only if it can take it now. False when it will not arrive.
+
+        Raises:
+            ProtocolError: an argument is not plain.
+        """
+        _check(event, arguments)
+        frames = self.socket.format.event(event, arguments, has_offset=not volatile)
+        return frames is not None and self.socket.offer(frames, VOLATILE if volatile else None)
+
+    async def emit_with_ack(self, event: str, *arguments: Plain, timeout: float = 20.0) -> list[Plain]:
+        """Send the client an event, and wait for what it answers. Not for `connect`: the client cannot answer yet.
+
+        Raises:
+            NotAcknowledged: it did not answer within ``timeout`` seconds, or is gone.
+            ProtocolError: an argument is not plain.
+        """
+        _check(event, arguments)
+        number, waiting = self.socket.expect()
+        try:
+            if self.socket.send(sio.EVENT, [event, *arguments], number):
+                with trio.move_on_after(timeout):
+                    await waiting.arrived.wait()
+        finally:
+            self.socket.forget(number)
+        if waiting.arguments is None:
+            raise NotAcknowledged(f"the client did not acknowledge {event!r}")
+        return waiting.arguments
+
+    async def join(self, room: str) -> None:
+        """Enter a room of this namespace. Raises `JoinRefused` when there are too many."""
+        await self._rooms.join(room)
+
+    def leave(self, room: str) -> None:
+        """Leave it."""
+        self._rooms.leave(room)
+
+    def to(self, *rooms: str) -> Target:
+        """Everybody else in one of these rooms, or with one of these ids: ``await self.to("lobby").emit("hello")``."""
+        return Target(self._app.publisher, self.socket.namespace, rooms, frozenset({self.sid}))
+
+    @property
+    def everyone(self) -> Target:
+        """Every client of the namespace, this one included."""
+        return Target(self._app.publisher, self.socket.namespace, ("",), frozenset())
+
+    def end(self, *, hang_up: bool = False) -> None:
+        """Send the client away, after this handler; ``hang_up``: from all namespaces, by ending its connection."""
+        self.socket.send(sio.DISCONNECT, None)
+        self._ends = True
+        if hang_up:
+            self.socket.hang_up()
+
+    async def handle_event(self, event: str, arguments: list[Plain], id: int | None) -> None:  # noqa: A002 - the field's name
+        """Let the method marked with `on` handle an event; what no method handles is ignored.
+
+        A method answers with a tuple of arguments for the client's callback, a single one, or None for none.
+        """
+        name = self._events.get(event)
+        if name is None:
+            return
+        method = getattr(self, name)
+        if not _fits(method, arguments):
+            return  # the client's fault; in the reference, too, nothing answers then
+        answer = method(*arguments)
+        if inspect.isawaitable(answer):
+            answer = await answer
+        if id is not None:
+            self.acknowledge(id, *(answer if isinstance(answer, tuple) else () if answer is None else (answer,)))
+
+    def acknowledge(self, id: int, *arguments: Plain) -> None:  # noqa: A002 - the field's name
+        """Answer the event ``id`` of the client."""
+        self.socket.send(sio.ACK, list(arguments), id)
+
+    # -- the actor --
+
+    def init(self, app: SocketIo, number: int) -> object:
+        """``number`` is that under which its `Socket` waits, and the session that carries it."""
+        arrival = app.arriving.get(number)
+        if arrival is None:
+            return Stop("the client has gone")
+        self.socket, session = arrival
+        self.socket.actor = self.pid
+        self._app = app
+        self._rooms = Rooms(self.node, self.socket, self.pid)
+        self._session: MonitorRef | None = self.monitor(session)
+        self._ends = self._is_in = False
+        self._give_up: TimerRef | None = None
+        self.at_death("socket", lambda _: app.forget(self.socket))
+        return None
+
+    async def handle_call(self, message: Any, caller: Any) -> Any:
+        match message:
+            case Connect(auth):
+                try:
+                    if self.broadcasts:
+                        await self._rooms.join("", counts=False)
+                    await self.connect(auth)
+                except ConnectRefused as refused:
+                    return Stop("normal", reply=refusal(refused.message, refused.data))
+                except JoinRefused as refused:
+                    return Stop("normal", reply=refusal(refused.message, {"code": refused.code}))
+                self._is_in = True
+                return Stop("normal", reply=None) if self._ends else None
+            case _:
+                return UNHANDLED
+
+    async def handle_cast(self, message: Any) -> Any:
+        match message:
+            case Said(event, arguments, number):
+                await self.handle_event(event, arguments, number)
+            case Lost(reason, may_return):
+                return await self._lost(reason, may_return=may_return)
+            case Returned(session):
+                self._session = self.monitor(session)
+                if self._give_up is not None:
+                    self.cancel_timer(self._give_up)
+                await self.recovered()
+            case _:
+                return UNHANDLED
+        return Stop("normal") if self._ends else None
+
+    async def handle_info(self, message: Any) -> Any:
+        match message:
+            case Down(ref) if ref is self._session:
+                self.socket.detach()
+                return await self._lost("transport error", may_return=True)
+            case _GiveUp() if not self.socket.is_attached:
+                return await self._lost("transport close", may_return=False)
+            case _GiveUp():
+                return None
+            case _:
+                return UNHANDLED
+
+    async def _lost(self, reason: str, *, may_return: bool) -> Stop | None:
+        if self._session is not None:
+            self.demonitor(self._session, flush=True)
+            self._session = None
+        if may_return and self._is_in and self._app.may_return(self.socket):
+            self._give_up = self.send_after(self._app.options.recovery_seconds, self.pid, _GiveUp())
+            await self.interrupted(reason)
+            return Stop("normal") if self._ends else None
+        if self._is_in:
+            await self.disconnect(reason)
+        return Stop("normal")
+
+
+def refusal(message: str, data: Plain = None) -> dict[str, Plain]:
+    """What a CONNECT_ERROR says."""
+    return {"message": message} if data is None else {"message": message, "data": data}
+
+
+def _check(event: str, arguments: Iterable[Plain]) -> None:
+    if event in sio.RESERVED_EVENTS:
+        raise ValueError(f"no event may be called {event!r}")
+    check_plain([event, *arguments])
+
+
+def _fits(method: Callable[..., Any], arguments: list[Plain]) -> bool:
+    """Whether a client has sent as many arguments as the method takes."""
+    try:
+        inspect.signature(method).bind(*arguments)
+    except TypeError:
+        return False
+    return True
