@@ -26,6 +26,7 @@ async def connected(site: Site, target: str, **more: Any) -> AsyncIterator[WebSo
             ws = await connect_websocket_url(nursery, f"ws://127.0.0.1:{site.port}{target}", **more)
         yield ws
         await ws.aclose()
+        await ws._stream.aclose()  # which it leaves open where the server has closed it
         nursery.cancel_scope.cancel()
 
 
@@ -89,6 +90,7 @@ async def test_malformed_messages_end_a_phoenix_connection_and_no_other() -> Non
             await ada.send_message("[" * 50_000)
             with pytest.raises(ConnectionClosed) as closed:
                 await told(ada)
+            assert closed.value.reason is not None
             assert closed.value.reason.code == 1002
             await sue.send_message("[" * 50_000)
             await sue.send_message('{"topic":"phoenix","event":"heartbeat","payload":{},"ref":"1"}')
