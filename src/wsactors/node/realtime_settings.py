@@ -7,7 +7,8 @@ from typing import Literal
 
 import attrs
 
-from wsactors.node.fields import between, matches, setting
+from wsactors.node.auth_settings import PolicySettings, RateSettings, RuleSettings
+from wsactors.node.fields import between, matches, section, setting
 from wsactors.realtime.options import RealtimeOptions, TopicOptions
 
 __all__ = ["RealtimeSettings", "TopicSettings", "realtime_options"]
@@ -56,6 +57,16 @@ class RealtimeSettings:
             "no topic. Without any, every name is one."
         },
     )
+    rules: Mapping[str, RuleSettings] = attrs.field(
+        factory=dict,
+        kw_only=True,
+        metadata={
+            "doc": "Who may do what, one table each: [realtime.rules.NAME]. The first that is for the user and topic and names "
+            "what is asked decides. What none decides is allowed on public topics, and forbidden on private ones."
+        },
+    )
+    policy: PolicySettings = section(PolicySettings, "Who decides what no rule decides.")
+    rates: RateSettings = section(RateSettings, "How much one connection may ask.")
     max_topics: int = setting(100_000, "Topics on this node.", check=between(1, 10_000_000))
     max_channels: int = setting(200_000, "Memberships of all clients.", check=between(1, 10_000_000))
     relay_partitions: int = setting(4, "Actors that share the work of sending.", check=between(1, 64))

@@ -7,9 +7,16 @@ from typing import Any, Final
 from wsactors.actors import UNHANDLED, Actor, Down, Ignore, Pid
 from wsactors.gateway import Address, Gateway
 from wsactors.gateway.certificates import Certificates
+from wsactors.node.auth_settings import authenticator, permission_options
 from wsactors.node.context import NodeContext, context_of
 from wsactors.node.realtime_settings import realtime_options
-from wsactors.node.wiring import battle_options, battle_tree_file, gateway_options, state_folder
+from wsactors.node.wiring import (
+    battle_options,
+    battle_tree_file,
+    gateway_options,
+    serves_this_machine_only,
+    state_folder,
+)
 from wsactors.realtime.start import RealtimeSupervisor
 from wsactors.sessions.battle import PARTS
 from wsactors.sessions.directory import BATTLES, SessionDirectory, open_battle
@@ -26,10 +33,19 @@ class RealtimeService(RealtimeSupervisor):
     """The node's topics and channels."""
 
     async def init(self) -> object:  # type: ignore[override]  # the context has what it needs
-        """Start them as the configuration says. Raises `ValueError` for a channel class that is none."""
+        """Start them as the configuration says.
+
+        Raises:
+            ValueError: a channel class is none, or the shared secret is one that everybody knows.
+            FileUnusable: a file with keys cannot be used.
+        """
         settings = context_of(self.node.name).settings
+        realtime = settings.realtime
         return await super().init(
-            realtime_options(settings.realtime), allowed_packages=tuple(settings.node.allowed_packages)
+            realtime_options(realtime),
+            authenticator=authenticator(settings.auth, loopback=serves_this_machine_only(settings.gateway)),
+            allowed_packages=tuple(settings.node.allowed_packages),
+            permission=permission_options(settings.auth, realtime.rules, realtime.policy, realtime.rates),
         )
 
 

@@ -14,6 +14,7 @@ from typing import Any, Literal
 
 import attrs
 
+from wsactors.node.auth_settings import AuthSettings
 from wsactors.node.fields import BadSetting
 from wsactors.node.fields import between as _between
 from wsactors.node.fields import matches as _matches
@@ -27,6 +28,7 @@ from wsactors.node.secret import Secret
 __all__ = [
     "AdminHttpSettings",
     "AdminSettings",
+    "AuthSettings",
     "BadSetting",
     "GatewaySettings",
     "LimitSettings",
@@ -173,6 +175,7 @@ class Settings:
     node: NodeSettings = _section(NodeSettings, "The node itself.")
     logging: LoggingSettings = _section(LoggingSettings, "What is logged, and how it looks.")
     gateway: GatewaySettings = _section(GatewaySettings, "The one port that serves the page, health and WebSocket.")
+    auth: AuthSettings = _section(AuthSettings, "Who may come in.")
     realtime: RealtimeSettings = _section(RealtimeSettings, "Topics and channels.")
     admin: AdminSettings = _section(AdminSettings, "The local socket that `wsactors top` reads.")
     sessions: Mapping[str, SessionSettings] = attrs.field(

@@ -8,13 +8,13 @@ from pathlib import Path
 
 import attrs
 
-from wsactors.gateway.options import DrainOptions, GatewayOptions, Limits, TlsOptions
+from wsactors.gateway.options import DrainOptions, GatewayOptions, Limits, TlsOptions, is_loopback
 from wsactors.node.defaults import defaults_folder
 from wsactors.node.gateway_settings import GatewaySettings
 from wsactors.node.settings import SessionSettings
 from wsactors.sessions.options import BattleOptions
 
-__all__ = ["battle_options", "battle_tree_file", "gateway_options", "state_folder"]
+__all__ = ["battle_options", "battle_tree_file", "gateway_options", "serves_this_machine_only", "state_folder"]
 
 
 def gateway_options(settings: GatewaySettings, state_directory: Path | None) -> GatewayOptions:
@@ -44,6 +44,11 @@ def gateway_options(settings: GatewaySettings, state_directory: Path | None) -> 
         drain=DrainOptions(**attrs.asdict(settings.drain)),
         state_directory=state_directory,
     )
+
+
+def serves_this_machine_only(settings: GatewaySettings) -> bool:
+    """Whether no other machine can reach the node, as far as it knows: a proxy in front of it passes everybody on."""
+    return is_loopback(settings.host) and not settings.trusted_proxies and settings.unix_socket is None
 
 
 def battle_options(name: str, settings: SessionSettings) -> BattleOptions:

@@ -124,6 +124,15 @@ class Channel(Actor):
     """Changes of presence that came faster than they are passed on."""
     _recheck: TimerRef | None
 
+    def __init_subclass__(cls, **more: Any) -> None:
+        super().__init_subclass__(**more)
+        for name in ("init", "handle_continue", "handle_cast", "handle_info", "terminate"):
+            if name in vars(cls):
+                raise TypeError(
+                    f"{cls.__name__}.{name} would replace what lets clients in and out; a channel has join, handle_push, "
+                    "handle_message and handle_call"
+                )
+
     # -- for subclasses --
 
     async def join(self, params: Plain) -> Plain:
@@ -137,6 +146,9 @@ class Channel(Actor):
         """
         self.broadcast(event, payload)
         return {}
+
+    def handle_message(self, message: Any) -> Any:
+        """Take what other actors send here. May be ``async``; returns None or `Stop`. What it is not made for is dropped."""
 
     def broadcast(self, event: str, payload: Plain, *, to_self: bool = False) -> None:
         """Publish to the topic. The client itself gets it if it asked for its own, or with ``to_self``.
@@ -271,7 +283,8 @@ class Channel(Actor):
             case _ShowPresence():
                 self._show_presence()
             case _:
-                return UNHANDLED
+                answer = self.handle_message(message)
+                return await answer if inspect.isawaitable(answer) else answer
         return None
 
     def terminate(self, reason: Any) -> None:
