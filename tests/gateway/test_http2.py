@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import ssl
 import struct
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -22,11 +21,11 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
 
+from tests.gateway.h2_client import connected, trusting
 from tests.gateway.harness import Gateway, open_gateway, until
 from wsactors.gateway import http2
 from wsactors.gateway.options import GatewayOptions, Limits, TlsOptions
 from wsactors.gateway.routes import routes_of
-from wsactors.gateway.tls import make_certificate
 from wsactors.wire.h2_frames import PREFACE
 
 CALM = h2.errors.ErrorCodes.ENHANCE_YOUR_CALM
@@ -73,80 +72,10 @@ def handlers(monkeypatch: pytest.MonkeyPatch) -> Handlers:
     return seen
 
 
-@pytest.fixture(scope="module")
-def pem(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("tls") / "own.pem"
-    path.write_bytes(make_certificate(["127.0.0.1"]))
-    return path
-
-
 @asynccontextmanager
 async def gateway_with(pem: Path, limits: Limits = LIMITS) -> AsyncIterator[Gateway]:
     async with open_gateway(GatewayOptions(port=0, tls=TlsOptions("on", pem, pem), limits=limits)) as gateway:
         yield gateway
-
-
-def trusting(pem: Path) -> ssl.SSLContext:
-    return ssl.create_default_context(cafile=pem)
-
-
-class Client:
-    """A client that says what it wants and collects what it hears."""
-
-    def __init__(self, stream: trio.SSLStream[trio.SocketStream], host: str) -> None:
-        self.stream = stream
-        self.host = host
-        self.core = h2.connection.H2Connection(
-            h2.config.H2Configuration(client_side=True, validate_outbound_headers=False)
-        )
-        self.events: list[h2.events.Event] = []
-
-    def ask(
-        self, target: str, method: str = "GET", *, end: bool = True, headers: list[tuple[str, str]] | None = None
-    ) -> int:
-        stream_id = self.core.get_next_available_stream_id()
-        head = [(":method", method), (":scheme", "https"), (":authority", self.host), (":path", target)]
-        self.core.send_headers(stream_id, head + (headers or []), end_stream=end)
-        return stream_id
-
-    async def flush(self) -> None:
-        await self.stream.send_all(self.core.data_to_send())
-
-    async def hear(self, wanted: type[h2.events.Event]) -> h2.events.Event:
-        """Read until something like that has come."""
-        with trio.fail_after(8):
-            while not (found := [event for event in self.events if isinstance(event, wanted)]):
-                data = await self.stream.receive_some()
-                if not data:
-                    raise trio.BrokenResourceError("closed")
-                self.events += self.core.receive_data(bytes(data))
-                await self.flush()
-        return found[0]
-
-    async def hear_goodbye(self) -> int | None:
-        """Read until the server ends the connection; its reason, if it could be read."""
-        with contextlib.suppress(trio.BrokenResourceError, ConnectionError):
-            event = await self.hear(h2.events.ConnectionTerminated)
-            assert isinstance(event, h2.events.ConnectionTerminated)
-            return event.error_code
-        return None
-
-
-@asynccontextmanager
-async def connected(gateway: Gateway, pem: Path) -> AsyncIterator[Client]:
-    context = trusting(pem)
-    context.set_alpn_protocols(["h2"])
-    plain = await trio.open_tcp_stream("127.0.0.1", gateway.port)
-    stream = trio.SSLStream(plain, context, server_hostname="127.0.0.1", https_compatible=True)
-    await stream.do_handshake()
-    assert stream.selected_alpn_protocol() == "h2"
-    client = Client(stream, gateway.host)
-    client.core.initiate_connection()
-    await client.flush()
-    try:
-        yield client
-    finally:
-        await trio.aclose_forcefully(stream)
 
 
 async def still_serves(gateway: Gateway, pem: Path) -> None:
@@ -198,7 +127,7 @@ async def test_many_at_once_on_one_connection(pem: Path, handlers: Handlers) -> 
 async def test_what_is_refused_costs_its_stream_only(
     method: str, target: str, headers: list[tuple[str, str]], status: int, pem: Path, handlers: Handlers
 ) -> None:
-    async with gateway_with(pem) as gateway, connected(gateway, pem) as client:
+    async with gateway_with(pem) as gateway, connected(gateway.port, pem) as client:
         client.ask(target, method, headers=headers, end=method != "POST")
         await client.flush()
         try:
@@ -217,7 +146,7 @@ async def test_what_is_refused_costs_its_stream_only(
 
 
 async def test_extended_connect_is_not_offered(pem: Path) -> None:
-    async with gateway_with(pem) as gateway, connected(gateway, pem) as client:
+    async with gateway_with(pem) as gateway, connected(gateway.port, pem) as client:
         await client.hear(h2.events.RemoteSettingsChanged)
         assert not client.core.remote_settings.enable_connect_protocol
         assert client.core.remote_settings.max_concurrent_streams == LIMITS.http2_streams
@@ -225,7 +154,7 @@ async def test_extended_connect_is_not_offered(pem: Path) -> None:
 
 async def test_rapid_reset_is_ended_and_what_was_begun_is_bounded(pem: Path, handlers: Handlers) -> None:
     async with gateway_with(pem) as gateway:
-        async with connected(gateway, pem) as client:
+        async with connected(gateway.port, pem) as client:
             with contextlib.suppress(trio.BrokenResourceError):
                 for _ in range(30):
                     for _ in range(20):
@@ -258,7 +187,7 @@ FLOODS = {
 @pytest.mark.parametrize("name", FLOODS)
 async def test_a_header_flood_ends_its_connection_and_nothing_else(name: str, pem: Path) -> None:
     async with gateway_with(pem) as gateway:
-        async with connected(gateway, pem) as client:
+        async with connected(gateway.port, pem) as client:
             with contextlib.suppress(trio.BrokenResourceError):
                 await client.stream.send_all(FLOODS[name])
             await client.hear_goodbye()
@@ -277,7 +206,7 @@ async def test_a_header_flood_ends_its_connection_and_nothing_else(name: str, pe
     ],
 )
 async def test_a_flood_of_cheap_frames_is_read_slowly_and_holds_nobody_up(piece: bytes, pem: Path) -> None:
-    async with gateway_with(pem) as gateway, connected(gateway, pem) as client, trio.open_nursery() as nursery:
+    async with gateway_with(pem) as gateway, connected(gateway.port, pem) as client, trio.open_nursery() as nursery:
 
         async def flood() -> None:
             with contextlib.suppress(trio.BrokenResourceError):
@@ -301,7 +230,7 @@ async def test_a_flood_of_cheap_frames_is_read_slowly_and_holds_nobody_up(piece:
 async def test_a_body_is_bounded_in_size_and_time(pem: Path, handlers: Handlers) -> None:
     async with gateway_with(pem) as gateway:
         for total, status in ((210_000, b"413"), (10, b"408")):
-            async with connected(gateway, pem) as client:
+            async with connected(gateway.port, pem) as client:
                 stream_id = client.ask("/echo", "POST", end=False)
                 await client.flush()
                 send = total
@@ -325,7 +254,7 @@ async def test_a_body_is_bounded_in_size_and_time(pem: Path, handlers: Handlers)
 
 async def test_an_answer_of_which_nothing_is_taken_is_given_up(pem: Path, handlers: Handlers) -> None:
     """The window stays shut while pings keep the connection alive: the socket itself never stalls."""
-    async with gateway_with(pem) as gateway, connected(gateway, pem) as client:
+    async with gateway_with(pem) as gateway, connected(gateway.port, pem) as client:
         stream_id = client.ask("/endless")
         await client.flush()
         reset = None
@@ -344,6 +273,6 @@ async def test_an_answer_of_which_nothing_is_taken_is_given_up(pem: Path, handle
 
 async def test_a_connection_without_requests_is_closed(pem: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("wsactors.gateway.http.KEEP_ALIVE_SECONDS", 0.1)
-    async with gateway_with(pem) as gateway, connected(gateway, pem) as client:
+    async with gateway_with(pem) as gateway, connected(gateway.port, pem) as client:
         await client.hear_goodbye()
         await until(lambda: not gateway.shared.admission.open)

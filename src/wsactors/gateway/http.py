@@ -119,7 +119,8 @@ class HttpServer:
     ) -> None:
         """Serve requests from ``stream`` until either side closes.
 
-        ``state`` is what the application finds in its scope.
+        ``state`` is what the application finds in its scope, and ``sink`` with it: what is offered there while an answer in
+        chunks is being sent must be whole chunks.
 
         Raises:
             UpgradeRequested: A request asks for a WebSocket; the stream is untouched since and still open.
@@ -128,7 +129,8 @@ class HttpServer:
         """
         with BodyLease.of(self._budget) as lease:
             doors = Doors(self._limits, lambda head: self._admit(head, client[0], secure), lease)
-            mount = _Mount(stream, doors, self._app, self._config, self._context, dict(state or {}), stream)
+            found = {"sink": stream.sink, **(state or {})}
+            mount = _Mount(stream, doors, self._app, self._config, self._context, found, stream)
             await mount.serve(client, server, secure=secure)
 
     async def serve_http2(

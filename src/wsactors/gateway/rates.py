@@ -50,8 +50,8 @@ class Rates:
         self._key_burst = key_burst
         self._keys: OrderedDict[str, Bucket] = OrderedDict()
 
-    def take(self, key: str | None, now: float) -> bool:
-        """One more of ``key``, at ``now``; None is counted with everybody only."""
+    def take(self, key: str | None, now: float, cost: float = 1.0) -> bool:
+        """``cost`` more of ``key``, at ``now``; None is counted with everybody only."""
         if key is not None:
             bucket = self._keys.get(key)
             if bucket is None:
@@ -59,6 +59,6 @@ class Rates:
                 if len(self._keys) > MAX_KEYS:
                     self._keys.popitem(last=False)
             self._keys.move_to_end(key)
-            if not bucket.take(now):
+            if not bucket.take(now, cost):
                 return False
-        return self._all.take(now)
+        return self._all.take(now, cost)
