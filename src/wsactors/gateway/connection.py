@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from wsactors.actors import Pid
 
 LINGER_SECONDS = 1.0
+ANSWER_SECONDS = 1.0
+"""In which requests must be answered that are being served when the node stops."""
 _WANTS_TLS = (
     b"HTTP/1.1 400 Bad Request\r\ncontent-type: text/plain; charset=utf-8\r\ncontent-length: 67\r\n"
     b"connection: close\r\n\r\nThis port speaks https only: put https:// in front of the address.\n"
@@ -185,6 +187,7 @@ class _Visit:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(_close_when_cancelled, self._stream.sink, stays := trio.Event())
             nursery.start_soon(_cancel_when_closed, self._stream.sink, nursery.cancel_scope)
+            self._port.drain.enter(guest := _Requests(nursery.cancel_scope))
             try:
                 await serve(
                     self._stream,
@@ -196,6 +199,8 @@ class _Visit:
             except (UpgradeRequested, RequestRefused, HeadError) as error:
                 leaving = error
                 stays.set()
+            finally:
+                self._port.drain.leave(guest)
             nursery.cancel_scope.cancel()
         if leaving is not None:
             raise leaving
@@ -206,6 +211,17 @@ class _Visit:
             headers = {"sec-websocket-version": "13", "upgrade": "websocket"}
         await self._stream.send_all(http_answer(refusal.status, refusal.message.encode() + b"\n", headers=headers))
         await self._stream.linger(LINGER_SECONDS)
+
+
+class _Requests:
+    """The HTTP requests of one connection, as a `Guest`."""
+
+    def __init__(self, scope: trio.CancelScope) -> None:
+        self._scope = scope
+
+    def say_goodbye(self, _seconds: float) -> None:
+        """HTTP has no word for it: what is being answered is given a moment."""
+        self._scope.deadline = min(self._scope.deadline, trio.current_time() + ANSWER_SECONDS)
 
 
 async def _cancel_when_closed(sink: SocketSink, requests: trio.CancelScope) -> None:

@@ -19,6 +19,7 @@ from wsactors.supervision import ChildSpec, DynamicSupervisor, Supervisor, start
 from .certificates import Certificates
 from .connection import serve_connection
 from .directory import Directory
+from .drain import Drainer
 from .endpoint import accept_connections, open_listener
 from .options import GatewayOptions, GatewayRefused, is_loopback
 from .port import Port
@@ -102,6 +103,7 @@ class Gateway(Supervisor):
                 kwargs={"max_children": options.limits.connections, "extra_args": (binding,)},
                 name=connections,
             ),
+            ChildSpec("drain", Drainer, (port.drain,), shutdown=options.drain.seconds + STOP_SECONDS),
             ChildSpec("endpoint", Endpoint, (binding, connections, on_open), shutdown=STOP_SECONDS),
         ]
         if options.unix_socket is not None:
