@@ -49,7 +49,7 @@ def boot_interop_node(tmp_path_factory: pytest.TempPathFactory) -> BootNode:
         config.write_text(text.replace('"../', f'"{ROOT}/'))
         config.chmod(0o600)
         arguments = [word for setting in ("gateway.port=0", *settings) for word in ("--set", setting)]
-        with node_running(config, *arguments, "--print-addresses") as running:
+        with node_running(config, *arguments, "--print-addresses", environ={"PYTHONPATH": str(ROOT)}) as running:
             found: dict[str, Any] = json.loads(running.wait_line('"port":'))
             yield InteropNode(found["host"], found["port"], running)
 
