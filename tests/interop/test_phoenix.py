@@ -1,0 +1,105 @@
+"""npm phoenix, as it is, against a real node."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from tests.interop.children import Child, Line
+from tests.interop.conftest import BootNode, InteropNode
+
+SETTINGS = (
+    'node.allowed_packages=["wsactors","tests"]',
+    "realtime.topics.room.match=room:*",
+    "realtime.topics.room.channel=tests.interop.rooms:Room",
+    "gateway.limits.message_bytes=2000000",
+)
+RunScenario = Callable[..., list[Line]]
+
+
+@pytest.fixture(scope="module")
+def node(boot_interop_node: BootNode) -> Iterator[InteropNode]:
+    with boot_interop_node(*SETTINGS) as running:
+        yield running
+
+
+@pytest.fixture
+def play(node: InteropNode, run_js: Callable[..., list[Line]]) -> RunScenario:
+    """Play one scenario of ``js/phoenix.mjs``; everything it said."""
+    return lambda scenario: run_js("phoenix.mjs", node.http, scenario)
+
+
+def ok(response: object) -> Line:
+    return {"status": "ok", "response": response}
+
+
+def test_joining_pushing_and_broadcasting(play: RunScenario) -> None:
+    assert play("talk") == [
+        {"joined": ok({"topic": "room:talk"})},
+        {"pushed": ok({})},
+        {"heard": {"text": "hé 😀", "list": [1, 2.5, None]}},
+        {"echo": ok({"a": 1})},
+        {"no": {"status": "error", "response": {"reason": "not today"}}},
+        {"whispered": {"to": "ada"}},
+        {"ping": True},
+    ]
+
+
+def test_refused_joins(play: RunScenario) -> None:
+    unauthorized, nowhere, joined = play("refuse")
+    assert unauthorized["room:refuse"]["response"] == {"reason": "unauthorized", "message": "You may not enter."}
+    assert nowhere["nowhere"]["response"]["reason"] == "unmatched topic"
+    assert joined == {"joined": ok({"topic": "room:refuse"})}
+
+
+def test_bytes_from_none_to_a_megabyte(play: RunScenario) -> None:
+    *sizes, echo = play("binary")
+    assert sizes == [
+        line
+        for size in (0, 1, 255, 65_536, 1_000_000)
+        for line in ({"size": size, "status": "ok"}, {"size": size, "same": True})
+    ]
+    assert echo == {"echo": [1, 2, 255]}
+
+
+def test_presence_of_two_devices(play: RunScenario) -> None:
+    assert [list(line) for line in play("presence")] == [["one"], ["two"], ["left"], ["none"]]
+
+
+def test_a_channel_that_crashes_is_joined_again(play: RunScenario) -> None:
+    error, other, again = play("crash")
+    assert error == {"error": '{"reason":"channel_crash"}'}
+    assert other == {"other": {"still": "here"}}
+    assert again == {"again": ok({"back": True})}
+
+
+def test_a_cut_socket_is_opened_again_and_its_channels_joined(play: RunScenario) -> None:
+    assert play("cut") == [{"code": 1006}, {"heard": {"text": "welcome back"}}]
+
+
+def test_leaving_and_joining_twice(play: RunScenario) -> None:
+    assert play("leave") == [{"left": ok({})}, {"twice": ok({"topic": "room:leave"})}]
+
+
+def test_long_polling(play: RunScenario) -> None:
+    assert play("longpoll") == [
+        {"pushed": ok({})}, {"heard": {"from": "longpoll"}}, {"data": [1, 2, 3]}, {"back": {"$binary": "/w=="}},
+        {"ordered": True}, {"echoes": 120},
+    ]  # fmt: skip
+
+
+def test_version_1(play: RunScenario) -> None:
+    assert play("version1") == [{"heard": {"from": "1.0.0"}}, {"data": {"$binary": "AQID"}}, {"left": ok({})}]
+
+
+def test_a_node_that_stops_says_so(boot_interop_node: BootNode, start_js: Callable[..., Child]) -> None:
+    with boot_interop_node(*SETTINGS) as node:
+        child = start_js("phoenix.mjs", node.http, "drain")
+        child.hear(ready=True)
+        node.running.signal(signal.SIGTERM)
+        assert child.hear()["code"] == 1012
+        child.say(done=True)
+        child.end()
+        assert node.running.wait_exit() == 0
