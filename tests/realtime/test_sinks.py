@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from wsactors.realtime.pull_sink import PullSink
-from wsactors.realtime.send_queue import AUDIO, SendQueue
+from wsactors.realtime.send_queue import AUDIO, DROP_OLDEST, SendQueue
 from wsactors.realtime.sinks import SinkClosed, SlowReader, SocketSink, prepare_audio_socket
 
 
@@ -267,21 +267,88 @@ async def test_what_was_sealed_is_sent_in_the_order_of_sealing() -> None:
     assert counters == list(range(1, len(counters) + 1))
 
 
+async def test_the_oldest_of_what_may_be_dropped_makes_room_and_the_rest_keeps_its_order() -> None:
+    with connected_pair() as (ours, peer):
+        sink = SocketSink(ours, limit=4_000)
+        while sink.is_idle:
+            sink.offer(b"----" * 100)
+        for number in range(50):
+            assert sink.offer(b"d%03d" % number * 100, DROP_OLDEST)
+            if number == 45:
+                assert sink.offer(b"kept" * 100)
+        got = await read_until(peer, b"d049" * 100)
+        sink.close()
+
+    order = [got[at : at + 4] for at in range(0, len(got), 400)]
+    order = order[order.index(next(each for each in order if each[:1] == b"d")) :]
+    dropped = sink.statistics().dropped
+    assert order == [*(b"d%03d" % number for number in range(dropped, 46)), b"kept", b"d046", b"d047", b"d048", b"d049"]
+    assert 8 <= len(order) <= 10
+
+
+async def test_a_slow_reader_gets_the_rest_of_its_message_and_a_farewell_and_is_closed_in_the_end() -> None:
+    with connected_pair() as (ours, peer):
+        sink = SocketSink(ours, limit=10_000)
+        sink.farewell = b"FAREWELL"
+        count = 0
+        while sink.offer(b"%04d" % count * 100):
+            count += 1
+        assert isinstance(sink.closed, SlowReader)
+        assert not sink.is_over
+        assert not sink.offer(b"late", AUDIO)
+        with pytest.raises(SlowReader):
+            await sink.write(b"late")
+        got = await read_until(peer, b"FAREWELL")
+        await sink.wait_sent()
+        sink.close()
+
+    assert len(got) % 400 == len(b"FAREWELL")
+    assert len(got) // 400 < count
+    assert got.startswith(b"".join(b"%04d" % number * 100 for number in range(len(got) // 400)))
+
+
+async def test_finishing_sends_what_is_ordered_then_the_farewell_and_closes_after_the_grace() -> None:
+    with connected_pair() as (ours, peer):
+        sink = SocketSink(ours)
+        fill(sink, b"a" * 400)
+        for _ in range(5):
+            sink.offer(b"a" * 400, AUDIO)
+            sink.offer(b"l" * 400, "latest")
+            sink.offer(b"o" * 400)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(wait_readable_until_woken, ours)
+            await trio.testing.wait_all_tasks_blocked()
+            start = trio.current_time()
+            sink.finish(b"FAREWELL", grace=0.2)
+        got = await read_all(peer)
+        assert sink.is_over
+        assert 0.15 < trio.current_time() - start < 2
+    assert got.endswith(b"o" * 2000 + b"FAREWELL")
+    assert b"l" not in got
+
+
+async def wait_readable_until_woken(sock: socket.socket) -> None:
+    with pytest.raises(trio.ClosedResourceError):
+        await trio.lowlevel.wait_readable(sock)
+
+
 @given(
     st.lists(
         st.tuples(
             st.sampled_from(["offer", "take"]),
-            st.sampled_from([AUDIO, None, "k", "l"]),
+            st.sampled_from([AUDIO, DROP_OLDEST, None, "k", "l"]),
             st.integers(1, 40),
             st.integers(0, 300),
         )
     )
 )
 def test_the_queue_against_a_simple_model(steps: Any) -> None:
-    """Bounded, nothing lost but audio and replaced messages, no audio older than allowed, lanes in order."""
+    """Bounded, nothing lost but what may be, no audio older than allowed; what is sent in order and what may be dropped
+    stays in the order in which it came."""
     queue = SendQueue(limit=100, age=0.5)
     now, serial = 0.0, 0
     ordered: list[bytes] = []
+    last = 0
     times: dict[bytes, float] = {}
     for action, key, size, milliseconds in steps:
         now += milliseconds / 1000
@@ -294,12 +361,16 @@ def test_the_queue_against_a_simple_model(steps: Any) -> None:
                     ordered.append(data)
         else:
             taken = queue.take(now)
-            if ordered:
-                assert taken is not None
-                assert taken[0] == ordered.pop(0)
-            elif taken is not None and taken[1] == AUDIO:
-                assert now - times[taken[0]] <= 0.5
-        waiting = [*queue.latest.values(), *(data for lane in (queue.ordered, queue.audio) for _, data in lane)]
+            if taken is not None and taken[1] in {None, DROP_OLDEST}:
+                assert taken[1] == DROP_OLDEST or taken[0] == ordered.pop(0)
+                assert int.from_bytes(taken[0][:4], "big") > last
+                last = int.from_bytes(taken[0][:4], "big")
+            else:
+                assert not ordered
+                assert not queue.droppable
+                assert taken is None or taken[1] != AUDIO or now - times[taken[0]] <= 0.5
+        lanes = (queue.ordered, queue.droppable, queue.audio)
+        waiting = [*queue.latest.values(), *(data for lane in lanes for _, data in lane)]
         assert queue.size == sum(map(len, waiting)) <= 100
 
 

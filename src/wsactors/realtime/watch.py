@@ -60,6 +60,10 @@ class SocketWatch:
         self._numbers = itertools.count()
         self._scope: trio.CancelScope | None = None
 
+    def __len__(self) -> int:
+        """How many deadlines are kept, also of those that were cancelled."""
+        return len(self._deadlines)
+
     @staticmethod
     def current() -> SocketWatch:
         """That of this Trio run. Call it on the loop.
