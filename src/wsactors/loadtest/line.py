@@ -203,7 +203,8 @@ class Line:
             raise BadFrame("the handshake's answer does not fit the question")
 
     def _open(self, events: int) -> None:
-        self._write(events)
+        if self._rest:
+            self._write(events)
         if not self._reading or not events & ~WRITABLE:
             return
         buffer = self._poller.buffer

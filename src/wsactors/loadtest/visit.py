@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import random
 import ssl
+import struct
 import time
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -30,6 +31,8 @@ __all__ = ["Dropped", "Ended", "Joined", "Visit", "World"]
 
 _RATE = 48_000
 _WRAP = 1 << 32
+_PLACE = struct.Struct(">IQ")
+"""Sequence and timestamp in an audio frame's header."""
 
 
 @attrs.define(eq=False)
@@ -197,8 +200,7 @@ class Visit:
 
     def _frame(self, data: bytes | bytearray, start: int) -> None:
         tally, now = self._tally, self.line.now
-        sequence = int.from_bytes(data[start + 6 : start + 10], "big")
-        timestamp = int.from_bytes(data[start + 10 : start + 18], "big")
+        sequence, timestamp = _PLACE.unpack_from(data, start + 6)
         tally.audio += 1
         if self._sequence >= 0 and sequence != (self._sequence + 1) % _WRAP:
             if sequence <= self._sequence:
