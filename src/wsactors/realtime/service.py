@@ -19,6 +19,7 @@ from wsactors.wire.plain import Plain
 from .channel import Channel, Leave, Push, Renew, SetPresence
 from .history import Gap, estimate
 from .identity import ANONYMOUS, Authenticator, Credentials, JoinRefused, PublishRefused, User
+from .metrics import Metrics, RealtimeMetrics, counted
 from .options import RealtimeOptions, TopicOptions
 from .outlet import Outlet
 from .permission import Permission, PermissionOptions
@@ -60,6 +61,7 @@ class Realtime:
         self.permission = Permission(node, permission, authenticator)
         self.places = ResumeStore()
         """Of clients that may take up again what their connection broke off."""
+        self.metrics = RealtimeMetrics(Metrics.of(node), self.seats)
         self._actors: dict[tuple[str, Pid], Receiver] = {}
         self._numbers = itertools.count(1)
         self._allowed_packages = allowed_packages
@@ -86,6 +88,7 @@ class Realtime:
 
     # -- clients --
 
+    @counted
     async def join(
         self,
         topic: str,
@@ -367,8 +370,7 @@ class Realtime:
             raise PublishRefused("overloaded", refusal.message) from None
 
     async def _ask(self, topic: str, question: object) -> Any:
-        pid = self.node.whereis(_name(topic))
-        if pid is None:
+        if (pid := self.node.whereis(_name(topic))) is None:
             return None
         try:
             return await self.node.call(pid, question, timeout=self.options.join_seconds)
@@ -376,15 +378,13 @@ class Realtime:
             return None
 
     def _topic_options(self, topic: str) -> TopicOptions:
-        options = self.options.for_topic(topic)
-        if options is None:
+        if (options := self.options.for_topic(topic)) is None:
             raise JoinRefused("unmatched_topic", "There is no such topic.")
         return options
 
     def channel_class(self, options: TopicOptions) -> type[Channel]:
         """Raises `ClassNotFoundError` (a `ValueError`)."""
-        found = self._classes.get(options.channel)
-        if found is None:
+        if (found := self._classes.get(options.channel)) is None:
             found = find_class(options.channel, self._allowed_packages)
             if not issubclass(found, Channel):
                 raise ValueError(f"{options.channel} is no channel: it must be a subclass of Channel")

@@ -63,6 +63,7 @@ class Topic(Actor):
         self._last_used = trio.current_time()
         self._idle_timer = False
         self._look_idle_later()
+        self.at_death("metrics", lambda _: realtime.metrics.count_present(topic, 0))
 
     def handle_call(self, message: Any, caller: Any) -> Any:
         match message:
@@ -155,6 +156,7 @@ class Topic(Actor):
 
     def _publish(self, message: Publish) -> Position:
         self._published += 1
+        self._realtime.metrics.published += 1
         self._last_used = now = trio.current_time()
         kept = self._options.history > 0
         publication = Publication(
@@ -199,6 +201,7 @@ class Topic(Actor):
 
     def _tell_presence(self) -> None:
         joins, leaves = self._presence.take_diff()
+        self._realtime.metrics.count_present(self._topic, len(self._presence))
         if joins or leaves:
             self._state = None
             self._realtime.relay.publish(self._topic, PresenceDiff(self._topic, joins, leaves))
