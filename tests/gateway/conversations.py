@@ -88,6 +88,7 @@ class Stubborn(Channel):
 OPTIONS = RealtimeOptions(
     topics=(
         TopicOptions("plain:*"),
+        TopicOptions("private:*", private=True),
         TopicOptions("stubborn:*", channel=ME + "Stubborn"),
         TopicOptions("room:*", channel=ME + "Room", history=50),
     )
@@ -101,6 +102,8 @@ class Names:
         token = credentials.token
         if token in {"expired", "signature", "malformed", "claims", "forbidden"}:
             raise AuthRefused(token, "not you")
+        if token == "weak":  # noqa: S105 - no password
+            return User(subject="ada", role="authenticated", claims={"weak": True})
         if token.startswith("brief:"):
             return User(subject="ada", role="authenticated", expires=time.time() + float(token[6:]))
         return User(subject=token, role="authenticated") if token else ANONYMOUS

@@ -15,7 +15,8 @@ from wsactors.gateway.phoenix_formats import (
     phoenix_format,
     supabase_format,
 )
-from wsactors.realtime.identity import Credentials
+from wsactors.realtime.identity import Credentials, User
+from wsactors.realtime.limits import LimitOptions, Rate
 from wsactors.realtime.publication import PresenceDiff, Publication
 from wsactors.wire import phoenix
 from wsactors.wire.errors import ProtocolError
@@ -240,6 +241,25 @@ async def test_channels_end_with_their_connection(autojump_clock: MockClock) -> 
         await trio.sleep(1)
         assert not realtime.seats
         assert ada.got == []
+
+
+async def test_who_sends_too_fast_is_read_slower_and_then_refused(autojump_clock: MockClock) -> None:
+    limits = LimitOptions(topic_messages=Rate(10.0, 20.0))
+    async with realtime_node() as realtime:
+        ada = await Talker.of(realtime, user=User("ada", limits=limits))
+        await ada.join("room:1")
+        start = trio.current_time()
+        for number in range(60):
+            await ada.conversation.receive(f'["j","{number}","room:1","chat",{{}}]')
+        await trio.testing.wait_all_tasks_blocked()
+        assert [each[4]["status"] for each in ada.got] == ["ok"] * 60
+        assert 3 < trio.current_time() - start < 6
+        for number in range(60):  # another way in than this connection's, which it does not slow down
+            realtime.push(next(iter(realtime.seats)), "chat", {}, number)
+        await trio.testing.wait_all_tasks_blocked()
+        refused = [each[4]["response"] for each in ada.got if each[4]["status"] == "error"]
+        assert refused
+        assert {each["code"] for each in refused} == {"rate"}
 
 
 async def test_a_connection_ends_with_its_token(autojump_clock: MockClock) -> None:

@@ -17,7 +17,7 @@ JSON = {"content-type": "application/json"}
 def policy(monkeypatch: pytest.MonkeyPatch) -> None:
     """On "plain:locked" only ada may publish; "plain:busy" takes nothing now."""
 
-    async def check_publish(self: Realtime, user: User, topic: str) -> None:
+    async def check_publish(self: Realtime, user: User, topic: str, *, private: bool = False) -> None:
         if topic == "plain:locked" and user.subject != "ada":
             raise PublishRefused("unauthorized", "You may not publish on this topic.")
         if topic == "plain:busy":

@@ -32,6 +32,8 @@ MAX_CHANNELS: Final = 100
 REPLACE_SECONDS: Final = 5.0
 """In which a channel that is joined again must have ended; it is killed then."""
 
+MOST_REST: Final = 10.0
+"""Seconds for which a client is not read at most: phoenix.js takes a connection for dead after 30 without an answer."""
 POLICY_VIOLATION: Final = 1008
 """Phoenix's clients come back after every close but 1000: then with a new token, or they are refused."""
 
@@ -101,6 +103,10 @@ class ChannelOutlet:
         else:
             self._send(phoenix.CLOSE, {}, ref=self.join_ref)
 
+    def slow_down(self, seconds: float) -> None:
+        """Its client sends more than it may in the long run."""
+        self.conversation.slow_down(seconds)
+
     def _send(self, event: str, payload: Plain, *, ref: Ref = None) -> None:
         message = Message(self.join_ref, ref, self.topic, event, payload)
         try:
@@ -129,6 +135,7 @@ class PhoenixConversation:
         self.connection = connection
         self.format = wire_format
         self._channels: dict[str, ChannelOutlet] = {}
+        self._rest = 0.0
         self._expiry = Expiry()
         self.mind_expiry()
 
@@ -147,8 +154,9 @@ class PhoenixConversation:
         self._expiry.cancel()
 
     async def receive(self, data: str | bytes) -> None:
-        """Take one message. Raises `ProtocolError` when it is none."""
+        """Take one message, and some time if its client sends too fast. Raises `ProtocolError` when it is none."""
         await self.handle(self.format.decode(data))
+        await self.rest()
 
     async def handle(self, message: Message) -> None:
         """Take one message that has been decoded."""
@@ -212,6 +220,16 @@ class PhoenixConversation:
         payload: dict[str, Plain] = {"status": status, "response": response}
         answer = Message(message.join_ref, message.ref, message.topic, phoenix.REPLY_EVENT, payload)
         self.connection.sink.offer(self.format.message(answer))
+
+    def slow_down(self, seconds: float) -> None:
+        """The client sends too fast: it will not be read for a while, which slows it down without a word."""
+        self._rest = max(self._rest, seconds)
+
+    async def rest(self) -> None:
+        """Wait as long as the client is to be slowed down."""
+        seconds, self._rest = self._rest, 0.0
+        if seconds > 0:
+            await trio.sleep(min(seconds, MOST_REST))
 
     def outlets(self) -> list[ChannelOutlet]:
         """Of the channels that are joined, or being joined or left."""

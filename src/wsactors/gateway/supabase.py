@@ -20,7 +20,6 @@ from wsactors.wire.phoenix import Message, Ref
 from wsactors.wire.plain import Plain
 from wsactors.wire.supabase_payloads import Join, Replay, parse_broadcast, parse_join, parse_presence
 
-from .expiry import Expiry
 from .phoenix import ChannelOutlet, Connection, PhoenixConversation
 from .phoenix_formats import REALTIME_PREFIX, SupabaseFormat
 
@@ -46,6 +45,7 @@ _JOIN_TEXTS: Final = {
     "too_many": "ChannelRateLimitReached: Too many channels",
     "rate": "ClientJoinRateLimitReached: Too many joins per second",
     "draining": "RealtimeRestarting: Realtime is restarting, please standby",
+    "private_only": "PrivateOnly: This project only allows private channels",
     "replay": "UnableToReplayMessages: Replay params are not valid",
     "replay_public": "UnableToReplayMessages: Replay is not allowed for public channels",
     "no_topic": "TopicNameRequired: You must provide a topic name",
@@ -72,7 +72,6 @@ class SupabaseOutlet(ChannelOutlet):
         self.token: str | None = None
         self.replay: Replay | None = None
         self.tracked: dict[str, Plain] | None = None
-        self.expiry = Expiry()
 
     def joined(self, joined: Joined) -> None:
         """See `wsactors.realtime.outlet.Outlet`."""
@@ -91,7 +90,6 @@ class SupabaseOutlet(ChannelOutlet):
 
     def closed(self, reason: str, *, crashed: bool) -> None:
         """See `wsactors.realtime.outlet.Outlet`."""
-        self.expiry.cancel()
         if not crashed and not self.is_leaving:
             self.system("system", "error", reason)
         super().closed(reason, crashed=crashed)
@@ -127,13 +125,7 @@ class SupabaseConversation(PhoenixConversation):
         self._credentials = credentials
 
     def mind_expiry(self) -> None:
-        """Only channels end when a token expires: each may have one of its own, and gets new ones."""
-
-    def end(self) -> None:
-        """See `PhoenixConversation.end`."""
-        for outlet in self.outlets():
-            assert isinstance(outlet, SupabaseOutlet)
-            outlet.expiry.cancel()
+        """Only channels end when a token expires: each may have one of its own, and may get a new one."""
 
     async def receive(self, data: str | bytes) -> None:
         """Take one message. What is none is dropped: clients are not disconnected for it."""
@@ -143,6 +135,7 @@ class SupabaseConversation(PhoenixConversation):
             log(__name__, "debug", "malformed_message", reason=str(error))
             return
         await self.handle(message)
+        await self.rest()
 
     # -- joining --
 
@@ -164,6 +157,9 @@ class SupabaseConversation(PhoenixConversation):
             outlet.token = asked.access_token
             outlet.user = await self._user_of(asked.access_token)
         connection = self.connection
+        options = connection.realtime.options.for_topic(outlet.name)
+        if options is not None and options.private and not asked.private:
+            raise JoinRefused("private_only", "This topic is private")
         since = await self._replay_from(outlet) if asked.replay is not None else None
         await connection.realtime.join(
             outlet.name,
@@ -176,10 +172,6 @@ class SupabaseConversation(PhoenixConversation):
             private=asked.private,
             self_broadcast=asked.self_broadcast,
         )
-        self._mind_token(outlet)
-
-    def _mind_token(self, outlet: SupabaseOutlet) -> None:
-        outlet.expiry.set(outlet.user.expires, lambda: self._dismiss(outlet, AUTH_TEXTS["expired"]))
 
     async def _user_of(self, token: str) -> User:
         return await self.connection.realtime.authenticate(attrs.evolve(self._credentials, token=token))
@@ -246,7 +238,7 @@ class SupabaseConversation(PhoenixConversation):
         if meta is None:
             taken = realtime.untrack(channel, ref=ref)
         else:
-            taken = realtime.track(channel, meta, key=_presence_key(outlet), ref=ref)
+            taken = realtime.track(channel, meta, key=outlet.asked.presence_key or None, ref=ref)
         if not taken:
             outlet.reply(ref, "error", {"reason": "too many messages"})
 
@@ -257,29 +249,24 @@ class SupabaseConversation(PhoenixConversation):
             return
         realtime = self.connection.realtime
         try:
-            user = await self._user_of(token)
+            if outlet.token is None:  # so far the connection's own key stood for it
+                user = await self._user_of(token)
+            else:
+                user = await realtime.reauthenticate(outlet.user, token)
             await realtime.check_join(user, outlet.name, None, private=outlet.asked.private)
         except AuthRefused as refusal:
-            self._dismiss(outlet, AUTH_TEXTS.get(refusal.code, "The token cannot be checked now"))
+            text = refusal.message if refusal.code == "forbidden" else AUTH_TEXTS.get(refusal.code)
+            self._dismiss(outlet, text or "The token cannot be checked now")
         except JoinRefused:
             self._dismiss(outlet, f"You no longer have permission to read from this Channel topic: {outlet.name}")
         else:
             outlet.token, outlet.user = token, user
-            self._mind_token(outlet)
             if outlet.channel is not None:
                 realtime.renew(outlet.channel, user)
 
     def _dismiss(self, outlet: SupabaseOutlet, text: str) -> None:
         outlet.system("system", "error", text)
         self.leave(outlet, text)
-
-
-def _presence_key(outlet: SupabaseOutlet) -> str | None:
-    """Under which key a client is present. Who has a name cannot use another's: a key of its choice stands behind it."""
-    subject, key = outlet.user.subject, outlet.asked.presence_key
-    if not subject or not key or key == subject:
-        return key or None
-    return f"{subject}:{key}"
 
 
 def _without_tokens(payload: Plain) -> Plain:

@@ -67,10 +67,10 @@ async def _publish(port: Port, request: Request, *, single: bool) -> Response:
 
 async def _publish_all(realtime: Realtime, user: User, messages: tuple[RestMessage, ...]) -> None:
     """Publish all of them, or none if one may not be."""
-    for topic in dict.fromkeys(message.topic for message in messages):
+    for topic, private in dict.fromkeys((message.topic, message.private) for message in messages):
         if realtime.options.for_topic(topic) is None:
             raise PublishRefused("unmatched_topic", "There is no such topic.")
-        await realtime.check_publish(user, topic)
+        await realtime.check_publish(user, topic, private=private)
     for message in messages:
         await realtime.publish(message.topic, message.event, message.payload, id=message.id)
 
