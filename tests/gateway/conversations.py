@@ -102,7 +102,7 @@ class Names:
         token = credentials.token
         if token in {"expired", "signature", "malformed", "claims", "forbidden"}:
             raise AuthRefused(token, "not you")
-        if token == "weak":  # noqa: S105 - no password
+        if token == "weak":
             return User(subject="ada", role="authenticated", claims={"weak": True})
         if token.startswith("brief:"):
             return User(subject="ada", role="authenticated", expires=time.time() + float(token[6:]))
