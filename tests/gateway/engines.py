@@ -18,6 +18,7 @@ from wsactors.gateway.engineio_options import EngineOptions
 from wsactors.gateway.options import GatewayOptions
 from wsactors.gateway.server import Address, Gateway
 from wsactors.gateway.socketio_options import SocketIoOptions
+from wsactors.realtime.identity import Authenticator
 from wsactors.realtime.options import RealtimeOptions
 from wsactors.realtime.service import Realtime
 from wsactors.realtime.start import start_realtime
@@ -79,11 +80,12 @@ async def serving(
     socketio: SocketIoOptions = SOCKETIO,
     *,
     realtime: RealtimeOptions = RealtimeOptions(),  # noqa: B008 - frozen
+    authenticator: Authenticator | None = None,
     **gateway: Any,
 ) -> AsyncIterator[Served]:
     opened: list[Address] = []
     async with Node("engines") as node:
-        topics = await start_realtime(node, realtime)
+        topics = await start_realtime(node, realtime, authenticator=authenticator)
         options = GatewayOptions(port=0, engineio=engine, socketio=socketio, **gateway)
         await node.spawn(Gateway, options, None, opened.append, TestDirectory())
         base = f"http://127.0.0.1:{opened[0].port}"

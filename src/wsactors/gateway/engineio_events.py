@@ -21,7 +21,7 @@ TOO_SLOW: Final = "transport too slow"
 class Received:
     """The client says something."""
 
-    data: str | bytes
+    data: str | bytes = attrs.field(repr=False)
 
 
 @attrs.frozen
@@ -29,7 +29,7 @@ class Answer:
     """The answer to the GET or POST ``ticket``. A ``body`` of None: it is refused, 400."""
 
     ticket: int
-    body: bytes | None
+    body: bytes | None = attrs.field(repr=False)
 
 
 @attrs.frozen

@@ -96,7 +96,7 @@ class Post:
     __is_value__ = True
 
     ticket: int
-    packets: tuple[Packet, ...]
+    packets: tuple[Packet, ...] = attrs.field(repr=False)
     is_first: bool = True
     is_last: bool = True
     is_valid: bool = True
@@ -118,7 +118,7 @@ class SocketMessage:
     """Call: a message on WebSocket ``number``. The answer says only that it was taken."""
 
     number: int
-    data: str | bytes
+    data: str | bytes = attrs.field(repr=False)
 
 
 @attrs.frozen

@@ -65,7 +65,7 @@ class Connect:
 
     __is_value__ = True
 
-    auth: Plain
+    auth: Plain = attrs.field(repr=False)
 
 
 @attrs.frozen(eq=False)
@@ -75,7 +75,7 @@ class Said:
     __is_value__ = True
 
     event: str
-    arguments: list[Plain]
+    arguments: list[Plain] = attrs.field(repr=False)
     id: int | None
 
 
