@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 import attrs
 
@@ -11,6 +11,9 @@ from wsactors.wire.plain import Plain
 
 from .publication import Format, PresenceState, Publication
 from .sinks import Sink
+
+STOPPED: Final = "the node stops"
+"""The reason with which channels end that nobody has ended: whoever was on them will want to join again elsewhere."""
 
 
 @attrs.frozen(eq=False)
