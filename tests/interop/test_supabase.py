@@ -1,0 +1,151 @@
+"""npm @supabase/realtime-js and PyPI realtime, as they are, against a real node."""
+
+from __future__ import annotations
+
+import json
+import signal
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from tests.interop.children import Child, Line
+from tests.interop.conftest import BootNode, InteropNode
+from tests.interop.tokens import SECRET, token
+
+SETTINGS = (
+    'node.allowed_packages=["wsactors","tests"]',
+    "realtime.topics.room.match=room:*",
+    "realtime.topics.room.channel=tests.interop.rooms:Room",
+    "realtime.topics.all.match=*",
+    'realtime.rules.members.topics=["private:*"]',
+    'realtime.rules.members.roles=["authenticated"]',
+    'realtime.rules.members.allow=["join","publish","presence_read","presence_write"]',
+    "gateway.limits.message_bytes=2000000",
+    f"auth.secret={SECRET}",
+    "auth.leeway=0",
+)
+RunScenario = Callable[..., list[Line]]
+
+
+def tokens() -> str:
+    """What clients show, by name."""
+    member = {"role": "authenticated"}
+    return json.dumps(
+        {
+            "anon": token(role="anon"),
+            "ada": token(sub="ada", **member),
+            "ada2": token(sub="ada", seconds=7200, **member),
+            "eve": token(sub="eve", **member),
+            "brief": token(sub="ada", seconds=2, **member),
+            "expired": token(sub="ada", seconds=-60, **member),
+            "wrong": token("another secret than that of the node, of 48 bytes", sub="ada", **member),
+        }
+    )
+
+
+@pytest.fixture(scope="module")
+def node(boot_interop_node: BootNode) -> Iterator[InteropNode]:
+    with boot_interop_node(*SETTINGS) as running:
+        yield running
+
+
+@pytest.fixture
+def play(node: InteropNode, run_js: Callable[..., list[Line]]) -> RunScenario:
+    """Play one scenario of ``js/supabase.mjs``; everything it said."""
+    return lambda scenario: run_js("supabase.mjs", node.http, scenario, tokens())
+
+
+def test_broadcasts(play: RunScenario) -> None:
+    assert play("talk") == [
+        {"sent": "ok"},
+        {"heard": {"type": "broadcast", "event": "chat", "payload": {"text": "hé 😀", "list": [1, 2.5, None]}}},
+        {"acked": "ok"},
+        {"own": {"n": 1}},
+        {"left": "ok"},
+    ]
+
+
+def test_bytes_from_none_to_a_megabyte(play: RunScenario) -> None:
+    assert play("binary") == [{"size": size, "sent": "ok", "same": True} for size in (0, 1, 255, 65_536, 1_000_000)]
+
+
+def test_both_versions_on_one_topic(play: RunScenario) -> None:
+    assert play("mixed") == [{"bytes": {"$binary": "AQID"}, "text": {"from": "1.0.0"}}]
+
+
+def test_presence_of_two_devices(play: RunScenario) -> None:
+    *states, events = play("presence")
+    assert [list(line) for line in states] == [
+        ["tracked"],
+        ["one"],
+        ["two"],
+        ["updated"],
+        ["untracked"],
+        ["left"],
+        ["none"],
+    ]
+    assert states[0] == {"tracked": "ok"}
+    assert ["join", "ada"] in events["events"]
+
+
+def test_refusals(play: RunScenario) -> None:
+    assert play("refuse") == [
+        {
+            "private": {
+                "state": "CHANNEL_ERROR",
+                "error": "Unauthorized: You do not have permissions to read from this Channel topic: private:1",
+            }
+        },
+        {"wrong": {"state": "CHANNEL_ERROR", "error": "JwtSignatureError: Failed to validate JWT signature"}},
+        {"refused": True},
+    ]
+
+
+def test_private_channels(play: RunScenario) -> None:
+    assert play("private") == [{"heard": {"secret": True}}]
+
+
+def test_replay(play: RunScenario) -> None:
+    assert play("replay") == [{"replayed": [[n, True, "string"] for n in (2, 3, 4)]}]
+
+
+def test_refreshed_tokens(play: RunScenario) -> None:
+    sent, said = play("token")
+    assert sent == {"sent": "ok"}
+    assert (said["said"]["status"], said["said"]["message"]) == ("error", "Token has expired")
+
+
+def test_a_token_that_expires_ends_its_channel(play: RunScenario) -> None:
+    [said] = play("expires")
+    assert said["said"]["status"] == "error"
+    assert "expired" in said["said"]["message"]
+
+
+def test_rest(play: RunScenario) -> None:
+    assert play("rest") == [
+        {"text": {"success": True}}, {"heard": {"by": "REST"}}, {"data": {"success": True}}, {"bytes": [1, 255]},
+        {"fallback": "ok"}, {"heard": {"unjoined": True}},
+    ]  # fmt: skip
+
+
+def test_postgres_changes_are_refused_honestly(play: RunScenario) -> None:
+    assert play("postgres") == [{"subscribed": "SUBSCRIBED"}, {"extension": "postgres_changes", "status": "error"}]
+
+
+def test_a_channel_that_crashes_is_joined_again(play: RunScenario) -> None:
+    assert play("crash") == [{"states": "SUBSCRIBED,CHANNEL_ERROR,SUBSCRIBED"}]
+
+
+def test_a_cut_socket_is_opened_again_and_its_channels_joined(play: RunScenario) -> None:
+    assert play("cut") == [{"states": "SUBSCRIBED,CHANNEL_ERROR,SUBSCRIBED"}, {"heard": {"text": "welcome back"}}]
+
+
+def test_a_node_that_stops_says_so(boot_interop_node: BootNode, start_js: Callable[..., Child]) -> None:
+    with boot_interop_node(*SETTINGS) as node:
+        child = start_js("supabase.mjs", node.http, "drain", tokens())
+        child.hear(ready=True)
+        node.running.signal(signal.SIGTERM)
+        assert child.hear()["code"] == 1012
+        child.say(done=True)
+        child.end()
+        assert node.running.wait_exit() == 0
