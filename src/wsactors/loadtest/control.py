@@ -59,7 +59,7 @@ class Want:
 
 @attrs.frozen
 class Quiet:
-    """Lead: nobody speaks any more, nobody comes any more."""
+    """Lead: from now on nobody speaks, comes or goes."""
 
     KIND: ClassVar[str] = "quiet"
 

@@ -253,8 +253,9 @@ class Churner(Joiner):
         self._do_after(self._world.chance.expovariate(1 / self._group.stay_seconds), "part", visit)
 
     def behave(self, what: str, visit: Visit) -> None:
-        """Part."""
-        self.part(visit, cut=self._world.chance.random() < self._group.cut_share)
+        """Part; at the end of the run, stay."""
+        if not self._world.quiet:
+            self.part(visit, cut=self._world.chance.random() < self._group.cut_share)
 
 
 class Staller(User):

@@ -51,7 +51,7 @@ class World:
     send_lag: Histogram = attrs.field(factory=Histogram)
     """How much later than intended messages were sent: our own fault."""
     quiet: bool = False
-    """Nobody speaks and nobody comes any more."""
+    """Nobody speaks, comes or goes any more."""
     _senders: int = 0
 
     def new_sender(self) -> int:
