@@ -88,9 +88,9 @@ def crowd(url: str) -> LoadSettings:
     for number in range(TOPICS):
         users[f"room{number}"] = GroupSettings(
             behaviour="churn",
-            transport="native" if number % 2 else "phoenix",
+            transport="native" if number % 5 else "phoenix",
             topic=f"soak:{number}",
-            stay_seconds=max(5.0, SECONDS / 3),
+            stay_seconds=max(5.0, SECONDS / 2),
             away_seconds=0.5,
         )
         users[f"mouth{number}"] = GroupSettings(
