@@ -9,9 +9,12 @@ import attrs
 import pytest
 import trio
 
+from wsactors.gateway.engineio_options import EngineOptions
 from wsactors.gateway.options import GatewayOptions, Limits, TlsOptions
+from wsactors.gateway.socketio_options import SocketIoOptions
 from wsactors.node import boot
 from wsactors.node.boot import new_node
+from wsactors.node.engineio_settings import EngineIoSettings, NamespaceSettings, SocketIoSettings
 from wsactors.node.secret import Secret
 from wsactors.node.settings import BadSetting, GatewaySettings, LimitSettings, NodeSettings, Settings, TlsSettings
 from wsactors.node.wiring import gateway_options, state_folder
@@ -42,15 +45,23 @@ def test_every_setting_arrives(tmp_path: Path) -> None:
         allowed_origins=("https://b",),
         tls=TlsSettings(mode="on", cert=tmp_path / "c", key=tmp_path / "k", key_password=Secret("hunter2")),
         limits=LimitSettings(connections=3),
+        engineio=EngineIoSettings(ping_interval=4.0),
+        socketio=SocketIoSettings(
+            namespaces={"any": NamespaceSettings(path="/chat", handler="radio:Chat")}, max_detached=5
+        ),
     )
 
-    options = gateway_options(settings, tmp_path)
+    options = gateway_options(settings, tmp_path, ("radio",))
 
-    for name in names(GatewaySettings) - {"enabled", "tls", "limits", "drain"}:
+    for name in names(GatewaySettings) - {"enabled", "tls", "limits", "drain", "engineio", "socketio"}:
         assert getattr(options, name) == getattr(settings, name)
     assert options.tls.key_password == "hunter2"
     assert options.tls.cert == tmp_path / "c"
     assert options.limits.connections == 3
+    assert options.engineio == EngineOptions(ping_interval=4.0)
+    assert options.socketio == SocketIoOptions(
+        namespaces={"/chat": "radio:Chat"}, allowed_packages=("radio",), max_detached=5
+    )
     assert "hunter2" not in repr(options)
 
 

@@ -20,13 +20,15 @@ ROOMS: Final = TopicOptions(
 )
 """The rule for topics that are rooms. It must come before any other: only namespaces may let somebody into a room."""
 
+DEFAULT_NAMESPACES: Final[Mapping[str, str]] = {"/": "wsactors.gateway.socketio_topics:Topics"}
+
 
 @attrs.frozen
 class SocketIoOptions:
     """How Socket.IO is served."""
 
     enabled: bool = True
-    namespaces: Mapping[str, str] = attrs.field(factory=lambda: {"/": "wsactors.gateway.socketio_topics:Topics"})
+    namespaces: Mapping[str, str] = attrs.field(factory=lambda: dict(DEFAULT_NAMESPACES))
     """Their classes (`wsactors.gateway.socketio_namespace.Namespace`) as ``module:Class``, by name."""
     allowed_packages: tuple[str, ...] = ("wsactors",)
     """What these modules may belong to."""

@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 import attrs
 
+from wsactors.node.engineio_settings import EngineIoSettings, SocketIoSettings
 from wsactors.node.fields import BadSetting, between, section, setting, zero_or
 from wsactors.node.secret import Secret
 
@@ -160,3 +161,5 @@ class GatewaySettings:
     )
     limits: LimitSettings = section(LimitSettings, "Bounds on what one port takes from the world.")
     drain: DrainSettings = section(DrainSettings, "How the port is emptied before the node stops.")
+    engineio: EngineIoSettings = section(EngineIoSettings, "Engine.IO, which carries Socket.IO.")
+    socketio: SocketIoSettings = section(SocketIoSettings, "Socket.IO on /socket.io/.")

@@ -7,6 +7,7 @@ from typing import Literal
 
 import attrs
 
+from wsactors.gateway.socketio_options import ROOMS
 from wsactors.node.auth_settings import PolicySettings, RateSettings, RuleSettings
 from wsactors.node.fields import between, matches, section, setting
 from wsactors.realtime.options import RealtimeOptions, TopicOptions
@@ -76,8 +77,9 @@ class RealtimeSettings:
 
 def realtime_options(settings: RealtimeSettings) -> RealtimeOptions:
     """What topics and channels take."""
+    topics = tuple(TopicOptions(**attrs.asdict(topics)) for topics in settings.topics.values()) or (TopicOptions(),)
     return RealtimeOptions(
-        topics=tuple(TopicOptions(**attrs.asdict(topics)) for topics in settings.topics.values()) or (TopicOptions(),),
+        topics=(ROOMS, *topics),  # nobody but a namespace lets clients into its rooms, whatever the file says
         max_topics=settings.max_topics,
         max_channels=settings.max_channels,
         relay_partitions=settings.relay_partitions,

@@ -63,7 +63,7 @@ class GatewayService(Gateway):
         if not settings.enabled:
             return Ignore()
         return await super().init(
-            gateway_options(settings, state_folder()),
+            gateway_options(settings, state_folder(), tuple(context.settings.node.allowed_packages)),
             is_ready=context.health.is_ready,
             on_open=lambda address: _opened(context, address),
             directory=SessionDirectory(self.node),

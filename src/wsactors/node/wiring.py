@@ -10,6 +10,7 @@ import attrs
 
 from wsactors.gateway.options import DrainOptions, GatewayOptions, Limits, TlsOptions, is_loopback
 from wsactors.node.defaults import defaults_folder
+from wsactors.node.engineio_settings import engineio_options, socketio_options
 from wsactors.node.gateway_settings import GatewaySettings
 from wsactors.node.settings import SessionSettings
 from wsactors.sessions.options import BattleOptions
@@ -17,8 +18,10 @@ from wsactors.sessions.options import BattleOptions
 __all__ = ["battle_options", "battle_tree_file", "gateway_options", "serves_this_machine_only", "state_folder"]
 
 
-def gateway_options(settings: GatewaySettings, state_directory: Path | None) -> GatewayOptions:
-    """What the gateway takes; ``state_directory`` keeps its development certificate."""
+def gateway_options(
+    settings: GatewaySettings, state_directory: Path | None, allowed_packages: tuple[str, ...] = ("wsactors",)
+) -> GatewayOptions:
+    """What the gateway takes; ``state_directory`` keeps its development certificate, ``allowed_packages`` has namespaces."""
     tls = settings.tls
     return GatewayOptions(
         host=settings.host,
@@ -42,6 +45,8 @@ def gateway_options(settings: GatewaySettings, state_directory: Path | None) -> 
         ),
         limits=Limits(**attrs.asdict(settings.limits)),
         drain=DrainOptions(**attrs.asdict(settings.drain)),
+        engineio=engineio_options(settings.engineio),
+        socketio=socketio_options(settings.socketio, allowed_packages),
         state_directory=state_directory,
     )
 
