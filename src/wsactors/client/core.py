@@ -26,6 +26,17 @@ HELLO_BYTES: Final = 12 * 1024
 """What the positions in a hello may take; topics that do not fit are joined afterwards."""
 
 
+@attrs.frozen
+class Plan:
+    """What to do after a connection has ended."""
+
+    wait: float | None
+    """Seconds until the next attempt; None: there will be none."""
+    code: str
+    """Why, for programs: see `Disconnected`."""
+    reason: str
+
+
 # -- events -----------------------------------------------------------------------------------------------------------
 
 
@@ -34,6 +45,13 @@ class Online:
     """The node has welcomed the client."""
 
     welcome: native.Welcome
+
+
+@attrs.frozen
+class Offline:
+    """There is no connection any more, or an attempt has failed."""
+
+    plan: Plan
 
 
 @attrs.frozen
@@ -51,20 +69,9 @@ class Measured:
 
 
 CoreEvent: TypeAlias = (
-    Online | Measured | TopicChanged | Reconnect
+    Online | Offline | Measured | TopicChanged | Reconnect
     | native.AudioFrame | native.Joined | native.Left | native.Event | native.Expiring | native.Hint
 )  # fmt: skip
-
-
-@attrs.frozen
-class Plan:
-    """What to do after a connection has ended."""
-
-    wait: float | None
-    """Seconds until the next attempt; None: there will be none."""
-    code: str
-    """Why, for programs: see `Disconnected`."""
-    reason: str
 
 
 @attrs.frozen
@@ -166,10 +173,11 @@ class Core(MemberCore):
         self.outgoing.clear()
         self.latency.stop()
         self._round_at = None
-        plan = self._plan(code, reason)
+        plan = self._plan(code, reason, now)
         self._drain_at = self._hinted = None
         self._is_planned = False
         error = Disconnected(plan.reason, plan.code)
+        self.events.append(Offline(plan))
         if plan.wait is None:
             self.phase = "ended"
             self.give_up(error)
@@ -258,15 +266,15 @@ class Core(MemberCore):
     def _leave(self, reason: str) -> None:
         self.events.append(Reconnect(reason))
 
-    def _plan(self, code: int | None, reason: str) -> Plan:
+    def _plan(self, code: int | None, reason: str, now: float) -> Plan:
         said = self.last_error
         if said is not None:
             reason = said.message
         word = GIVEN_UP.get(code or 0, "") or (said.code if said is not None else "")
         if code in GIVEN_UP or (code == UNAUTHORIZED and not self._can_renew) or self._retry is None:
             return Plan(None, word, reason)
-        if self._is_planned:
-            return Plan(0.0, word, reason)
+        if self._is_planned or self._drain_at is not None:
+            return Plan(max(0.0, (self._drain_at or now) - now), word, reason)
         wait = self._backoff.failed()
         if wait is None:
             return Plan(None, "connection_failed", f"gave up after {self._backoff.failures} attempts: {reason}")

@@ -6,7 +6,7 @@ trio-websocket's own ``open_websocket`` leaves the socket open when the server c
 from __future__ import annotations
 
 import ssl
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Final, TypeAlias
 from urllib.parse import urlsplit
@@ -46,9 +46,10 @@ async def open_websocket(
     try:
         async with trio.open_nursery() as nursery:
             with trio.move_on_after(timeout) as patience:
+                watched = _Watched(stream, patience.cancel)
                 socket = await wrap_client_stream(
                     nursery,
-                    stream,
+                    watched,  # type: ignore[arg-type]  # it needs no more than a Stream
                     host,
                     target,
                     extra_headers=list(headers),
@@ -57,7 +58,8 @@ async def open_websocket(
                     receive_buffer_size=65_536,
                 )
             if patience.cancelled_caught:
-                raise HandshakeError(f"no answer within {timeout:g} s")
+                raise HandshakeError("it closed the connection" if watched.ended else f"no answer within {timeout:g} s")
+            watched.on_end = _nothing
             try:
                 yield socket
             except Exception as error:
@@ -71,6 +73,42 @@ async def open_websocket(
         await trio.aclose_forcefully(stream)
     if failure is not None:
         raise failure
+
+
+def _nothing() -> None:
+    """The handshake is over."""
+
+
+class _Watched(trio.abc.Stream):
+    """A stream that tells when the peer has ended it: during the handshake, trio-websocket would wait on."""
+
+    def __init__(self, stream: _Stream, on_end: Callable[[], None]) -> None:
+        self._stream = stream
+        self.on_end = on_end
+        self.ended = False
+
+    async def receive_some(self, max_bytes: int | None = None) -> bytes | bytearray:
+        try:
+            data = await self._stream.receive_some(max_bytes)
+        except trio.BrokenResourceError:
+            self._end()
+            raise
+        if not data:
+            self._end()
+        return data
+
+    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
+        await self._stream.send_all(data)
+
+    async def wait_send_all_might_not_block(self) -> None:
+        await self._stream.wait_send_all_might_not_block()
+
+    async def aclose(self) -> None:
+        await self._stream.aclose()
+
+    def _end(self) -> None:
+        self.ended = True
+        self.on_end()
 
 
 async def _open_stream(url: str, ssl_context: ssl.SSLContext | None, timeout: float) -> tuple[_Stream, str, str]:
@@ -91,8 +129,15 @@ async def _open_stream(url: str, ssl_context: ssl.SSLContext | None, timeout: fl
     except (OSError, trio.BrokenResourceError, trio.TooSlowError) as error:
         if stream is not None:
             await trio.aclose_forcefully(stream)
-        raise Disconnected(f"cannot connect to {url}: {error.__cause__ or error!r}", "connection_failed") from error
+        raise Disconnected(f"cannot connect to {url}: {_reason(error)}", "connection_failed") from error
     return stream, parts.netloc.rpartition("@")[2], target
+
+
+def _reason(error: Exception) -> str:
+    cause = error.__cause__ or error
+    while isinstance(cause, BaseExceptionGroup):  # of one error for each address of the name
+        cause = cause.exceptions[0]
+    return repr(cause) if isinstance(cause, trio.TooSlowError) else str(cause) or repr(cause)
 
 
 def _first(group: BaseExceptionGroup[HandshakeError]) -> str:

@@ -165,8 +165,8 @@ class NativeConversation:
             raise ProtocolError("expected hello as the first message")
         version = native.common_version(hello.versions)
         if version is None:
-            known = " and ".join(str(each) for each in sorted(native.VERSIONS))
-            self._send(native.Error("version", f"this node speaks version {known} of the protocol"))
+            known = " and ".join(f"version {each}" for each in native.VERSIONS)
+            self._send(native.Error("version", f"this node speaks {known} of the protocol"))
             return self._close(CLOSE_VERSION, "no common version")
         self._version = version
         try:

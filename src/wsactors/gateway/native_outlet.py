@@ -10,7 +10,7 @@ import trio
 
 from wsactors.actors.log import log
 from wsactors.realtime.identity import Refused
-from wsactors.realtime.outlet import Joined
+from wsactors.realtime.outlet import STOPPED, Joined
 from wsactors.realtime.publication import Metas, PresenceDiff, PresenceState, Publication
 from wsactors.realtime.sinks import Sink
 from wsactors.wire import native
@@ -128,7 +128,7 @@ class NativeOutlet:
         self.ended.set()
         if self.is_silent:
             return
-        code = "crash" if crashed else "left" if self.leaving else "ended"
+        code = "crash" if crashed or reason == STOPPED else "left" if self.leaving else "ended"
         self._send(native.TopicLeft(self.topic, self.leaving, code, native.clip(reason)))
 
     def _send(self, message: native.ServerMessage) -> None:

@@ -22,6 +22,8 @@ from .native_outlet import NativeOutlet, error_of, native_format
 
 REPLACE_SECONDS: Final = 5.0
 """In which a member that joins again has left."""
+HINT_SECONDS: Final = 1.0
+"""Between two hints that the client sends too much."""
 
 TopicRequest: TypeAlias = (
     native.JoinTopic | native.LeaveTopic | native.Push | native.Publish | native.Track | native.Untrack
@@ -55,7 +57,7 @@ class NativeTopics:
         most: How many topics one connection may be a member of.
     """
 
-    __slots__ = ("_format", "_members", "_most", "_owner", "_pause", "_sink", "realtime", "user")
+    __slots__ = ("_format", "_hint_at", "_members", "_most", "_owner", "_pause", "_sink", "realtime", "user")
 
     def __init__(
         self,
@@ -71,7 +73,7 @@ class NativeTopics:
         self._format = native_format(framing)
         self._owner = owner
         self._most = most
-        self._pause = 0.0
+        self._pause = self._hint_at = 0.0
         self._members: dict[str, _Member] = {}
         self.user: User = ANONYMOUS
 
@@ -202,7 +204,10 @@ class NativeTopics:
 
     def _slow_down(self, seconds: float) -> None:
         self._pause = max(self._pause, seconds)
-        self._send(native.Hint("slow_down", seconds, 0.0, "You send more than you may in the long run."))
+        now = trio.current_time()
+        if now >= self._hint_at:
+            self._hint_at = now + HINT_SECONDS
+            self._send(native.Hint("slow_down", seconds, 0.0, "You send more than you may in the long run."))
 
     def _send(self, message: native.ServerMessage) -> None:
         self._sink.offer(binary_frame(native.encode(message)))

@@ -149,7 +149,7 @@ class TopicLeft:
     topic: str = message_field(topic_text, since=2)
     ref: int = message_field(u32, 0, since=2)
     code: str = message_field(one_of("left", "ended", "crash"), "left", since=2)
-    """``left``: you asked; ``ended``: the node did it; ``crash``: the channel died of an error, join again."""
+    """``left``: you asked; ``ended``: somebody did it on purpose; ``crash``: the channel died, join again."""
     reason: str = message_field(words, "", since=2)
 
 
