@@ -138,7 +138,9 @@ def test_socketio_connects_joins_and_answers_pings() -> None:
 
     connect, join, pong = room.said
     assert connect == b'40{"token": "secret"}'
-    assert socketio.decode_text(join[1:].decode())[2] == socketio.Packet(socketio.EVENT, "/", ["join", "room:1"], 1)
+    assert socketio.decode_text(join[1:].decode())[2] == socketio.Packet(
+        socketio.EVENT, "/", ["subscribe", "room:1", {"presence": False}], 1
+    )
     assert pong == b"3"
     assert room.events == ["joined"]
 
@@ -148,9 +150,10 @@ def test_socketio_is_refused() -> None:
     talk = SocketIo(room, Manners("room:1"))
     talk.take(TEXT, b'44{"message":"No"}')
     talk.take(TEXT, b'431[{"status":"error","reason":"full"}]')
+    talk.take(TEXT, b'42["closed","room:1","it died",{"crashed":true}]')
     talk.take(TEXT, b"41")
 
-    assert [event.split()[0] for event in room.events] == ["refused", "refused", "ended"]
+    assert [event.split()[0] for event in room.events] == ["refused", "refused", "dropped", "ended"]
 
 
 @pytest.mark.parametrize("kind", [Native, Phoenix, SocketIo])

@@ -61,15 +61,20 @@ drain_seconds = 0.5
 [users.ears]
 topics = 2
 transport = "phoenix"
+[users.sockets]
+topics = 2
+transport = "socketio"
+fixed_count = 3
 [users.mouths]
 behaviour = "chat"
-transport = "phoenix"
+transport = "native"
 topics = 2
 fixed_count = 2
 rate = 10
 [users.churners]
 behaviour = "churn"
-transport = "phoenix"
+transport = "native"
+presence = true
 topics = 2
 fixed_count = 2
 stay_seconds = 0.3
@@ -139,14 +144,15 @@ def test_a_run_measures_and_passes(node: RunningNode, tmp_path: Path) -> None:
     groups = report["groups"]
     assert report["outcome"] == "passed"
     assert report["total"]["missed"] == 0
-    assert groups["ears"]["joins"] == 13
+    assert groups["ears"]["joins"] == 10
     # Messages go to the other members of one of two topics.
     assert 30 <= groups["mouths"]["sent"] <= 50
     assert groups["ears"]["received"] > 100
+    assert groups["sockets"]["received"] > 20
     assert groups["ears"]["latency"]["count"] == groups["ears"]["received"]
     assert groups["audio"]["audio"] > 100
     assert groups["audio"]["late"]["count"] == groups["audio"]["audio"]
-    assert groups["ears"]["first"]["count"] == 13
+    assert groups["ears"]["first"]["count"] == 10
     assert groups["churners"]["partings"] >= 2
     assert groups["churners"]["joins"] > groups["churners"]["partings"] - 2
     assert sum(row["received"] for row in report["rows"]) == report["total"]["received"]

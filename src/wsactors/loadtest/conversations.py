@@ -215,7 +215,7 @@ class Phoenix(Conversation):
 
 
 class SocketIo(Conversation):
-    """Socket.IO, protocol 5 over Engine.IO 4, on a WebSocket from the start."""
+    """Socket.IO, protocol 5 over Engine.IO 4, on a WebSocket from the start; in the words of ``docs/socketio.md``."""
 
     PATH = "/socket.io/?EIO=4&transport=websocket"
     __slots__ = ()
@@ -236,22 +236,29 @@ class SocketIo(Conversation):
                 self._room.refused(data[2:200].decode("utf-8", "replace"))
             case b"4", b"3":
                 self._acknowledged(data)
+            case b"4", b"2" if data.startswith(b'42["closed",'):
+                self._room.dropped(data[12:200].decode("utf-8", "replace"))
             case (b"4", b"1") | (b"1", _):
                 self._room.ended("disconnected")
             case _:
                 pass
 
     def join(self) -> None:
-        """Ask for the topic, with an acknowledgement."""
-        self._room.say(client_frame(b"421" + _json(["join", self._manners.topic]), TEXT))
+        """Subscribe to the topic, with an acknowledgement."""
+        manners = self._manners
+        asked = ["subscribe", manners.topic, {"presence": manners.presence}]
+        self._room.say(client_frame(b"421" + _json(asked), TEXT))
 
     def _acknowledged(self, data: bytes) -> None:
         if not data.startswith(b"431["):
             return
         answer = _parsed(data[3:])
         status = answer[0] if isinstance(answer, list) and answer else None
-        if isinstance(status, dict) and status.get("status", "ok") == "ok":
+        if isinstance(status, dict) and status.get("status") == "ok":
             self._room.joined()
+            if self._manners.presence:
+                shown = ["track", self._manners.topic, {"name": self._manners.name}]
+                self._room.say(client_frame(b"42" + _json(shown), TEXT))
         else:
             self._room.refused(json.dumps(status)[:200])
 
