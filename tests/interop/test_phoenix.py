@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import pytest
 
-from tests.interop.children import Child, Line
-from tests.interop.conftest import BootNode, InteropNode
+from tests.interop.children import Child, Line, js_child
+from tests.interop.conftest import BootNode
+from tests.interop.scenarios import Scenarios
 
 SETTINGS = (
     'node.allowed_packages=["wsactors","tests"]',
@@ -16,26 +17,20 @@ SETTINGS = (
     "realtime.topics.room.channel=tests.interop.rooms:Room",
     "gateway.limits.message_bytes=2000000",
 )
-RunScenario = Callable[..., list[Line]]
 
 
 @pytest.fixture(scope="module")
-def node(boot_interop_node: BootNode) -> Iterator[InteropNode]:
-    with boot_interop_node(*SETTINGS) as running:
-        yield running
-
-
-@pytest.fixture
-def play(node: InteropNode, run_js: Callable[..., list[Line]]) -> RunScenario:
-    """Play one scenario of ``js/phoenix.mjs``; everything it said."""
-    return lambda scenario: run_js("phoenix.mjs", node.http, scenario)
+def play(boot_interop_node: BootNode) -> Scenarios:
+    """All scenarios of ``js/phoenix.mjs`` but the drain."""
+    with boot_interop_node(*SETTINGS) as node, js_child("phoenix.mjs", node.http, "all") as child:
+        return Scenarios(child.end())
 
 
 def ok(response: object) -> Line:
     return {"status": "ok", "response": response}
 
 
-def test_joining_pushing_and_broadcasting(play: RunScenario) -> None:
+def test_joining_pushing_and_broadcasting(play: Scenarios) -> None:
     assert play("talk") == [
         {"joined": ok({"topic": "room:talk"})},
         {"pushed": ok({})},
@@ -47,14 +42,14 @@ def test_joining_pushing_and_broadcasting(play: RunScenario) -> None:
     ]
 
 
-def test_refused_joins(play: RunScenario) -> None:
+def test_refused_joins(play: Scenarios) -> None:
     unauthorized, nowhere, joined = play("refuse")
     assert unauthorized["room:refuse"]["response"] == {"reason": "unauthorized", "message": "You may not enter."}
     assert nowhere["nowhere"]["response"]["reason"] == "unmatched topic"
     assert joined == {"joined": ok({"topic": "room:refuse"})}
 
 
-def test_bytes_from_none_to_a_megabyte(play: RunScenario) -> None:
+def test_bytes_from_none_to_a_megabyte(play: Scenarios) -> None:
     *sizes, echo = play("binary")
     assert sizes == [
         line
@@ -64,33 +59,33 @@ def test_bytes_from_none_to_a_megabyte(play: RunScenario) -> None:
     assert echo == {"echo": [1, 2, 255]}
 
 
-def test_presence_of_two_devices(play: RunScenario) -> None:
+def test_presence_of_two_devices(play: Scenarios) -> None:
     assert [list(line) for line in play("presence")] == [["one"], ["two"], ["left"], ["none"]]
 
 
-def test_a_channel_that_crashes_is_joined_again(play: RunScenario) -> None:
+def test_a_channel_that_crashes_is_joined_again(play: Scenarios) -> None:
     error, other, again = play("crash")
     assert error == {"error": '{"reason":"channel_crash"}'}
     assert other == {"other": {"still": "here"}}
     assert again == {"again": ok({"back": True})}
 
 
-def test_a_cut_socket_is_opened_again_and_its_channels_joined(play: RunScenario) -> None:
+def test_a_cut_socket_is_opened_again_and_its_channels_joined(play: Scenarios) -> None:
     assert play("cut") == [{"code": 1006}, {"heard": {"text": "welcome back"}}]
 
 
-def test_leaving_and_joining_twice(play: RunScenario) -> None:
+def test_leaving_and_joining_twice(play: Scenarios) -> None:
     assert play("leave") == [{"left": ok({})}, {"twice": ok({"topic": "room:leave"})}]
 
 
-def test_long_polling(play: RunScenario) -> None:
+def test_long_polling(play: Scenarios) -> None:
     assert play("longpoll") == [
         {"pushed": ok({})}, {"heard": {"from": "longpoll"}}, {"data": [1, 2, 3]}, {"back": {"$binary": "/w=="}},
         {"ordered": True}, {"echoes": 120},
     ]  # fmt: skip
 
 
-def test_version_1(play: RunScenario) -> None:
+def test_version_1(play: Scenarios) -> None:
     assert play("version1") == [{"heard": {"from": "1.0.0"}}, {"data": {"$binary": "AQID"}}, {"left": ok({})}]
 
 

@@ -1,7 +1,8 @@
-// npm phoenix against a node: `phoenix.mjs http://host:port SCENARIO`.
+// npm phoenix against a node: `phoenix.mjs http://host:port SCENARIO`, or `all`.
 
 import { LongPoll, Presence, Socket } from "phoenix";
-import { WebSocket, first, main, say, told } from "./talk.mjs";
+import { play } from "./scenarios.mjs";
+import { WebSocket, first, told } from "./talk.mjs";
 
 const V1 = {
   vsn: "1.0.0",
@@ -12,9 +13,8 @@ const V1 = {
 const scenarios = { talk, refuse, binary, presence, crash, cut, drain, longpoll, version1, leave };
 let url;
 
-await main(async (node, scenario, ...more) => {
+await play(scenarios, (node) => {
   url = node.replace("http", "ws") + "/socket";
-  await scenarios[scenario](...more);
 });
 
 function connect(options = {}) {
@@ -48,7 +48,7 @@ function joinedAgain(channel) {
   }, "joining again");
 }
 
-async function talk() {
+async function talk(say) {
   const [ada, bob] = [connect(), connect()];
   const a = await enter(ada, "room:talk");
   const b = await enter(bob, "room:talk");
@@ -65,7 +65,7 @@ async function talk() {
   say({ ping: ping >= 0 });
 }
 
-async function refuse() {
+async function refuse(say) {
   const socket = connect();
   for (const [topic, params] of [["room:refuse", { refuse: "unauthorized" }], ["nowhere", {}]]) {
     const channel = socket.channel(topic, params);
@@ -79,7 +79,7 @@ async function refuse() {
   other.disconnect();
 }
 
-async function binary() {
+async function binary(say) {
   const [ada, bob] = [connect(), connect()];
   const a = (await enter(ada, "room:binary")).channel;
   const b = (await enter(bob, "room:binary")).channel;
@@ -95,9 +95,10 @@ async function binary() {
   say({ echo: [...new Uint8Array(echo.response)] });
 }
 
-async function presence() {
-  const eve = (await enter(connect(), "room:presence")).channel;
+async function presence(say) {
+  const eve = connect().channel("room:presence");
   const seen = new Presence(eve);
+  await answer(eve.join());
   const counts = () => seen.list((key, { metas }) => [key, metas.map((meta) => meta.device).sort()]);
   const until = (wanted) =>
     first((resolve) => {
@@ -116,7 +117,7 @@ async function presence() {
   say({ none: await until("[]") });
 }
 
-async function crash() {
+async function crash(say) {
   const socket = connect();
   const { channel } = await enter(socket, "room:crash");
   const other = (await enter(socket, "room:other")).channel;
@@ -128,7 +129,7 @@ async function crash() {
   say({ again: await answer(channel.push("echo", { back: true })) });
 }
 
-async function cut() {
+async function cut(say) {
   const [ada, bob] = [connect(), connect()];
   const a = (await enter(ada, "room:cut", { user: "ada" })).channel;
   const b = (await enter(bob, "room:cut")).channel;
@@ -141,7 +142,7 @@ async function cut() {
   say({ heard: await chat });
 }
 
-async function leave() {
+async function leave(say) {
   const socket = connect();
   const { channel } = await enter(socket, "room:leave");
   const closed = first((resolve) => channel.onClose(resolve), "the close");
@@ -154,7 +155,7 @@ async function leave() {
   await replaced;
 }
 
-async function drain() {
+async function drain(say) {
   const socket = connect({ reconnectAfterMs: () => 60_000 });
   await enter(socket, "room:drain");
   const closed = first((resolve) => socket.onClose(resolve), "the close", 20_000);
@@ -163,7 +164,7 @@ async function drain() {
   await told();
 }
 
-async function longpoll() {
+async function longpoll(say) {
   const [ada, bob] = [connect({ transport: LongPoll }), connect()];
   const a = (await enter(ada, "room:longpoll")).channel;
   const b = (await enter(bob, "room:longpoll")).channel;
@@ -184,7 +185,7 @@ async function longpoll() {
   say({ echoes: (await Promise.all([...Array(120).keys()].map((n) => answer(a.push("echo", { n }))))).length });
 }
 
-async function version1() {
+async function version1(say) {
   const [old, now] = [connect(V1), connect()];
   const o = (await enter(old, "room:version1")).channel;
   const n = (await enter(now, "room:version1")).channel;

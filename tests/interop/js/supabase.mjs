@@ -1,16 +1,16 @@
-// npm @supabase/realtime-js against a node: `supabase.mjs http://host:port SCENARIO TOKENS`, TOKENS being JSON.
+// npm @supabase/realtime-js against a node: `supabase.mjs http://host:port SCENARIO TOKENS` (or `all`), TOKENS being JSON.
 
 import { RealtimeClient } from "@supabase/realtime-js";
-import { WebSocket, first, main, say, told } from "./talk.mjs";
+import { play } from "./scenarios.mjs";
+import { WebSocket, first, told } from "./talk.mjs";
 
 const scenarios = { talk, binary, mixed, presence, refuse, private: privately, replay, token, expires, rest, postgres, crash, cut, drain };
 let url;
 let tokens;
 
-await main(async (node, scenario, json) => {
+await play(scenarios, (node, json) => {
   url = node.replace("http", "ws") + "/realtime/v1";
   tokens = JSON.parse(json);
-  await scenarios[scenario]();
 });
 
 function connect({ token, ...options } = {}) {
@@ -50,7 +50,7 @@ function heard(channel, event, many = 1) {
   );
 }
 
-async function talk() {
+async function talk(say) {
   const [a, b] = [await enter("talk"), await enter("talk")];
   const chat = heard(b, "chat");
   say({ sent: await send(a, "chat", { text: "hé 😀", list: [1, 2.5, null] }) });
@@ -62,7 +62,7 @@ async function talk() {
   say({ left: await a.unsubscribe() });
 }
 
-async function binary() {
+async function binary(say) {
   const [a, b] = [await enter("binary", { config: { broadcast: { ack: true } } }), await enter("binary")];
   for (const size of [0, 1, 255, 65_536, 1_000_000]) {
     const data = new Uint8Array(size).map((_, index) => index * 7);
@@ -73,7 +73,7 @@ async function binary() {
   }
 }
 
-async function mixed() {
+async function mixed(say) {
   const [now, old] = [await enter("mixed"), await enter("mixed", { vsn: "1.0.0" })];
   const [bytes, text] = [heard(old, "bytes"), heard(now, "text")];
   await send(now, "bytes", new Uint8Array([1, 2, 3]).buffer);
@@ -81,7 +81,7 @@ async function mixed() {
   say({ bytes: (await bytes)[0].payload, text: (await text)[0].payload });
 }
 
-async function presence() {
+async function presence(say) {
   const eve = connect({ token: "eve" }).channel("presence");
   const seen = () => JSON.stringify(Object.entries(eve.presenceState()).map(([key, metas]) => [key, metas.map((meta) => meta.device).sort()]));
   const until = (wanted) =>
@@ -107,7 +107,7 @@ async function presence() {
   say({ events });
 }
 
-async function refuse() {
+async function refuse(say) {
   say({ private: await subscribe(connect().channel("private:1", { config: { private: true } })) });
   say({ wrong: await subscribe(connect({ token: "wrong" }).channel("talk")) });
   const bad = connect({ params: { apikey: tokens.expired } });
@@ -116,7 +116,7 @@ async function refuse() {
   bad.disconnect();
 }
 
-async function privately() {
+async function privately(say) {
   const config = { private: true };
   const [a, b] = [await enter("private:1", { token: "ada", config }), await enter("private:1", { token: "eve", config })];
   const chat = heard(b, "chat");
@@ -124,7 +124,7 @@ async function privately() {
   say({ heard: (await chat)[0].payload });
 }
 
-async function replay() {
+async function replay(say) {
   const started = Date.now();
   const a = await enter("private:replay", { token: "ada", config: { private: true, broadcast: { ack: true } } });
   for (let n = 0; n < 5; n++) await send(a, "chat", { n });
@@ -137,7 +137,7 @@ async function replay() {
   say({ replayed: (await chat).map(({ payload, meta }) => [payload.n, meta.replayed, typeof meta.id]) });
 }
 
-async function token() {
+async function token(say) {
   const client = connect({ token: "ada" });
   const channel = client.channel("private:token", { config: { private: true, broadcast: { ack: true } } });
   await subscribe(channel);
@@ -148,14 +148,14 @@ async function token() {
   say({ said: await said });
 }
 
-async function expires() {
+async function expires(say) {
   const channel = connect({ token: "brief" }).channel("expires");
   const said = first((resolve) => channel.on("system", {}, resolve), "a system message");
   await subscribe(channel);
   say({ said: await said });
 }
 
-async function rest() {
+async function rest(say) {
   const b = await enter("rest");
   const client = connect();
   const a = client.channel("rest");
@@ -168,7 +168,7 @@ async function rest() {
   say({ heard: (await fallback)[0].payload });
 }
 
-async function postgres() {
+async function postgres(say) {
   const channel = connect().channel("postgres");
   const said = first((resolve) => channel.on("system", {}, resolve), "a system message");
   channel.on("postgres_changes", { event: "*", schema: "public", table: "t", filter: "id=eq.1" }, () => {});
@@ -188,7 +188,7 @@ function following(channel) {
     }, wanted);
 }
 
-async function crash() {
+async function crash(say) {
   const channel = connect().channel("room:crash");
   const until = following(channel);
   await until("SUBSCRIBED");
@@ -196,7 +196,7 @@ async function crash() {
   say({ states: await until("SUBSCRIBED,CHANNEL_ERROR,SUBSCRIBED") });
 }
 
-async function cut() {
+async function cut(say) {
   const client = connect();
   const a = client.channel("cut");
   const until = following(a);
@@ -209,7 +209,7 @@ async function cut() {
   say({ heard: (await chat)[0].payload });
 }
 
-async function drain() {
+async function drain(say) {
   const client = connect({ reconnectAfterMs: () => 60_000 });
   await subscribe(client.channel("drain"));
   const closed = first((resolve) => client.socketAdapter.onClose(resolve), "the close", 20_000);
