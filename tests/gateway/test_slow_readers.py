@@ -13,6 +13,7 @@ from tests.gateway.raw_socket import RawSocket, raw_socket
 from tests.gateway.talk import Talk, talking
 from tests.gateway.ws_frames import BINARY, CLOSE, TEXT, frame
 from wsactors.actors import Pid
+from wsactors.gateway.options import Limits
 from wsactors.gateway.port import Port
 from wsactors.gateway.ws import WebSocket
 from wsactors.realtime.send_queue import DROP_OLDEST
@@ -57,6 +58,19 @@ async def test_a_slow_reader_that_never_reads_again_is_cut_within_the_grace(monk
         await until(lambda: talk.ws.sink.is_over, seconds=2)
 
 
+async def test_a_message_larger_than_the_buffer_reaches_a_slow_reader_alone() -> None:
+    limits = Limits(buffer_bytes=100_000)
+    async with talking(limits=limits) as (gateway, talk), raw_socket(gateway.port, "/talk", narrow=True) as client:
+        await talk.came.wait()
+        large = bytes(range(256)) * 4096
+        assert talk.ws.send_bytes(large)
+        assert talk.ws.send_bytes(large)
+        assert talk.ws.closed is None
+        assert not talk.ws.send_bytes(b"one more than may wait")
+        assert await client.receive() == (0x80 | BINARY, large)
+        assert (await client.receive_close())[0] == 1013
+
+
 async def test_what_may_be_dropped_is_and_the_reader_stays() -> None:
     async with talking() as (gateway, talk), raw_socket(gateway.port, "/talk", narrow=True) as client:
         await talk.came.wait()
@@ -82,7 +96,8 @@ async def test_one_stalled_reader_never_moves_the_others() -> None:
         talks.append(talk := Talk())
         await talk(ws, request, port, owner)
 
-    async with talking() as (gateway, _), contextlib.AsyncExitStack() as stack:
+    limits = Limits(buffer_bytes=256 * 1024)
+    async with talking(limits=limits) as (gateway, _), contextlib.AsyncExitStack() as stack:
         cast("dict[str, Any]", gateway.shared.conversations)["/many"] = talk_to_many
         clients = [
             await stack.enter_async_context(raw_socket(gateway.port, "/many", narrow=number == 0))

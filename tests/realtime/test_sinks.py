@@ -371,7 +371,8 @@ def test_the_queue_against_a_simple_model(steps: Any) -> None:
                 assert taken is None or taken[1] != AUDIO or now - times[taken[0]] <= 0.5
         lanes = (queue.ordered, queue.droppable, queue.audio)
         waiting = [*queue.latest.values(), *(data for lane in lanes for _, data in lane)]
-        assert queue.size == sum(map(len, waiting)) <= 100
+        assert queue.size == sum(map(len, waiting))
+        assert queue.size <= 100 or len(waiting) == 1
 
 
 async def test_a_pull_sink_hands_out_fresh_audio_only() -> None:

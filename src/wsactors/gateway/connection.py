@@ -61,6 +61,7 @@ async def serve_connection(
     sink = SocketSink(
         sock,
         seal=engine.seal if engine is not None else None,
+        limit=port.options.limits.buffer_bytes,
         audio_age=port.options.limits.audio_age_ms / 1000,
         stall_timeout=port.options.limits.stall_seconds,
     )

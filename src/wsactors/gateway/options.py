@@ -60,7 +60,10 @@ class Limits:
     """Of one WebSocket message from a client."""
     input_rate: float = 64 * 1024
     """Bytes a second that a WebSocket client may send in the long run; a frame counts for 128 more. What comes faster waits
-    with the client, as soon as it is more than twice ``message_bytes``."""
+    with the client, as soon as it is more than twice ``message_bytes``. Where messages may be so large that one would take
+    more than two seconds, the rate is higher, but not for more frames."""
+    buffer_bytes: int = 1024 * 1024
+    """That may wait for one client; a larger message may wait if it is the only one."""
     idle_seconds: float = 60.0
     """Silence after which a client is pinged; after as much again it is dropped."""
     audio_age_ms: int = 500

@@ -47,7 +47,9 @@ CLOSING_SECONDS: Final = 2.0
 PORTION: Final = 4 * 1024
 """Bytes read in one go."""
 FRAME_COST: Final = 128
-"""Bytes of a client's allowance that a frame costs beside its own: parsing takes about as long as reading so many."""
+"""Bytes of a client's allowance that a frame costs beside its own, at the rate of the port's limits."""
+MESSAGE_SECONDS: Final = 2.0
+"""In which a client may send another message of the largest size, where the port's rate would not let it."""
 _FRAMES_AT_ONCE: Final = 32
 """Frames handled before other tasks run: a third of a millisecond."""
 _PONG: Final = "pong"
@@ -82,6 +84,7 @@ class WebSocket:
         "_asked",
         "_closed",
         "_deflates",
+        "_frame_cost",
         "_head",
         "_heard",
         "_idle_seconds",
@@ -111,6 +114,7 @@ class WebSocket:
         self._max_message = limits.message_bytes
         self._reader: MessageReader | None = None
         self._unread = False
+        self._frame_cost = FRAME_COST
         self._streak = 0
         self._closed: WebSocketClosed | None = None
         self._peer_is_done = False
@@ -170,8 +174,11 @@ class WebSocket:
         extensions = agreement.header if agreement is not None else ""
         answer = switching_protocols(self._head, subprotocol=subprotocol, extensions=extensions, headers=headers)
         self._head = None
-        burst = 2 * max(self._max_message, self._limits.message_bytes)
-        self._stream.pace = Pace(self._limits.input_rate, burst, PORTION)
+        limits = self._limits
+        # A higher rate is for large messages: as many frames a second are let in as without it.
+        rate = max(limits.input_rate, self._max_message / MESSAGE_SECONDS)
+        self._frame_cost = int(FRAME_COST * rate / limits.input_rate)
+        self._stream.pace = Pace(rate, 2 * max(self._max_message, limits.message_bytes), PORTION)
         self.sink.offer(answer)
         self.sink.farewell = close_frame(TRY_AGAIN_LATER, "you read too slowly")
         self.watch_silence(self._limits.idle_seconds)
@@ -259,7 +266,7 @@ class WebSocket:
                 if reader.give_back():
                     self._reader = None
                 return None
-            self._stream.spend(FRAME_COST)
+            self._stream.spend(self._frame_cost)
             match said:
                 case Opcode.TEXT | Opcode.BINARY, message:
                     return message  # type: ignore[no-any-return]

@@ -85,6 +85,11 @@ class LimitSettings:
         "Bytes a second that one WebSocket client may send in the long run, 128 for each frame added; what comes faster waits.",
         check=between(1024, 1e9),
     )
+    buffer_bytes: int = setting(
+        1_048_576,
+        "Bytes that may wait for one client that reads slowly; a larger message may wait if it is the only one.",
+        check=between(16_384, 1 << 30),
+    )
     idle_seconds: float = setting(
         60.0, "Seconds of silence after which a client is pinged, then dropped.", check=between(1, 86_400)
     )

@@ -29,7 +29,7 @@ class SendQueue:
     other lanes, either may come first.
 
     Args:
-        limit: Most bytes that wait.
+        limit: Most bytes that wait; but a larger message may, alone.
         age: Seconds that audio may wait.
         counts: Where to count on from.
     """
@@ -147,7 +147,7 @@ class SendQueue:
             while self.droppable and self.size + size > self._limit:
                 self.size -= len(self.droppable.popleft()[1])
                 self.counts.dropped += 1
-        return self.size + size <= self._limit
+        return self.size + size <= self._limit or not self.size
 
     def _drop_audio_for(self, size: int) -> bool:
         while self.audio and self.size + size > self._limit:
