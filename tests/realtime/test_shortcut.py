@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import random
+import select
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 import attrs
@@ -43,6 +44,12 @@ class Peer:
         self.sink = SocketSink(ours, seal=bytes.swapcase if sealed else None, limit=1 << 20)
         self.receiver = Receiver(number, "numbered", self.sink.offer, self.sink)
         self.got = bytearray()
+
+    @property
+    def is_readable(self) -> bool:
+        poll = select.poll()
+        poll.register(self.far, select.POLLIN)
+        return bool(poll.poll(0))
 
     def read(self, most: int = 1 << 20) -> None:
         try:
@@ -126,6 +133,8 @@ async def test_a_message_that_the_kernel_cuts_is_finished_before_the_next() -> N
 
 async def test_one_connection_twice_in_a_group_is_never_written_in_the_middle_of_a_message() -> None:
     peer = Peer(1, send_buffer=4096)
+    peer.sink = FastPeer(peer)
+    peer.receiver = Receiver(1, "numbered", peer.sink.offer, peer.sink)
     async with relay_to(peer) as relay:
         relay.admit("g", Receiver(2, "numbered", peer.sink.offer, peer.sink))
         for number in range(4):
@@ -135,26 +144,57 @@ async def test_one_connection_twice_in_a_group_is_never_written_in_the_middle_of
         assert bytes(peer.got) == stream(*(Numbered(number // 2, size=16_000) for number in range(8)))
 
 
-async def test_who_leaves_or_fills_up_during_a_broadcast_gets_nothing_past_the_sink() -> None:
-    peers = [Peer(number, send_buffer=4096) for number in range(3 * BREATH)]
-    leaver, filled = peers[-1], peers[-2]
+class FastPeer(SocketSink):
+    """A sink whose peer has read everything by the time that somebody looks again."""
+
+    def __init__(self, peer: Peer) -> None:
+        super().__init__(peer.sink._sock, limit=1 << 20)
+        self._peer = peer
+
+    def sent_partly(self, data: bytes, sent: int, key: object) -> None:
+        super().sent_partly(data, sent, key)
+        self._peer.read()
+
+
+async def during_a_broadcast(relay: Relay, peers: list[Peer], do: Callable[[], object]) -> None:
+    """Publish number 1, and call ``do`` when the first of ``peers`` have it."""
+
+    async def meanwhile() -> None:
+        await trio.lowlevel.wait_readable(peers[0].far)
+        assert not peers[-1].is_readable
+        do()
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(meanwhile)
+        await trio.testing.wait_all_tasks_blocked()
+        relay.publish("g", Numbered(1))
+    await settle()
+
+
+async def test_who_leaves_during_a_broadcast_gets_nothing_more() -> None:
+    peers = [Peer(number) for number in range(3 * BREATH)]
+    leaver = peers[-1]
     async with relay_to(*peers) as relay:
+        await during_a_broadcast(relay, peers, lambda: relay.remove("g", leaver.receiver))
+        for peer in peers:
+            peer.read()
+            assert bytes(peer.got) == (b"" if peer is leaver else stream(Numbered(1)))
 
-        async def meanwhile() -> None:
-            await trio.lowlevel.wait_readable(peers[0].far)  # the first batch is out
-            relay.remove("g", leaver.receiver)
-            filled.sink.offer(stream(Numbered(7, size=200_000)))
 
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(meanwhile)
-            await trio.testing.wait_all_tasks_blocked()
-            relay.publish("g", Numbered(1))
-        await filled.read_all(200_040)
-        leaver.read()
-        assert leaver.got == b""
-        assert bytes(filled.got) == stream(Numbered(7, size=200_000), Numbered(1))
-        peers[-3].read()
-        assert bytes(peers[-3].got) == stream(Numbered(1))
+async def test_who_is_sent_something_large_during_a_broadcast_gets_that_whole() -> None:
+    peers = [Peer(number, send_buffer=4096) for number in range(3 * BREATH)]
+    busy, large = peers[-1], Numbered(7, size=200_000)
+
+    def send() -> None:
+        busy.sink.offer(stream(large))
+        busy.read()  # now the kernel would take more
+
+    async with relay_to(*peers) as relay:
+        await during_a_broadcast(relay, peers, send)
+        await busy.read_all(200_040)
+        assert bytes(busy.got) == stream(large, Numbered(1))
+        peers[-2].read()
+        assert bytes(peers[-2].got) == stream(Numbered(1))
 
 
 async def test_peers_that_are_gone_or_given_up_cost_the_others_nothing() -> None:
