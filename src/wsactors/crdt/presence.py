@@ -150,6 +150,10 @@ class PresenceSet:
             self._published, self._republish = metas, {}
         return self._published
 
+    def keys_of(self, member: Hashable) -> tuple[str, ...]:
+        """The keys under which a member of this replica is."""
+        return tuple(self._members.get(member, ()))
+
     def metas(self, key: str) -> list[Meta]:
         """The metas under ``key`` now."""
         return [each.meta for each in self._visible.get(key, {}).values()]

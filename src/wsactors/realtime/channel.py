@@ -28,6 +28,7 @@ from wsactors.wire.plain import Plain
 from .history import estimate
 from .identity import AuthRefused, JoinRefused, PublishRefused, Refused, User
 from .limits import Coalescer
+from .outlet import STOPPED
 from .topic_messages import Publish, Subscribe, Track, Untrack
 
 if TYPE_CHECKING:
@@ -239,10 +240,10 @@ class Channel(Actor):
                 refusal: str | None = await self.node.call(
                     self._topic_pid, subscribe, timeout=self._realtime.options.join_seconds
                 )
+            except CallTimeout:  # a `CallExit`, too
+                raise JoinRefused("timeout", "The topic is overloaded. Try again later.") from None
             except CallExit:
                 continue  # it ended in this moment, for nobody was there: the next one will not
-            except CallTimeout:
-                raise JoinRefused("timeout", "The topic is overloaded. Try again later.") from None
             if refusal is not None:
                 raise JoinRefused(refusal, "The topic takes nobody more." if refusal == "too_many" else "It failed.")
             self._topic_ref = self.monitor(self._topic_pid)
@@ -259,8 +260,7 @@ class Channel(Actor):
                 self._seat.end(reason, crashed=False)
                 return Stop("normal")
             case Renew(user):
-                self.user = self._seat.user = user
-                self._recheck_later()
+                return await self._renewed(user)
             case _:
                 return UNHANDLED
         return None
@@ -290,7 +290,7 @@ class Channel(Actor):
     def terminate(self, reason: Any) -> None:
         """Leave word of how it ended."""
         if is_normal(reason):
-            self._seat.end("closed", crashed=False)
+            self._seat.end("closed" if reason == "normal" else STOPPED, crashed=False)
         else:
             self._seat.end("it has crashed", crashed=True)
 
@@ -342,6 +342,18 @@ class Channel(Actor):
             self.cancel_timer(self._recheck)
         seconds = self._realtime.permission.recheck_seconds(self.user)
         self._recheck = None if seconds is None else self.send_after(seconds, self.pid, _Recheck())
+
+    async def _renewed(self, user: User) -> Stop | None:
+        """The client has a new token: what it says may not be enough for this topic."""
+        seat = self._seat
+        try:
+            await self._realtime.check_join(user, self.topic, seat.params, private=seat.private)
+        except JoinRefused as refusal:
+            seat.end(refusal.message, crashed=False)
+            return Stop("normal")
+        self.user = seat.user = user
+        self._recheck_later()
+        return None
 
     async def _stay(self) -> Stop | None:
         try:

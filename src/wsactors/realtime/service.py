@@ -11,7 +11,7 @@ import trio
 
 from wsactors.actors import Pid, Runtime, at_death, not_at_death
 from wsactors.cluster import Backbone, LocalExchange, Receiver, Relay
-from wsactors.errors import CallExit, CallTimeout, ChildError, NameTaken, StartError
+from wsactors.errors import CallExit, CallTimeout, ChildError, StartError
 from wsactors.supervision import ChildSpec, start_child
 from wsactors.supervision.classes import find_class
 from wsactors.wire.plain import Plain
@@ -255,10 +255,10 @@ class Realtime:
             pid = await self._ensure_for_publisher(topic)
             try:
                 position: Position = await self.node.call(pid, message, timeout=self.options.join_seconds)
+            except CallTimeout:  # a `CallExit`, too
+                break
             except CallExit:
                 continue
-            except CallTimeout:
-                break
             return position
         raise PublishRefused("overloaded", "The topic is overloaded. Try again later.")
 
@@ -318,26 +318,24 @@ class Realtime:
     async def ensure_topic(self, topic: str) -> Pid:
         """The topic's actor, started if need be. Raises `JoinRefused`."""
         name = _name(topic)
-        pid = self.node.whereis(name)
-        if pid is not None:
+        if (pid := self.node.whereis(name)) is not None:
             return pid
         options = self._topic_options(topic)
         spec = ChildSpec("topic", Topic, (topic, options), name=name, restart="temporary", shutdown=1.0)
-        try:
-            pid = await start_child(self._here(TOPICS), spec, timeout=self.options.join_seconds)
-        except NameTaken:
-            pid = self.node.whereis(name)
-        except ChildError as error:
-            raise JoinRefused("too_many" if error.reason == "max_children" else "crash", "too many topics") from None
-        except StartError as error:
-            pid = self.node.whereis(name)
-            if pid is None:
-                raise JoinRefused("crash", f"the topic does not start ({type(error).__name__})") from None
-        except (CallExit, CallTimeout):
-            raise JoinRefused("timeout", "the node is overloaded") from None
-        if pid is None:
-            raise JoinRefused("crash", "the topic does not start")
-        return pid
+        for _ in range(3):
+            try:
+                pid = await start_child(self._here(TOPICS), spec, timeout=self.options.join_seconds)
+            except StartError:  # somebody else starts it, or has started it, or it has ended again
+                pid = self.node.whereis(name)
+            except ChildError as error:
+                raise JoinRefused(
+                    "too_many" if error.reason == "max_children" else "crash", "too many topics"
+                ) from None
+            except CallExit:
+                raise JoinRefused("timeout", "the node is overloaded") from None
+            if pid is not None:
+                return pid
+        raise JoinRefused("crash", "The topic does not start. Try again later.")
 
     def vacate(self, channel: Pid, *, tell: bool = True) -> None:
         """In a death step, the channel's or its connection's: the seat is nobody's any more."""

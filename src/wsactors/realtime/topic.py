@@ -58,6 +58,8 @@ class Topic(Actor):
         self._refs = itertools.count(1)
         self._state: PresenceState | None = None
         self._presence_timer = False
+        self._tells_state = False
+        """Whether members of an earlier topic of this name are here: what they knew is void, and nobody told them who left."""
         self._members: dict[Pid, MonitorRef] = {}
         self._published = 0
         self._last_used = trio.current_time()
@@ -90,6 +92,10 @@ class Topic(Actor):
                 self._publish(message)
             case Track(channel, key, meta):
                 if channel in self._members:
+                    # One member has one key, whatever it asks for: else it could fill the topic with names.
+                    for other in self._presence.keys_of(channel):
+                        if other != key:
+                            self._presence.leave(channel, other)
                     self._presence.join(key, channel, meta, f"{self._history.epoch}{next(self._refs):x}")
                     self._tell_presence_later()
             case Untrack(channel):
@@ -125,7 +131,10 @@ class Topic(Actor):
             return "gone"
         if len(self._members) >= self._options.max_members:
             return "too_many"
-        if not message.again:
+        if message.again:
+            self._tells_state = True
+            self._tell_presence_later()
+        else:
             try:
                 seat.outlet.joined(self._joined(message))
             except Exception as error:  # the connection's fault, and its alone
@@ -139,7 +148,7 @@ class Topic(Actor):
 
     def _joined(self, message: Subscribe) -> Joined:
         gap = Gap((), recovered=False)
-        if message.since is not None:
+        if message.since is not None and self._options.history:
             gap = self._history.since(message.since, trio.current_time(), message.limit)
         return Joined(
             topic=self._topic,
@@ -204,6 +213,10 @@ class Topic(Actor):
         self._realtime.metrics.count_present(self._topic, len(self._presence))
         if joins or leaves:
             self._state = None
+        if self._tells_state:
+            self._tells_state = False
+            self._realtime.relay.publish(self._topic, self._presence_state())
+        elif joins or leaves:
             self._realtime.relay.publish(self._topic, PresenceDiff(self._topic, joins, leaves))
 
     # -- life --
