@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any
 
 import trio
 
@@ -14,7 +16,7 @@ from tests.gateway.ws_frames import CLOSE, frame
 class RawSocket:
     """An open connection; what the server sent is read frame by frame."""
 
-    def __init__(self, stream: trio.SocketStream) -> None:
+    def __init__(self, stream: trio.SocketStream | trio.SSLStream[trio.SocketStream]) -> None:
         self.stream = stream
         self.head = b""
         self._data = bytearray()
@@ -69,10 +71,18 @@ class RawSocket:
 
 @asynccontextmanager
 async def raw_socket(
-    port: int, path: str = "/echo", *, headers: str = "", narrow: bool = False, behind: bytes = b""
+    port: int,
+    path: str = "/echo",
+    *,
+    headers: str = "",
+    narrow: bool = False,
+    behind: bytes = b"",
+    tls: ssl.SSLContext | None = None,
 ) -> AsyncIterator[RawSocket]:
     """Open a WebSocket and read the answer, whatever it is. ``behind`` is sent together with the handshake."""
-    stream = await open_narrow_stream(port) if narrow else await trio.open_tcp_stream("127.0.0.1", port)
+    stream: Any = await open_narrow_stream(port) if narrow else await trio.open_tcp_stream("127.0.0.1", port)
+    if tls is not None:
+        stream = trio.SSLStream(stream, tls, https_compatible=True)
     async with stream:
         sock = RawSocket(stream)
         await sock.send(upgrade(path, headers=headers) + behind)

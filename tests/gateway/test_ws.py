@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import socket
+import ssl
 from typing import Any, cast
 
 import pytest
@@ -16,7 +17,7 @@ from tests.gateway.raw_socket import raw_socket
 from tests.gateway.talk import Talk, talking
 from tests.gateway.ws_frames import BINARY, CLOSE, MORE, PING, PONG, TEXT, frame, in_pieces
 from wsactors.actors import Pid
-from wsactors.gateway.options import Limits
+from wsactors.gateway.options import Limits, TlsOptions
 from wsactors.gateway.port import Port
 from wsactors.gateway.ws import PORTION, WebSocket
 from wsactors.wire.http_head import RequestHead
@@ -210,6 +211,7 @@ async def test_a_client_that_vanishes_is_1006() -> None:
         talk.__init__()  # type: ignore[misc]  # once more
         async with raw_socket(gateway.port, "/talk") as client:
             await talk.came.wait()
+            assert isinstance(client.stream, trio.SocketStream)
             client.stream.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\x01\0\0\0\0\0\0\0")
         await talk.ended.wait()
         assert talk.closed.code == 1006
@@ -220,6 +222,31 @@ async def test_a_stopping_node_says_1012() -> None:
         await talk.came.wait()
         gateway.nursery.cancel_scope.cancel()
         assert await client.receive() == (0x80 | CLOSE, b"\x03\xf4")
+
+
+async def test_over_tls_everything_is_the_same() -> None:
+    trusting = ssl.create_default_context()
+    trusting.check_hostname, trusting.verify_mode = False, ssl.CERT_NONE
+    limits = Limits(buffer_bytes=100_000)
+    async with talking(limits=limits, tls=TlsOptions("on")) as (gateway, talk):
+        async with raw_socket(gateway.port, "/talk", tls=trusting) as client:
+            await client.send(
+                frame(TEXT, b"frag", fin=0) + frame(PING, b"x") + frame(MORE, b"ment") + frame(TEXT, b"return")
+            )
+            assert await client.receive() == (0x80 | PONG, b"x")
+            assert await client.receive_close() == (1000, "")
+            assert talk.heard == ["fragment"]
+        talk.came = trio.Event()
+        async with raw_socket(gateway.port, "/talk", tls=trusting, narrow=True) as client:
+            await talk.came.wait()
+            count = 0
+            while talk.ws.send_bytes(bytes(3000)):
+                count += 1
+            heard = 0
+            while (got := await client.receive()) == (0x80 | BINARY, bytes(3000)):
+                heard += 1
+            assert got == (0x80 | CLOSE, b"\x03\xf5you read too slowly")
+            assert 0 < heard < count
 
 
 # --- silence ---------------------------------------------------------------------------------------------------------
