@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import random
 import time
 from typing import Any
 
@@ -11,6 +12,7 @@ from trio.testing import MockClock
 from tests.gateway.conversations import SupabaseTalker, Talker, realtime_node, replied
 from wsactors.realtime.identity import JoinRefused, User
 from wsactors.realtime.service import Realtime
+from wsactors.wire.errors import ProtocolError
 from wsactors.wire.phoenix import V1
 from wsactors.wire.plain import Plain
 from wsactors.wire.supabase import broadcast_payload
@@ -348,3 +350,49 @@ async def test_malformed_messages_are_dropped_and_the_connection_kept(autojump_c
         assert ada.got == []
         assert await ada.say(T, "unheard_of", {}) == []
         assert (await ada.say("phoenix", "heartbeat", {}, join_ref=None))[0][4] == {"status": "ok", "response": {}}
+
+
+async def test_malformed_messages_by_the_ten_thousand_leave_everything_healthy(autojump_clock: MockClock) -> None:
+    chance = random.Random(3)
+    async with realtime_node() as realtime:
+        sue, fay = await SupabaseTalker.of(realtime), await Talker.of(realtime)
+        watcher = await SupabaseTalker.of(realtime)
+        for talker, topic in ((sue, T), (fay, "room:1"), (watcher, T)):
+            await talker.join(topic)
+        seeds: list[bytes] = [
+            f'["j","1","{T}","broadcast",{{"type":"broadcast","event":"hit","payload":{{"a":[1,2.5,null,"é"]}}}}]'.encode(),
+            f'["j","1","{T}","presence",{{"event":"track","payload":{{"a":1}}}}]'.encode(),
+            b'["j","1","room:1","chat",{"a":1}]', b"\3\1\1\x0f\3\x0a\1j1" + T.encode() + b'hit{"id":"7"}{"a":1}',
+            b"\0\1\1\6\4j1room:1chatdata", b'["k","k","room:9","phx_leave",{}]',
+        ]  # fmt: skip
+        for _ in range(20_000):
+            damaged = bytearray(chance.choice(seeds))
+            for _ in range(chance.randint(1, 4)):
+                damaged[chance.randrange(len(damaged))] = chance.randrange(256)
+            del damaged[chance.randint(1, len(damaged)) :]
+            for data in (bytes(damaged), damaged.decode("utf-8", "replace")):
+                for talker in (sue, fay):
+                    try:
+                        await talker.conversation.receive(data)
+                    except ProtocolError:
+                        continue
+        await trio.testing.wait_all_tasks_blocked()
+        assert watcher.got is not None
+        await sue.say(T, "broadcast", broadcast_payload("hit", {"still": "here"}), join_ref=None)
+        assert b'\4\x0f\3\0\1realtime:room:1hit{"still":"here"}' in watcher.got
+        assert len(realtime.seats) == 3
+
+
+async def test_what_was_shown_stands_in_no_log(autojump_clock: MockClock, caplog: pytest.LogCaptureFixture) -> None:
+    async with realtime_node() as realtime:
+        ada = await SupabaseTalker.of(realtime)
+        caplog.set_level("DEBUG")
+        payload: Plain = {"access_token": "sb_PLANTED", "user_token": "sb_PLANTED", "config": {"broadcast": "PLANTED"}}
+        await ada.join(T, payload)
+        await ada.say(T, "access_token", {"access_token": "sb_PLANTED"})
+        await ada.tell("PLANTED")
+        [seat] = realtime.seats.values()
+        assert "sb_PLANTED" not in str(seat.params)
+        await ada.say(T, "broadcast", broadcast_payload("crash", {"token": "PLANTED"}))
+        assert "actor.crashed" in caplog.text
+        assert "PLANTED" not in caplog.text

@@ -61,6 +61,19 @@ class Connection:
 class ChannelOutlet:
     """The receiving end of one channel; what Phoenix's and Supabase's have in common."""
 
+    __slots__ = (
+        "_ref",
+        "_watcher",
+        "channel",
+        "conversation",
+        "format",
+        "has_ended",
+        "is_leaving",
+        "join_ref",
+        "sink",
+        "topic",
+    )
+
     def __init__(self, conversation: PhoenixConversation, message: Message) -> None:
         self.conversation = conversation
         self.topic = message.topic
@@ -70,7 +83,8 @@ class ChannelOutlet:
         self.sink = conversation.connection.sink
         self.channel: Pid | None = None
         self.is_leaving = False
-        self.ended = trio.Event()
+        self.has_ended = False
+        self._watcher: trio.Event | None = None
         self._ref = message.ref
 
     def __repr__(self) -> str:
@@ -97,11 +111,20 @@ class ChannelOutlet:
     def closed(self, reason: str, *, crashed: bool) -> None:
         """See `wsactors.realtime.outlet.Outlet`."""
         self.conversation.forget(self)
-        self.ended.set()
+        self.has_ended = True
+        if self._watcher is not None:
+            self._watcher.set()
         if crashed:
             self._send(phoenix.ERROR, {"reason": "channel_crash"}, ref=self.join_ref)
         else:
             self._send(phoenix.CLOSE, {}, ref=self.join_ref)
+
+    async def wait_ended(self) -> None:
+        """Wait for `closed`, for one alone; at most `REPLACE_SECONDS`."""
+        if not self.has_ended:
+            self._watcher = trio.Event()
+            with trio.move_on_after(REPLACE_SECONDS):
+                await self._watcher.wait()
 
     def slow_down(self, seconds: float) -> None:
         """Its client sends more than it may in the long run."""
@@ -128,6 +151,8 @@ def _not_plain(event: str, reason: str) -> Plain:
 
 class PhoenixConversation:
     """One client's channels on one connection. Its messages are taken one at a time."""
+
+    __slots__ = ("_channels", "_expiry", "_rest", "connection", "format")
 
     outlet: ClassVar[type[ChannelOutlet]] = ChannelOutlet
 
@@ -260,12 +285,10 @@ class PhoenixConversation:
         """End a channel whose topic is joined again, and wait for it: two would both get everything."""
         realtime, channel = self.connection.realtime, outlet.channel
         self.leave(outlet, "joined again")
-        with trio.move_on_after(REPLACE_SECONDS):
-            await outlet.ended.wait()
-        if not outlet.ended.is_set() and channel is not None:
+        await outlet.wait_ended()
+        if not outlet.has_ended and channel is not None:
             realtime.node.exit(channel, "kill")
-            with trio.move_on_after(REPLACE_SECONDS):  # nobody is told if the connection itself ends in this moment
-                await outlet.ended.wait()
+            await outlet.wait_ended()  # nobody is told if the connection itself ends in this moment
 
 
 def _is_stale(message: Message, outlet: ChannelOutlet) -> bool:

@@ -62,6 +62,8 @@ def auth_error(refusal: AuthRefused) -> tuple[int, str]:
 class SupabaseOutlet(ChannelOutlet):
     """The receiving end of one channel of a Supabase client."""
 
+    __slots__ = ("asked", "name", "replay", "token", "tracked", "user")
+
     format: SupabaseFormat
 
     def __init__(self, conversation: PhoenixConversation, message: Message) -> None:
@@ -117,6 +119,8 @@ class SupabaseConversation(PhoenixConversation):
         wire_format: how it is written.
         credentials: what it showed on connecting: a channel with a token of its own is somebody else's.
     """
+
+    __slots__ = ("_credentials",)
 
     outlet: ClassVar[type[ChannelOutlet]] = SupabaseOutlet
 
