@@ -129,7 +129,7 @@ def test_no_answer_has_more_than_sixteen_packets_even_of_one_message() -> None:
     ] * 15
 
 
-def test_the_last_words_leave_room_for_the_cap() -> None:
+def test_the_end_is_said_after_the_last_words_by_itself() -> None:
     session = core()
     for _ in range(16):
         session.send(message("x"), None, 0.0)
@@ -275,7 +275,8 @@ def test_whoever_is_sent_away_while_polling_gets_what_waits_first() -> None:
 
     assert events(session) == [Closed(SERVER_CLOSE)]
     assert not session.is_over
-    assert poll(session, 1.0) == [Answer(10, b"4bye\x1e1")]
+    assert poll(session, 1.0) == [Answer(10, b"4bye")]
+    assert poll(session, 1.0) == [Answer(10, b"1")]
     assert session.is_over
 
 

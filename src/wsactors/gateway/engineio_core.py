@@ -229,11 +229,12 @@ class EngineCore:
         if self._poll is None:
             return
         pieces = self._take(now)
-        if pieces or self.is_closed:
-            if self.is_closed and not self._waiting and len(pieces) < eio.MAX_PACKETS_OUT:
-                pieces.append(_CLOSE)
-                self._linger_due = _NEVER
+        if pieces:
             self._answer(*pieces)
+        elif self.is_closed:
+            # By itself: JavaScript's client ends the connection before it looks at what came in the same answer.
+            self._linger_due = _NEVER
+            self._answer(_CLOSE)
         elif self._is_probed and self._noop_at <= now:
             self._noop_due = now + NOOP_SECONDS
             self._answer(_NOOP)

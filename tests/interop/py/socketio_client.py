@@ -1,0 +1,103 @@
+"""PyPI python-socketio (its asyncio client) against a node: ``socketio_client.py http://host:port TRANSPORT``."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+from typing import Any
+
+import socketio
+from socketio.exceptions import ConnectionError as Refused
+
+from tests.interop.py.talk import main, say
+
+SIZES = (0, 1, 255, 65_536, 1_000_000)
+
+
+async def body(url: str, transport: str) -> None:
+    transports = ["polling", "websocket"] if transport == "upgrade" else [transport]
+    await talk(url, transports)
+    await refuse(url, transports)
+    await bursts(url, transports)
+    await topics(url, transports)
+
+
+async def talk(url: str, transports: list[str]) -> None:
+    client = socketio.AsyncClient()
+    auths: asyncio.Queue[Any] = asyncio.Queue()
+    backs: asyncio.Queue[Any] = asyncio.Queue()
+    client.on("auth", auths.put)
+    client.on("auth", auths.put, namespace="/custom")
+
+    @client.on("message-back")
+    async def back(*arguments: Any) -> None:
+        await backs.put(arguments)
+
+    await client.connect(url, transports=transports, namespaces=["/", "/custom"], auth={"token": "t"})
+    say(auths=[await auths.get(), await auths.get()], transport=client.transport())
+    await client.emit("message", ("hé 😀", 1.5, None, {"a": [True]}))
+    say(back=await backs.get())
+    say(ack=await client.call("message-with-ack", (1, "2")))
+    same = []
+    for size in SIZES:
+        data = bytes([size & 255]) * size
+        answer = await client.call("message-with-ack", {"at": [data]}, timeout=15)
+        same.append(answer == {"at": [data]})
+    say(same=same)
+    await client.disconnect()
+
+
+async def refuse(url: str, transports: list[str]) -> None:
+    client = socketio.AsyncClient(reconnection=False)
+    refusals: asyncio.Queue[Any] = asyncio.Queue()
+    client.on("connect_error", refusals.put, namespace="/rooms")
+    with suppress(Refused):
+        await client.connect(url, transports=transports, namespaces=["/rooms"], auth={"refuse": {"code": 17}})
+    say(refused=await refusals.get())
+    await client.disconnect()
+
+
+async def bursts(url: str, transports: list[str]) -> None:
+    """More than sixteen packets at once, either way: its own limit for what it takes in one answer."""
+    client = socketio.AsyncClient()
+    numbers: list[Any] = []
+    done = asyncio.Event()
+
+    @client.on("burst", namespace="/rooms")
+    async def burst(number: int, *_: Any) -> None:
+        numbers.append(number)
+        if len(numbers) == 100:
+            done.set()
+
+    @client.on("asked", namespace="/rooms")
+    async def asked(value: int, *_: Any) -> Any:
+        return value + 1, b"\x07"
+
+    await client.connect(url, transports=transports, namespaces=["/rooms"])
+    await client.emit("burst", 100, namespace="/rooms")
+    await asyncio.wait_for(done.wait(), 10)
+    joined = [await client.call("join", f"room {number}", namespace="/rooms") for number in range(20)]
+    answer = await client.call("ask", 41, namespace="/rooms")
+    say(burst=numbers == list(range(100)), rooms=len(joined[-1]), asked=[answer[0], list(answer[1])])
+    await client.disconnect()
+
+
+async def topics(url: str, transports: list[str]) -> None:
+    client = socketio.AsyncClient()
+    messages: asyncio.Queue[Any] = asyncio.Queue()
+
+    @client.on("message", namespace="/topics")
+    async def message(*arguments: Any) -> None:
+        await messages.put(arguments)
+
+    await client.connect(url, transports=transports, namespaces=["/topics"])
+    topic = f"python {transports}"
+    joined = await client.call("subscribe", (topic, {"self": True}), namespace="/topics")
+    await client.call("publish", (topic, "shout", {"b": b"\x01"}), namespace="/topics")
+    name, event, payload, about, *_ = await messages.get()
+    say(joined=joined["status"], message=[name == topic, event, list(payload["b"]), about["offset"]])
+    await client.disconnect()
+
+
+if __name__ == "__main__":
+    main(body)
