@@ -111,7 +111,8 @@ def crowd(url: str) -> LoadSettings:
 class Seen:
     """What the test noted while the run went on."""
 
-    memory: list[tuple[float, int]] = attrs.field(factory=list)
+    memory: list[tuple[float, int, int]] = attrs.field(factory=list)
+    """Seconds, bytes that the node holds, users that are joined."""
     kills: int = 0
     present: dict[str, int] = attrs.field(factory=dict)
     joined: dict[str, int] = attrs.field(factory=dict)
@@ -186,7 +187,7 @@ async def test_ten_thousand_come_and_go(tmp_path: Path) -> None:
 
         def note(results: Results, elapsed: float) -> None:
             kept[:] = [results]
-            seen.memory.append((elapsed, resident_bytes(node.process.pid)))
+            seen.memory.append((elapsed, resident_bytes(node.process.pid), sum(joined(results).values())))
 
         async with trio.open_nursery() as nursery:
             nursery.start_soon(killer, told["admin"], seen, random.Random(3))
@@ -202,12 +203,21 @@ async def test_ten_thousand_come_and_go(tmp_path: Path) -> None:
 def judge(seen: Seen, results: Results, info: dict[str, Any]) -> None:
     """Print what was seen, then insist."""
     total = results.total()
-    early = next(size for elapsed, size in seen.memory if elapsed > SECONDS * 0.5)
-    late = next(size for elapsed, size in reversed(seen.memory) if elapsed < SECONDS)
+    held = [each for each in seen.memory if SECONDS * 0.45 < each[0] < SECONDS]
+    since, early, _ = next((each for each in held if each[2] > results.most_joined * 0.98), held[-1])
+    late = held[-1][1]
     print(f"\n{total.joins} joins, {total.partings} partings, {seen.kills} kills, {total.drops} channels lost and")
     print(f"{total.disconnects} connections, {total.reconnects} reconnects, {total.failures} failures: {total.reasons}")
     print(f"{total.received} messages, {total.missed} missed, latency {total.latency}, joins {total.join}")
-    print(f"memory at half time {early / 1e6:.1f} MB, at the end {late / 1e6:.1f} MB, joined {results.most_joined}")
+    print(
+        f"memory after {since:.0f} s {early / 1e6:.1f} MB, at the end {late / 1e6:.1f} MB, joined {results.most_joined}"
+    )
+    print(
+        ", ".join(
+            f"{elapsed:.0f} s {size / 1e6:.0f} MB {count}"
+            for elapsed, size, count in seen.memory[:: max(1, len(seen.memory) // 20)]
+        )
+    )
     print(f"present {seen.present}\n joined {seen.joined}\n{info}")
     print("; ".join(f"core {process.busiest:.0%}, lag {process.lag}" for process in results.processes))
 
@@ -219,6 +229,7 @@ def judge(seen: Seen, results: Results, info: dict[str, Any]) -> None:
     assert sum(tally.crashes for tally in results.groups.values()) == 0
     assert seen.present == seen.joined
     assert sum(seen.joined.values()) > CONNECTIONS * 0.8
+    assert since < SECONDS * 0.7, "they were all there in time to see what becomes of the memory"
     assert late - early < early * GROWTH + GROWTH_BYTES
     assert info["actors"] < 200, "the actors of those who left are gone"
     assert info["zombies"] == 0
