@@ -176,6 +176,8 @@ class SupabaseConversation(PhoenixConversation):
             private=asked.private,
             self_broadcast=asked.self_broadcast,
         )
+        if asked.private and options is not None and not options.private:
+            log(__name__, "warning", "private_channel_on_public_topic", topic=outlet.name)
 
     async def _user_of(self, token: str) -> User:
         return await self.connection.realtime.authenticate(attrs.evolve(self._credentials, token=token))
