@@ -71,6 +71,17 @@ async def test_a_message_larger_than_the_buffer_reaches_a_slow_reader_alone() ->
         assert (await client.receive_close())[0] == 1013
 
 
+async def test_a_protocol_may_have_a_code_of_its_own_for_slow_readers() -> None:
+    async with talking() as (gateway, talk), raw_socket(gateway.port, "/talk", narrow=True) as client:
+        await talk.came.wait()
+        talk.ws.tell_slow_readers(4413, "resume later")
+        await stall(client, talk, bytes(3000))
+        await talk.ended.wait()
+        assert talk.closed is not None
+        assert talk.closed.code == 4413
+        assert await client.receive_close() == (4413, "resume later")
+
+
 async def test_what_may_be_dropped_is_and_the_reader_stays() -> None:
     async with talking() as (gateway, talk), raw_socket(gateway.port, "/talk", narrow=True) as client:
         await talk.came.wait()
