@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import attrs
 import pytest
 from hypothesis import example, given
@@ -71,6 +73,18 @@ SERVER_EXAMPLES: list[tuple[Message, Version, str | bytes]] = [
 def test_server_messages_have_these_bytes(message: Message, version: Version, wire: str | bytes) -> None:
     assert opened(phoenix.encode_server(message, version)) == wire
     assert phoenix.decode_server(wire, version) == message
+
+
+def test_the_documentation_has_these_bytes() -> None:
+    page = (Path(__file__).parents[2] / "docs/phoenix.md").read_text()
+    answer: Plain = {"status": "ok", "response": b"\xff"}
+    for frame in (
+        phoenix.encode_client(Message("1", "2", "room:lobby", "said", b"\xff"), V2),
+        phoenix.encode_server(Message("1", None, "room:lobby", "said", b"\xff"), V2),
+        phoenix.encode_server(Message("1", "2", "room:lobby", "phx_reply", answer), V2),
+        phoenix.encode_server(Message(None, None, "room:lobby", "said", b"\xff"), V2),
+    ):
+        assert f"`{frame.data.hex(' ')}`" in page
 
 
 def test_bytes_without_a_binary_form_become_base64_in_json() -> None:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import attrs
 import pytest
 from hypothesis import example, given
@@ -48,6 +50,16 @@ def test_kind_3(message: Message, wire: bytes) -> None:
 def test_kind_4(message: Message, wire: bytes) -> None:
     assert supabase.encode_server(message, V2) == (wire, True)
     assert supabase.decode_server(wire, V2) == message
+
+
+def test_the_documentation_has_these_bytes() -> None:
+    page = (Path(__file__).parents[2] / "docs/supabase.md").read_text()
+    hit = broadcast_payload("hit", {})
+    for frame in (
+        supabase.encode_client(Message("1", "2", "realtime:a", "broadcast", hit), V2),
+        supabase.encode_server(Message(None, None, "realtime:a", "broadcast", hit), V2),
+    ):
+        assert f"`{frame.data.hex(' ')}`" in page
 
 
 def test_what_is_said_in_text() -> None:
