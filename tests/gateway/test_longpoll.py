@@ -15,6 +15,7 @@ from tests.gateway.harness import TestDirectory, exchange
 from wsactors.gateway.longpoll import MAX_BATCH, LongPoll, Outbox, messages_of
 from wsactors.gateway.options import GatewayOptions
 from wsactors.gateway.server import Address, Gateway
+from wsactors.realtime.send_queue import DROP_OLDEST
 from wsactors.realtime.service import Realtime
 from wsactors.realtime.start import start_realtime
 from wsactors.supervision import Node
@@ -236,6 +237,15 @@ async def test_what_waits_is_bounded(autojump_clock: trio.testing.MockClock) -> 
     assert outbox.is_closed
     assert not outbox.offer(b"1")
     assert await outbox.poll(1) == []
+
+
+async def test_what_may_be_lost_makes_room(autojump_clock: trio.testing.MockClock) -> None:
+    outbox = Outbox(limit=10)
+    for number in range(5):
+        assert outbox.offer(b"old %d" % number, DROP_OLDEST)
+        assert outbox.offer(b"%d" % number, ("topic", "latest"))
+    assert await outbox.poll(1) == [b"old 4", b"4"]
+    assert not outbox.is_closed
 
 
 def test_messages_of_a_body() -> None:

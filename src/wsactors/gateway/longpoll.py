@@ -28,6 +28,7 @@ from wsactors.actors import Actor, Stop
 from wsactors.actors.log import log
 from wsactors.errors import CallExit, ChildError, StartError
 from wsactors.realtime.identity import AuthRefused, User
+from wsactors.realtime.send_queue import AUDIO_AGE, SendQueue
 from wsactors.supervision import ChildSpec, DynamicSupervisor, start_child
 from wsactors.wire.errors import ProtocolError
 from wsactors.wire.json_door import dumps
@@ -58,12 +59,10 @@ OUTBOX_BYTES: Final = 4 * 1024 * 1024
 
 
 class Outbox:
-    """What waits for the next GET of a session: its sink, bounded."""
+    """What waits for the next GET of a session: its sink, bounded as that of a connection is."""
 
     def __init__(self, limit: int = OUTBOX_BYTES) -> None:
-        self._limit = limit
-        self._waiting: list[bytes] = []
-        self._size = 0
+        self._queue = SendQueue(limit, AUDIO_AGE)
         self._polls = 0
         self._arrived = trio.lowlevel.ParkingLot()
         self.last_poll = trio.current_time()
@@ -71,13 +70,12 @@ class Outbox:
         self.is_closed = False
 
     def offer(self, data: bytes, key: object = None) -> bool:
-        """See `Sink.offer`. What does not fit ends the session: its client joins again and sees that it has missed something."""
+        """See `Sink.offer`. What must arrive and does not fit ends the session: its client joins again, and knows it must."""
         if self.is_closed:
             return False
-        self._size += len(data)
-        self._waiting.append(data)
-        if self._size > self._limit:
-            self.close()
+        if not self._queue.add(data, key, trio.current_time()):
+            if key is None:
+                self.close()
             return False
         self._arrived.unpark_all()
         return True
@@ -89,18 +87,18 @@ class Outbox:
         self._arrived.unpark_all()
         self.last_poll = trio.current_time()
         with trio.move_on_after(seconds):
-            while not self._waiting and not self.is_closed and self._polls == mine:
+            while not self._queue.size and not self.is_closed and self._polls == mine:
                 await self._arrived.park()
-        self.last_poll = trio.current_time()
-        if self._polls != mine:
-            return []
-        taken, self._waiting, self._size = self._waiting, [], 0
+        self.last_poll = now = trio.current_time()
+        taken: list[bytes] = []
+        while self._polls == mine and (found := self._queue.take(now)) is not None:
+            taken.append(found[0])
         return taken
 
     def close(self) -> None:
         """Forget everything and take nothing more."""
         self.is_closed = True
-        self._waiting.clear()
+        self._queue.clear()
         self._arrived.unpark_all()
 
 
