@@ -228,6 +228,58 @@ async def test_a_topic_without_a_past_never_says_that_nothing_was_missed(autojum
         assert second.of("joined") == [[{}, False]]
 
 
+async def test_what_readers_cannot_keep_up_with_is_refused_and_never_missing_in_the_middle(
+    autojump_clock: MockClock,
+) -> None:
+    async with Node("recovery") as node:
+        realtime = await start_realtime(node, RealtimeOptions(relay_partitions=1))
+        client = Client()
+        channel = await realtime.join(TOPIC, client, owner=await node.spawn(Owner), self_broadcast=True)
+        await introspection.suspend("relay:0")
+        taken = 0
+        with pytest.raises(PublishRefused) as caught:
+            for _ in range(10_000):
+                await realtime.publish(TOPIC, "said", None)
+                taken += 1
+        assert caught.value.code == "overloaded"
+        assert taken >= 1_000
+        assert not realtime.publish_nowait(TOPIC, "said", None)
+        realtime.push(channel, "said", None, ref=1)
+        await settle()
+        assert [status for _, status, _ in client.of("reply")] == ["error"]
+        introspection.resume("relay:0")
+        await settle()
+        await realtime.publish(TOPIC, "said", None)
+        await settle()
+
+        assert client.offsets == list(range(1, taken + 2))
+        assert realtime.relay.refused == 0
+        await introspection.suspend("relay:0")
+        big = b"x" * 2_500_000
+        taken = 0
+        while realtime.publish_nowait(TOPIC, "said", big):
+            taken += 1
+            await settle()
+        assert 20 < taken < 40  # bytes count, too
+        introspection.resume("relay:0")
+
+
+async def test_a_partition_that_was_restarted_takes_again(autojump_clock: MockClock) -> None:
+    async with Node("recovery") as node:
+        realtime = await start_realtime(node, RealtimeOptions(relay_partitions=1))
+        client = Client()
+        await realtime.join(TOPIC, client, owner=await node.spawn(Owner))
+        await introspection.suspend("relay:0")
+        while realtime.publish_nowait(TOPIC, "said", None):
+            await settle()
+        node.exit("relay:0", "kill")
+        await settle()
+
+        await realtime.publish(TOPIC, "said", "again")
+        await settle()
+        assert client.of("publication")[-1][1] == "again"
+
+
 # --- what else lives on when things break ---------------------------------------------------------------------------
 
 
@@ -259,7 +311,7 @@ async def test_after_a_topic_s_crash_nobody_sees_ghosts(autojump_clock: MockCloc
         await trio.sleep(1)
         assert all(client.faces() == {"a:1", "b:1", "c:1"} for client in clients)
 
-        node.exit(node.whereis(f"topic:{TOPIC}"), "crash")
+        node.exit(node.whereis(f"topic:{TOPIC}") or "", "crash")
         node.exit(owners[2], "kill")  # it leaves while nobody counts
         await trio.sleep(2)
 

@@ -28,6 +28,10 @@ PARTITIONS = 4
 BREATH = 256
 """Receivers served between two looks at the rest of the node: about a millisecond."""
 LANE = "relay"
+WAITING = 2_000
+"""Deliveries that may wait for one partition when something is still taken for it; its mailbox holds five times as many."""
+WAITING_BYTES = 64 * 1024 * 1024
+"""Bytes of them, an estimate."""
 
 
 class Item(Protocol):
@@ -57,6 +61,7 @@ class _Publish:
 
     group: str
     item: Item
+    size: int = 0
 
 
 @attrs.frozen
@@ -66,6 +71,16 @@ class _Deliver:
     group: str
     item: Item
     number: int
+    size: int
+
+
+class _Load:
+    """What waits for one partition."""
+
+    __slots__ = ("count", "size")
+
+    def __init__(self) -> None:
+        self.count = self.size = 0
 
 
 @attrs.frozen
@@ -89,6 +104,7 @@ class Relay:
         self._node = node
         self._backbone = backbone
         self._groups: tuple[_Groups, ...] = tuple({} for _ in range(partitions))
+        self._loads = tuple(_Load() for _ in range(partitions))
         self._names = tuple(f"relay:{number}" for number in range(partitions))
         self._counts: dict[str, int] = {}
         self._elsewhere: dict[str, dict[str, None]] = {}
@@ -104,9 +120,9 @@ class Relay:
     def __repr__(self) -> str:
         return f"<Relay of {self._backbone.name}: {len(self._counts)} groups, {sum(self._counts.values())} receivers>"
 
-    def partition_args(self) -> list[tuple[str, tuple[_Groups, ...], int]]:
+    def partition_args(self) -> list[tuple[str, _Groups, _Load]]:
         """For each partition its registered name, and the arguments of its ``init``."""
-        return [(name, self._groups, number) for number, name in enumerate(self._names)]
+        return list(zip(self._names, self._groups, self._loads, strict=True))
 
     def count(self, group: str) -> int:
         """How many receivers this node has in ``group``."""
@@ -147,17 +163,30 @@ class Relay:
             del self._counts[group]
             self._announce(group, wanted=False)
 
-    def publish(self, group: str, item: Item) -> None:
-        """Give ``item`` to all receivers of ``group``, on every node. Never waits."""
-        for node in tuple(self._elsewhere.get(group, ())):
-            self._backbone.send(node, LANE, _Publish(group, item))
-        self._deliver(group, item)
+    def has_room(self, group: str) -> bool:
+        """Whether this node keeps up with what is published to ``group``. If not, publish no more: what a partition's full
+        mailbox refuses is missing in the middle of what its receivers get, and nobody tells them."""
+        return not any(
+            group in groups and (load.count >= WAITING or load.size >= WAITING_BYTES)
+            for groups, load in zip(self._groups, self._loads, strict=True)
+        )
 
-    def _deliver(self, group: str, item: Item) -> None:
+    def publish(self, group: str, item: Item, size: int = 0) -> None:
+        """Give ``item``, of about ``size`` bytes, to all receivers of ``group``, on every node. Never waits."""
+        for node in tuple(self._elsewhere.get(group, ())):
+            self._backbone.send(node, LANE, _Publish(group, item, size))
+        self._deliver(group, item, size)
+
+    def _deliver(self, group: str, item: Item, size: int) -> None:
         self._number += 1
-        deliver = _Deliver(group, item, self._number)
-        for number, groups in enumerate(self._groups):
-            if group in groups and not self._node.cast(self._names[number], deliver):
+        deliver = _Deliver(group, item, self._number, size)
+        for name, groups, load in zip(self._names, self._groups, self._loads, strict=True):
+            if group not in groups:
+                continue
+            if self._node.cast(name, deliver):
+                load.count += 1
+                load.size += size
+            else:
                 self.refused += 1
 
     # -- between nodes --
@@ -169,8 +198,8 @@ class Relay:
 
     def _from_node(self, sender: str, frame: object) -> None:
         match frame:
-            case _Publish(group, item):
-                self._deliver(group, item)
+            case _Publish(group, item, size):
+                self._deliver(group, item, size)
             case _Interest(group, True):
                 self._elsewhere.setdefault(group, {})[sender] = None
             case _Interest(group, False):
@@ -199,13 +228,17 @@ class Relay:
 class RelayPartition(Actor):
     """Walks the receivers of one partition. They are the relay's, so a partition that was restarted goes on with them."""
 
-    def init(self, groups: tuple[_Groups, ...], number: int) -> None:
-        """``groups`` and ``number`` as `Relay.partition_args` says."""
-        self._groups = groups[number]
+    def init(self, groups: _Groups, load: _Load) -> None:
+        """``groups`` and ``load`` as `Relay.partition_args` says."""
+        self._groups = groups
+        self._load = load
+        load.count = load.size = 0  # what waited for an earlier one has died with it
 
     async def handle_cast(self, message: Any) -> Any:
         match message:
-            case _Deliver(group, item, number):
+            case _Deliver(group, item, number, size):
+                self._load.count -= 1
+                self._load.size -= size
                 await self._deliver(group, item, number)
             case _:
                 return UNHANDLED

@@ -71,6 +71,11 @@ class RealtimeSettings:
     max_topics: int = setting(100_000, "Topics on this node.", check=between(1, 10_000_000))
     max_channels: int = setting(200_000, "Memberships of all clients.", check=between(1, 10_000_000))
     relay_partitions: int = setting(4, "Actors that share the work of sending.", check=between(1, 64))
+    history_bytes: int = setting(
+        268_435_456,
+        "Bytes that all topics together keep of their past, an estimate; when they are used up, the oldest gives way.",
+        check=between(0, 1e12),
+    )
     payload_bytes: int = setting(3_000_000, "Bytes of one publication, an estimate.", check=between(64, 67_108_864))
     join_seconds: float = setting(5.0, "Seconds in which a join must be decided.", check=between(0.1, 300))
 
@@ -83,6 +88,7 @@ def realtime_options(settings: RealtimeSettings) -> RealtimeOptions:
         max_topics=settings.max_topics,
         max_channels=settings.max_channels,
         relay_partitions=settings.relay_partitions,
+        history_bytes=settings.history_bytes,
         payload_bytes=settings.payload_bytes,
         join_seconds=settings.join_seconds,
     )

@@ -157,10 +157,12 @@ class Channel(Actor):
         Raises:
             PublishRefused: too large, or the topic is overloaded.
         """
-        if estimate(payload) > self._realtime.options.payload_bytes:
+        size = estimate(payload)
+        if size > self._realtime.options.payload_bytes:
             raise PublishRefused("too_large", f"a message may have {self._realtime.options.payload_bytes} bytes")
         exclude = None if to_self or self._seat.self_broadcast else self.pid
-        if not self.node.cast(self._topic_pid, Publish(event, payload, sender=self.pid, exclude=exclude)):
+        message = Publish(event, payload, sender=self.pid, exclude=exclude, size=size)
+        if not self._realtime.relay.has_room(self.topic) or not self.node.cast(self._topic_pid, message):
             raise PublishRefused("overloaded", "The topic is overloaded. Try again later.")
 
     def push(self, event: str, payload: Plain) -> None:

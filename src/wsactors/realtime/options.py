@@ -54,6 +54,8 @@ class RealtimeOptions:
     relay_partitions: int = 4
     topic_length: int = 255
     """Most bytes of a topic's name: what fits every protocol's header."""
+    history_bytes: int = 256 * 1024 * 1024
+    """What all topics of the node may keep of their past, an estimate; the oldest publication of any gives way."""
     payload_bytes: int = 3_000_000
     """Most bytes of one publication, an estimate."""
     join_seconds: float = 5.0

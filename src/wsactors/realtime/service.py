@@ -17,7 +17,7 @@ from wsactors.supervision.classes import find_class
 from wsactors.wire.plain import Plain
 
 from .channel import Channel, Leave, Push, Renew, SetPresence
-from .history import Gap, estimate
+from .history import Gap, HistoryBudget, estimate
 from .identity import ANONYMOUS, Authenticator, Credentials, JoinRefused, PublishRefused, User
 from .metrics import Metrics, RealtimeMetrics, counted
 from .options import RealtimeOptions, TopicOptions
@@ -59,6 +59,7 @@ class Realtime:
         self.arriving: dict[int, Seat] = {}
         """Of those that are being started, by number: messages are values, and a seat is none."""
         self.permission = Permission(node, permission, authenticator)
+        self.history_budget = HistoryBudget(options.history_bytes)
         self.places = ResumeStore()
         """Of clients that may take up again what their connection broke off."""
         self.metrics = RealtimeMetrics(Metrics.of(node), self.seats)
@@ -106,7 +107,6 @@ class Realtime:
         """Make a channel for a client; ``outlet.joined`` has been called when this returns its pid.
 
         Args:
-            topic: the topic's name.
             outlet: where the client gets everything.
             owner: the connection's actor; the channel ends with it.
             user: whose connection it is.
@@ -169,10 +169,7 @@ class Realtime:
         return pid
 
     def push(self, channel: Pid, event: str, payload: Plain, ref: Any = None) -> bool:
-        """Give a channel what its client sends; False: it is gone, or has too much to do.
-
-        What comes too fast is answered with an error here.
-        """
+        """Give a channel what its client sends; False: it is gone, or has too much to do. What is too fast is answered here."""
         try:
             self.check_rate(channel, estimate(payload))
         except PublishRefused as refusal:
@@ -254,18 +251,21 @@ class Realtime:
         for _ in range(3):
             pid = await self._ensure_for_publisher(topic)
             try:
-                position: Position = await self.node.call(pid, message, timeout=self.options.join_seconds)
+                position: Position | None = await self.node.call(pid, message, timeout=self.options.join_seconds)
             except CallTimeout:  # a `CallExit`, too
                 break
             except CallExit:
                 continue
-            return position
+            if position is not None:
+                return position
+            break
         raise PublishRefused("overloaded", "The topic is overloaded. Try again later.")
 
     def publish_nowait(self, topic: str, event: str, payload: Plain, *, exclude: Pid | None = None) -> bool:
         """Publish to a topic that somebody has joined; False when nobody has, or the topic is overloaded."""
         pid = self.node.whereis(_name(topic))
-        return pid is not None and self.node.cast(pid, self._publish_message(topic, event, payload, exclude, "", None))
+        message = self._publish_message(topic, event, payload, exclude, "", None)
+        return pid is not None and self.relay.has_room(topic) and self.node.cast(pid, message)
 
     async def history(self, topic: str, since: Position | None = None, limit: int | None = None) -> Gap:
         """What was published since a position, or the newest ``limit``. A topic that nobody uses has no history."""
@@ -357,9 +357,9 @@ class Realtime:
     ) -> Publish:
         if self.options.for_topic(topic) is None:
             raise PublishRefused("unmatched_topic", "There is no such topic.")
-        if estimate(payload) > self.options.payload_bytes:
+        if (size := estimate(payload)) > self.options.payload_bytes:
             raise PublishRefused("too_large", f"a message may have {self.options.payload_bytes} bytes")
-        return Publish(event, payload, exclude=exclude, id=id_, meta=meta)
+        return Publish(event, payload, exclude=exclude, size=size, id=id_, meta=meta)
 
     async def _ensure_for_publisher(self, topic: str) -> Pid:
         try:

@@ -39,8 +39,8 @@ class RealtimeSupervisor(Supervisor):
         for topics in options.topics:
             realtime.channel_class(topics)
         children = [
-            ChildSpec(name, RelayPartition, (groups, number), name=name)
-            for name, groups, number in realtime.relay.partition_args()
+            ChildSpec(name, RelayPartition, (groups, load), name=name)
+            for name, groups, load in realtime.relay.partition_args()
         ]
         # Nobody leans on another's life: receivers are the relay's, channels look for their topic again.
         for name, most in ((TOPICS, options.max_topics), (CHANNELS, options.max_channels)):

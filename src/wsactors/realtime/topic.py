@@ -53,7 +53,13 @@ class Topic(Actor):
         self._realtime = realtime
         self._topic = topic
         self._options = options
-        self._history = History(secrets.token_urlsafe(6), size=options.history, seconds=options.history_seconds)
+        self._history = History(
+            secrets.token_urlsafe(6),
+            size=options.history,
+            seconds=options.history_seconds,
+            budget=realtime.history_budget,
+        )
+        self.at_death("history", lambda _: self._history.clear())
         self._presence = PresenceSet(f"{self.node.name}.{self._history.epoch}")
         self._refs = itertools.count(1)
         self._state: PresenceState | None = None
@@ -148,7 +154,7 @@ class Topic(Actor):
 
     def _joined(self, message: Subscribe) -> Joined:
         gap = Gap((), recovered=False)
-        if message.since is not None and self._options.history:
+        if message.since is not None:
             gap = self._history.since(message.since, trio.current_time(), message.limit)
         return Joined(
             topic=self._topic,
@@ -163,7 +169,9 @@ class Topic(Actor):
 
     # -- publications --
 
-    def _publish(self, message: Publish) -> Position:
+    def _publish(self, message: Publish) -> Position | None:
+        if not self._realtime.relay.has_room(self._topic):
+            return None
         self._published += 1
         self._realtime.metrics.published += 1
         self._last_used = now = trio.current_time()
@@ -182,8 +190,8 @@ class Topic(Actor):
             key=self._key(message.event),
         )
         if kept:
-            self._history.add(publication, now)
-        self._realtime.relay.publish(self._topic, publication)
+            self._history.add(publication, now, message.size)
+        self._realtime.relay.publish(self._topic, publication, message.size)
         return self._history.position
 
     def _key(self, event: str) -> object:

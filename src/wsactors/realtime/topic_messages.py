@@ -31,7 +31,7 @@ class Subscribe:
 
 @attrs.frozen(eq=False)
 class Publish:
-    """Cast or call: one message for everybody. The call is answered with its `Position`."""
+    """Cast or call: one message for everybody. The call is answered with its `Position`, or None: its readers do not keep up."""
 
     __is_value__ = True
 
@@ -39,6 +39,8 @@ class Publish:
     payload: Plain
     sender: Pid | None = None
     exclude: Pid | None = None
+    size: int = 0
+    """About how many bytes the payload takes."""
     id: str = ""
     meta: Mapping[str, Any] | None = None
 
