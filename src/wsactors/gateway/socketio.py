@@ -14,7 +14,6 @@ import trio
 from wsactors.actors import Down, Pid, Runtime, is_normal
 from wsactors.errors import CallExit, CallTimeout, ChildError, MailboxFull, StartError
 from wsactors.realtime.identity import ANONYMOUS, AuthRefused, Credentials, User
-from wsactors.realtime.service import Realtime
 from wsactors.supervision import ChildSpec, DynamicSupervisor, start_child
 from wsactors.wire import socketio as sio
 from wsactors.wire.errors import ProtocolError
@@ -23,7 +22,7 @@ from wsactors.wire.plain import Plain
 from .engineio_events import SERVER_CLOSE
 from .socketio_namespace import CLIENT_LEFT, Connect, Lost, Namespace, Returned, Said, refusal
 from .socketio_options import SocketIoOptions
-from .socketio_rooms import Publisher
+from .socketio_rooms import Publisher, topics_of
 from .socketio_socket import Offsets, RecoveryLog, Socket, frames_of
 
 if TYPE_CHECKING:
@@ -103,6 +102,7 @@ class SocketIo:
                     self._sockets[socket.namespace, socket.sid] = socket
                     if socket.token:
                         self._by_token[socket.token] = socket
+                        socket.place = topics_of(self.node).places.issue(socket.user, pid)
                 return refused
         except CallTimeout:
             if pid is not None:
@@ -119,6 +119,8 @@ class SocketIo:
         self._sockets.pop((socket.namespace, socket.sid), None)
         self._by_token.pop(socket.token, None)
         self._detached.pop(socket.token, None)
+        if socket.place:
+            topics_of(self.node).places.void(owner=socket.actor)
 
     # -- coming back --
 
@@ -126,6 +128,8 @@ class SocketIo:
         """Whether a socket without a session is kept for its client; the one that waits longest makes room."""
         if not socket.token or socket.is_over or self.options.max_detached < 1:
             return False
+        if not topics_of(self.node).places.park(socket.actor, None, trio.current_time()):
+            return False  # its user was kicked
         self._detached[socket.token] = socket
         if len(self._detached) > self.options.max_detached:
             oldest = self._detached.pop(next(iter(self._detached)))
@@ -135,8 +139,14 @@ class SocketIo:
     def returning(self, token: str, namespace: str, user: User) -> Socket | None:
         """The socket to which ``token`` is the key, taken from whichever session still carries it."""
         socket = self._by_token.get(token)
-        if socket is None or socket.namespace != namespace or socket.is_over or socket.user.subject != user.subject:
+        if socket is None or socket.namespace != namespace or socket.is_over:
             return None
+        places = topics_of(self.node).places
+        try:
+            places.redeem(socket.place, user, trio.current_time())
+        except AuthRefused:  # another's, or void after a kick
+            return None
+        socket.place = places.issue(user, socket.actor)
         if socket.is_attached:
             # Its client is back before the old connection was found dead.
             socket.leave()
@@ -147,6 +157,18 @@ class SocketIo:
         """A session carries the socket again."""
         self._detached.pop(socket.token, None)
         self.node.cast(socket.actor, Returned(session))
+
+    def recheck_seconds(self, user: User) -> float | None:
+        """When to ask `may_stay` again; None: never."""
+        return topics_of(self.node).permission.recheck_seconds(user)
+
+    async def may_stay(self, user: User) -> bool:
+        """Whether what ``user`` has shown is still good."""
+        try:
+            await topics_of(self.node).permission.stay(user)
+        except AuthRefused:
+            return False
+        return True
 
     async def authenticate(self, kind: type[Namespace], session: EngineSession, auth: Plain) -> User:
         """Whose client it is. Raises `AuthRefused`."""
@@ -161,7 +183,7 @@ class SocketIo:
             address=handshake.address,
             origin=handshake.origin,
         )
-        return await Realtime.of(self.node).authenticate(credentials)
+        return await topics_of(self.node).authenticate(credentials)
 
 
 class SocketIoConversation:

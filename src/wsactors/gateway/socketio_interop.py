@@ -48,9 +48,9 @@ class Rooms(Namespace):
             raise ConnectRefused("Not authorized", auth["refuse"])
 
     @on("join")
-    async def enter(self, room: str) -> list[Plain]:
+    def enter(self, room: str) -> list[Plain]:
         """Enter a room; the answer is a list of all it is in, its own left out."""
-        await self.join(str(room))
+        self.join(str(room))
         return [*sorted(self.rooms - {self.sid})]
 
     @on("leave")

@@ -99,6 +99,11 @@ class _GiveUp:
     """To itself: it will not come back."""
 
 
+@attrs.frozen
+class _Recheck:
+    """To itself: is the client still who it was?"""
+
+
 class Namespace(Actor):
     """One client in one namespace: an actor, which ends with the client.
 
@@ -106,7 +111,7 @@ class Namespace(Actor):
     ...     async def connect(self, auth):
     ...         if auth.get("name") == "mallory":
     ...             raise ConnectRefused("Not you", {"code": 17})
-    ...         await self.join("lobby")
+    ...         self.join("lobby")
     ...
     ...     @on("chat message")
     ...     async def said(self, text):
@@ -123,7 +128,7 @@ class Namespace(Actor):
     authenticates: ClassVar[bool] = True
     """Whether the node's authenticator decides who the client is, by the token in its ``auth``; False: `connect` does."""
     broadcasts: ClassVar[bool] = True
-    """Whether `everyone` reaches its clients: it costs a membership each."""
+    """Whether `everyone` reaches its clients."""
     wire_format: ClassVar[type[RoomFormat]] = RoomFormat
     """How publications become events."""
     _events: ClassVar[Mapping[str, str]] = {}
@@ -205,9 +210,9 @@ class Namespace(Actor):
             raise NotAcknowledged(f"the client did not acknowledge {event!r}")
         return waiting.arguments
 
-    async def join(self, room: str) -> None:
-        """Enter a room of this namespace. Raises `JoinRefused` when there are too many."""
-        await self._rooms.join(room)
+    def join(self, room: str) -> None:
+        """Enter a room of this namespace. Raises `JoinRefused` when it is in too many, or there can be no such room."""
+        self._rooms.join(room)
 
     def leave(self, room: str) -> None:
         """Leave it."""
@@ -265,6 +270,7 @@ class Namespace(Actor):
         self._ends = self._is_in = False
         self._give_up: TimerRef | None = None
         self.at_death("socket", lambda _: app.forget(self.socket))
+        self.at_death("rooms", lambda _: self._rooms.leave_all())
         return None
 
     async def handle_call(self, message: Any, caller: Any) -> Any:
@@ -272,14 +278,15 @@ class Namespace(Actor):
             case Connect(auth):
                 try:
                     if self.broadcasts:
-                        await self._rooms.join("", counts=False)
+                        self._rooms.join("", counts=False)
                     await self.connect(auth)
                 except ConnectRefused as refused:
                     return Stop("normal", reply=refusal(refused.message, refused.data))
                 except JoinRefused as refused:
                     return Stop("normal", reply=refusal(refused.message, {"code": refused.code}))
                 self._is_in = True
-                return Stop("normal", reply=None) if self._ends else None
+                self._recheck_later()
+                return Stop("normal", reply=None) if await self._has_ended() else None
             case _:
                 return UNHANDLED
 
@@ -296,7 +303,7 @@ class Namespace(Actor):
                 await self.recovered()
             case _:
                 return UNHANDLED
-        return Stop("normal") if self._ends else None
+        return Stop("normal") if await self._has_ended() else None
 
     async def handle_info(self, message: Any) -> Any:
         match message:
@@ -307,6 +314,8 @@ class Namespace(Actor):
                 return await self._lost("transport close", may_return=False)
             case _GiveUp():
                 return None
+            case _Recheck():
+                return await self._recheck()
             case _:
                 return UNHANDLED
 
@@ -317,10 +326,29 @@ class Namespace(Actor):
         if may_return and self._is_in and self._app.may_return(self.socket):
             self._give_up = self.send_after(self._app.options.recovery_seconds, self.pid, _GiveUp())
             await self.interrupted(reason)
-            return Stop("normal") if self._ends else None
+            return Stop("normal") if await self._has_ended() else None
         if self._is_in:
             await self.disconnect(reason)
         return Stop("normal")
+
+    async def _has_ended(self) -> bool:
+        """Whether a handler has sent the client away."""
+        if self._ends:
+            await self.disconnect(SERVER_LEFT)
+        return self._ends
+
+    def _recheck_later(self) -> None:
+        """A token that expires, or is revoked, ends what it has opened."""
+        seconds = self._app.recheck_seconds(self.user) if self.authenticates else None
+        if seconds is not None:
+            self.send_after(seconds, self.pid, _Recheck())
+
+    async def _recheck(self) -> Stop | None:
+        if await self._app.may_stay(self.user):
+            self._recheck_later()
+        else:
+            self.end()
+        return Stop("normal") if await self._has_ended() else None
 
 
 def refusal(message: str, data: Plain = None) -> dict[str, Plain]:

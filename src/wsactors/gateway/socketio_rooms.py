@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any, Final
 import attrs
 
 from wsactors.actors import Pid, Runtime
+from wsactors.cluster import Receiver
 from wsactors.realtime.channel import Channel
 from wsactors.realtime.identity import JoinRefused
-from wsactors.realtime.outlet import Joined
 from wsactors.realtime.service import Realtime
 from wsactors.wire.plain import Plain, check_plain
 
@@ -39,13 +39,11 @@ def room_topic(namespace: str, room: str) -> str:
 
 
 class RoomChannel(Channel):
-    """A client's membership of a room. Only its namespace lets it in; what it pushes goes nowhere."""
+    """What a client gets that tries to join a room as if it were any topic: only a namespace lets clients into its rooms."""
 
     async def join(self, params: Plain) -> Plain:
-        """Raises `JoinRefused` for everybody but namespaces."""
-        if not isinstance(self._seat.outlet, RoomOutlet):
-            raise JoinRefused("unauthorized", "This topic is a room of a Socket.IO namespace.")
-        return None
+        """Always raises `JoinRefused`."""
+        raise JoinRefused("unauthorized", "This topic is a room of a Socket.IO namespace.")
 
     def handle_push(self, event: str, payload: Plain) -> Any:
         """Nobody pushes."""
@@ -64,70 +62,47 @@ def reserve_rooms(realtime: Realtime) -> None:
         realtime.options = attrs.evolve(realtime.options, topics=(ROOMS, *realtime.options.topics))
 
 
-class RoomOutlet:
-    """A client's end of a membership: all it gets are publications."""
-
-    __slots__ = ("_ended", "format", "sink")
-
-    def __init__(self, socket: Socket, ended: Callable[[], None]) -> None:
-        self.format = socket.format
-        self.sink = socket
-        self._ended = ended
-
-    def joined(self, joined: Joined) -> None:
-        """See `wsactors.realtime.outlet.Outlet`."""
-
-    def reply(self, ref: Any, status: str, response: Plain) -> None:
-        """See `wsactors.realtime.outlet.Outlet`."""
-
-    def push(self, event: str, payload: Plain) -> None:
-        """See `wsactors.realtime.outlet.Outlet`."""
-
-    def closed(self, reason: str, *, crashed: bool) -> None:
-        """See `wsactors.realtime.outlet.Outlet`."""
-        self._ended()
-
-
 class Rooms:
-    """The rooms of one socket.
+    """The rooms of one socket. Whoever is in one is a receiver of its topic, without a channel: it asks for nothing.
 
     Args:
         node: Where it lives.
         socket: Its rooms are kept there: it decides by them what it gets.
-        owner: The actor with which the memberships end.
+        owner: Its actor: in that one's death step it leaves all of them.
     """
 
     def __init__(self, node: Runtime, socket: Socket, owner: Pid) -> None:
         self._node = node
         self._socket = socket
         self._owner = owner
-        self._channels: dict[str, Pid] = {}
+        self._receivers: dict[str, Receiver] = {}
 
-    async def join(self, room: str, *, counts: bool = True) -> None:
-        """Enter. Raises `JoinRefused`."""
-        if room in self._socket.rooms or room in self._channels:
+    def join(self, room: str, *, counts: bool = True) -> None:
+        """Enter. Raises `JoinRefused` when there are too many, or no such topic can be."""
+        if room in self._socket.rooms or room in self._receivers:
             return
-        if counts and len(self._channels) > MAX_ROOMS:
-            raise JoinRefused("too_many", f"a client may be in {MAX_ROOMS} rooms")
-
-        def ended() -> None:
-            self._channels.pop(room, None)
-            self._socket.rooms.discard(room)
-
-        outlet = RoomOutlet(self._socket, ended)
         topic = room_topic(self._socket.namespace, room)
         realtime = topics_of(self._node)
-        channel = await realtime.join(topic, outlet, owner=self._owner, user=self._socket.user)
-        self._channels[room] = channel
+        if len(self._receivers) > MAX_ROOMS:
+            raise JoinRefused("too_many", f"a client may be in {MAX_ROOMS} rooms")
+        if realtime.options.for_topic(topic) is None:
+            raise JoinRefused("unmatched_topic", "There can be no room of this name.")
+        receiver = self._receivers[room] = Receiver(self._owner, self._socket.format, self._socket.offer)
+        realtime.relay.admit(topic, receiver)
         if counts:
             self._socket.rooms.add(room)
 
     def leave(self, room: str) -> None:
-        """Leave."""
-        channel = self._channels.pop(room, None)
-        if channel is not None:
+        """Leave; nothing more comes from there."""
+        receiver = self._receivers.pop(room, None)
+        if receiver is not None:
             self._socket.rooms.discard(room)
-            Realtime.of(self._node).leave(channel)
+            Realtime.of(self._node).relay.remove(room_topic(self._socket.namespace, room), receiver)
+
+    def leave_all(self) -> None:
+        """Leave all of them."""
+        for room in tuple(self._receivers):
+            self.leave(room)
 
 
 class Publisher:

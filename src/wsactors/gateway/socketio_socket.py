@@ -127,6 +127,8 @@ class Socket:
         self.sid = secrets.token_urlsafe(15)
         self.token = secrets.token_urlsafe(18) if log_of_sent is not None else ""
         """With which its client comes back; a secret."""
+        self.place = ""
+        """What the node's `wsactors.realtime.resume.ResumeStore` knows its place by: void after a kick. A secret, too."""
         self.user = user
         self.rooms: set[str] = {self.sid}
         self.actor: Pid

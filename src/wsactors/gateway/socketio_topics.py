@@ -11,7 +11,7 @@ from typing import Any, ClassVar, Final
 import attrs
 
 from wsactors.actors import Pid
-from wsactors.realtime.identity import AuthRefused, Credentials, JoinRefused, Refused, User
+from wsactors.realtime.identity import JoinRefused, Refused
 from wsactors.realtime.outlet import Joined
 from wsactors.realtime.publication import Position
 from wsactors.realtime.service import Realtime
@@ -216,9 +216,7 @@ class Topics(Namespace):
 
     async def _renew(self, token: str) -> Plain:
         """The client has a newer token, for the same person."""
-        user: User = await self._realtime.authenticate(Credentials(token=token))
-        if user.subject != self.user.subject:
-            raise AuthRefused("forbidden", "This token is somebody else's. Connect again to be somebody else.")
+        user = await self._realtime.reauthenticate(self.user, token)
         self.socket.user = user
         for membership in self._topics.values():
             if membership.channel is not None:
