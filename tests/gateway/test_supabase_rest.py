@@ -107,3 +107,21 @@ async def test_other_methods_are_not_served() -> None:
     async with open_site() as site:
         for method in ("GET", "PUT"):
             assert (await site.ask(method, "/api/broadcast"))[0] == 405
+
+
+async def test_what_a_topic_s_channels_look_at_does_not_come_in_by_this_door() -> None:
+    async with open_site() as site:
+        message = {"topic": "room:1", "event": "crash", "payload": {}}
+        status, _, body = await site.ask("POST", "/api/broadcast", batch(message), JSON)
+
+        assert (status, b"join it" in body) == (403, True)
+        assert await published(site, "room:1") == []
+
+
+async def test_a_flood_is_refused_with_the_protocol_s_own_code() -> None:
+    async with open_site() as site:
+        flood = batch(*({"topic": "plain:1", "event": "e", "payload": {}} for _ in range(100)))
+        found = [(await site.ask("POST", "/api/broadcast", flood, JSON))[0] for _ in range(8)]
+
+        assert set(found[:3]) == {202}
+        assert found[-1] == 429

@@ -68,13 +68,15 @@ class Access:
         if not self._rates.take(client, trio.current_time(), cost):
             raise Refused("rate", "Too many requests. Try again in a second.")
 
-    async def check_read(self, user: User, topic: str) -> None:
-        """Raises `Refused` when ``user`` may not read ``topic``: what may not be joined may not be read."""
+    async def check_read(self, user: User, topic: str, *, presence: bool = False) -> None:
+        """Raises `Refused` when ``user`` may not read ``topic``, or who is there: what may not be joined may not be read."""
         realtime = self._port.realtime
         options = realtime.options.for_topic(topic)
         if options is None:
             raise Refused("unmatched_topic", "There is no such topic.")
         await realtime.check_join(user, topic, None, private=options.private)
+        if presence:
+            await realtime.permission.check("presence_read", user, topic, private=options.private)
 
 
 def credentials_of(request: Request, *, by_query: bool = False) -> Credentials:

@@ -10,12 +10,14 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
-from wsactors.realtime.identity import AuthRefused, Credentials, PublishRefused, User
+from wsactors.realtime.identity import AuthRefused, Credentials, PublishRefused, Refused, User
 from wsactors.realtime.service import Realtime
 from wsactors.wire.errors import ProtocolError
 from wsactors.wire.json_door import dumps
 from wsactors.wire.plain import Plain
 from wsactors.wire.supabase_payloads import RestMessage, Unprocessable, UnsupportedMedia, parse_batch, parse_single
+
+from .access import Access
 
 if TYPE_CHECKING:
     from .port import Port
@@ -30,23 +32,29 @@ _STATUS: Final = {"unauthorized": 403, "rate": 429, "overloaded": 503, "timeout"
 def routes_of(port: Port) -> list[BaseRoute]:
     """The routes of this module."""
 
+    access = Access(port)
+
     async def batch(request: Request) -> Response:
-        return await _publish(port, request, single=False)
+        return await _publish(port, access, request, single=False)
 
     async def single(request: Request) -> Response:
-        return await _publish(port, request, single=True)
+        return await _publish(port, access, request, single=True)
 
     paths = [(prefix + "/api/broadcast", batch) for prefix in PREFIXES]
     paths += [(prefix + "/api/broadcast/{rest:path}", single) for prefix in PREFIXES]
     return [Route(path, endpoint, methods=["POST"]) for path, endpoint in paths]
 
 
-async def _publish(port: Port, request: Request, *, single: bool) -> Response:
+async def _publish(port: Port, access: Access, request: Request, *, single: bool) -> Response:
     try:
         realtime = port.realtime
-        user = await realtime.authenticate(_credentials(request))
+        credentials = _credentials(request)
+        access.pay(credentials.address)
+        user = await realtime.authenticate(credentials)
         body = await request.body()
         messages = (_single(request, body),) if single else parse_batch(body)
+        if len(messages) > 1:
+            access.pay(credentials.address, len(messages) - 1)
         await _publish_all(realtime, user, messages)
     except LookupError:
         return _answer(404, {"message": "not found"})
@@ -58,7 +66,7 @@ async def _publish(port: Port, request: Request, *, single: bool) -> Response:
         return _answer(415, {"error": str(error)})
     except ProtocolError as error:
         return _answer(400, {"message": str(error)})
-    except PublishRefused as refusal:
+    except Refused as refusal:
         status = _STATUS.get(refusal.code, 403)
         headers = {"retry-after": "1"} if status in {429, 503} else {}
         return _answer(status, {"message": refusal.message}, headers)
@@ -71,6 +79,9 @@ async def _publish_all(realtime: Realtime, user: User, messages: tuple[RestMessa
         if realtime.options.for_topic(topic) is None:
             raise PublishRefused("unmatched_topic", "There is no such topic.")
         await realtime.check_publish(user, topic, private=private)
+        if not realtime.publishes_pushes(topic):
+            # What its channels look at when it is pushed must not come in by another door.
+            raise PublishRefused("unauthorized", "The channels of this topic decide what is published: join it.")
     for message in messages:
         await realtime.publish(message.topic, message.event, message.payload, id=message.id)
 
