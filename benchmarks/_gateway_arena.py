@@ -25,14 +25,8 @@ class Contender:
 
     command: tuple[str, ...]
     dialect: str
-
-
-@attrs.frozen
-class Delivery:
-    """One round: µs per delivered message, the server's CPU time and the time of the slower of both ends."""
-
-    cpu: float
-    wall: float
+    polls: bool = False
+    """Whether clients ask again after each delivery: what that costs the server belongs to it."""
 
 
 def cpu_seconds(pid: int) -> float:
@@ -50,8 +44,9 @@ class Arena:
         """KiB per idle connection, by how many there were; `members` of them joined."""
         self.connected_kib = 0.0
         """The same before anybody had joined, at the first count."""
-        self.rounds: dict[int, list[Delivery]] = {}
-        """Rounds by number of members."""
+        self.rounds: dict[int, list[float]] = {}
+        """CPU µs per delivered message, one figure per round, by number of members."""
+        self._polls = contender.polls
         self._server = LinePeer(name, contender.command)
         self._crowd: LinePeer | None = None
         try:
@@ -86,20 +81,22 @@ class Arena:
         self._size = self._quiet() / members
         if not self._size:
             raise PeerUnavailable(f"{self.name} delivered nothing")
-        self._pause = 0.002 + 1.2 * self._deliver(1)[1]
+        _, seconds = self._deliver(1)
+        self._pause = 0.002 + 1.2 * seconds
         self.rounds[members] = []
 
     def measure(self, messages: int) -> None:
         """One round: so many messages, each after the last one has reached everybody."""
-        cpu, wall = self._deliver(messages)
-        deliveries = messages * self.members
-        wall -= (messages - 1) * self._pause
-        self.rounds[self.members].append(Delivery(cpu * 1e6 / deliveries, max(wall, 0.0) * 1e6 / deliveries))
+        if self._polls:
+            cpu = sum(self._deliver(1)[0] for _ in range(messages))
+        else:
+            cpu, _ = self._deliver(messages)
+        self.rounds[self.members].append(cpu * 1e6 / messages / self.members)
 
     def median(self, members: int) -> float | None:
         """The median CPU µs per delivery to so many; None when it was not measured."""
         found = self.rounds.get(members)
-        return statistics.median(each.cpu for each in found) if found else None
+        return statistics.median(found) if found else None
 
     def close(self) -> None:
         """End both processes."""
@@ -118,19 +115,35 @@ class Arena:
 
     def _quiet(self) -> float:
         """Wait until nothing is on its way any more; the bytes that came meanwhile."""
-        return self._clients.ask("settle", QUIET)[0]
+        size = self._clients.ask("settle", QUIET)[0]
+        if self._polls:
+            self._rest()
+            size += self._clients.ask("settle", QUIET)[0]
+        return size
 
     def _say(self, messages: int) -> None:
         self._server.ask("broadcast", messages, self._pause, TEXT)
 
     def _deliver(self, messages: int) -> tuple[float, float]:
         """The server's CPU seconds, and the clients' seconds from the first byte to the last."""
-        wanted = int(messages * self.members * self._size)
+        # The heads of answers to polls differ by a byte or two; the rest of them comes while the server has not come to rest.
+        wanted = int(messages * self.members * self._size * (0.98 if self._polls else 1.0))
         before = cpu_seconds(self._server.pid)
         self._clients.tell("expect", wanted, ROUND_SECONDS)
         self._say(messages)
         wall, received = self._clients.answer("expect")
+        if self._polls:
+            self._rest()
         cpu = cpu_seconds(self._server.pid) - before
         if received < wanted:
             raise PeerUnavailable(f"{self.name} delivered {received:.0f} of {wanted} bytes in {ROUND_SECONDS:g} s")
         return cpu, wall
+
+    def _rest(self) -> None:
+        """Wait until the server has nothing to do."""
+        used = cpu_seconds(self._server.pid)
+        while True:
+            time.sleep(0.05)
+            before, used = used, cpu_seconds(self._server.pid)
+            if used - before < 0.005:
+                return

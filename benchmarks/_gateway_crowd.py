@@ -12,6 +12,7 @@ import base64
 import gc
 import json
 import os
+import re
 import select
 import socket
 import ssl
@@ -25,6 +26,8 @@ import attrs
 
 from wsactors.wire import native
 
+SID: Final = b"{sid}"
+SESSION: Final = re.compile(rb'"sid":"([^"]+)"')
 BATCH: Final = 64
 """Connections that are opened side by side: below every server's backlog."""
 STEP_SECONDS: Final = 20.0
@@ -48,7 +51,7 @@ class Dialect:
     join: tuple[Step, ...] = ()
     secure: bool = False
     again: bytes = b""
-    """The request that follows every delivery (long-poll)."""
+    """The request that follows every delivery (long-poll). `SID` stands for the session, as in a `Step`."""
 
 
 def masked(payload: bytes, opcode: int = 1) -> bytes:
@@ -91,10 +94,34 @@ def our_phoenix() -> Dialect:
     return Dialect((upgrade("/socket/websocket?vsn=2.0.0"),), (join,))
 
 
-def socketio(path: str = "/socket.io/") -> Dialect:
-    """Socket.IO on WebSocket alone; the server puts everybody into the room."""
-    opened = Step(upgrade(f"{path}?EIO=4&transport=websocket").send, b'0{"sid"')
-    return Dialect((opened, Step(masked(b"40"), b'40{"sid"')))
+SUBSCRIBE: Final = b"420" + json.dumps(["subscribe", TOPIC, {"presence": False}]).encode()
+
+
+def socketio(*join: Step) -> Dialect:
+    """Socket.IO on WebSocket alone; a peer puts everybody into its room."""
+    opened = Step(upgrade("/socket.io/?EIO=4&transport=websocket").send, b'0{"sid"')
+    return Dialect((opened, Step(masked(b"40"), b'40{"sid"')), join)
+
+
+def our_poll() -> Dialect:
+    """Socket.IO on long-polling."""
+    path = b"/socket.io/?EIO=4&transport=polling"
+    poll = b"GET %b&sid=%b HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n" % (path, SID)
+
+    def post(packet: bytes) -> Step:
+        head = b"POST %b&sid=%b HTTP/1.1\r\nHost: 127.0.0.1\r\ncontent-type: text/plain\r\ncontent-length: %d\r\n\r\n%b"
+        return Step(head % (path, SID, len(packet), packet), b"ok")
+
+    opened = Step(b"GET %b HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n" % path, b'0{"sid"')
+    connect = (opened, post(b"40"), Step(poll, b'40{"sid"'))
+    return Dialect(connect, (post(SUBSCRIBE), Step(poll, b"430[")), again=poll)
+
+
+def our_sse() -> Dialect:
+    """Server-sent events."""
+    return Dialect(
+        (), (Step(f"GET /api/topics/{TOPIC}/events HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n".encode(), b"event: joined"),)
+    )
 
 
 DIALECTS: Final[dict[str, Callable[[], Dialect]]] = {
@@ -104,6 +131,9 @@ DIALECTS: Final[dict[str, Callable[[], Dialect]]] = {
     "sse": lambda: Dialect((Step(b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n", b"\r\n\r\n"),)),
     "poll": lambda: Dialect((), again=b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"),
     "socketio": socketio,
+    "our_socketio": partial(socketio, Step(masked(SUBSCRIBE), b"430[")),
+    "our_poll": our_poll,
+    "our_sse": our_sse,
     "native": our_native,
     "native_tls": partial(our_native, secure=True),
     "native_deflate": partial(our_native, DEFLATE),
@@ -117,10 +147,13 @@ class Crowd:
     def __init__(self, dialect: Dialect, port: int) -> None:
         self._dialect = dialect
         self._port = port
-        self._fresh: list[socket.socket] = []
+        self._opened = 0
+        self._fresh: dict[socket.socket, bytes] = {}
+        """Connections that have not joined, and their session, if they have one."""
         self._poll = select.epoll()
         self._sockets: dict[int, socket.socket] = {}
         self._receive: dict[int, Callable[[bytearray], int]] = {}
+        self._again: dict[int, bytes] = {}
         self._buffer = bytearray(65_536)
         self._secure = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         self._secure.check_hostname, self._secure.verify_mode = False, ssl.CERT_NONE
@@ -128,16 +161,18 @@ class Crowd:
     def connect(self, count: int) -> None:
         """Open so many more."""
         while count > 0:
-            batch = [self._open() for _ in range(min(BATCH, count))]
+            most = 1 if self._dialect.secure else BATCH  # a TLS handshake needs both sides at once
+            batch = dict.fromkeys((self._open() for _ in range(min(most, count))), b"")
             _walk(batch, self._dialect.connect)
-            self._fresh += batch
+            self._fresh |= batch
             count -= len(batch)
 
     def join(self) -> None:
         """Make members of all that have been opened since the last time."""
-        for start in range(0, len(self._fresh), BATCH):
-            _walk(self._fresh[start : start + BATCH], self._dialect.join)
-        for sock in self._fresh:
+        fresh = tuple(self._fresh.items())
+        for start in range(0, len(fresh), BATCH):
+            _walk(dict(fresh[start : start + BATCH]), self._dialect.join)
+        for sock, session in fresh:
             # What is counted is what is on the wire, so nobody needs to open what was sealed.
             raw = socket.socket(fileno=sock.detach())
             raw.setblocking(False)
@@ -145,7 +180,8 @@ class Crowd:
             self._receive[raw.fileno()] = raw.recv_into
             self._poll.register(raw, select.EPOLLIN)
             if self._dialect.again:
-                raw.send(self._dialect.again)
+                self._again[raw.fileno()] = again = self._dialect.again.replace(SID, session)
+                raw.send(again)
         self._fresh.clear()
 
     def settle(self, quiet: float) -> int:
@@ -166,28 +202,31 @@ class Crowd:
         return time.monotonic() - began, total
 
     def _take(self, events: list[tuple[int, int]]) -> int:
-        total, buffer, receive, again = 0, self._buffer, self._receive, self._dialect.again
+        total, buffer, receive, again = 0, self._buffer, self._receive, self._again
         for descriptor, _ in events:
             size = receive[descriptor](buffer)
             if not size:
                 sys.exit(f"the server closed a connection of {len(self._sockets)}")
             total += size
             if again:
-                self._sockets[descriptor].send(again)
+                self._sockets[descriptor].send(again[descriptor])
         return total
 
     def _open(self) -> socket.socket:
-        sock = socket.create_connection(("127.0.0.1", self._port), STEP_SECONDS)
+        # From many addresses: what one address may do is not what is measured.
+        source = f"127.0.0.{1 + self._opened % 200}"
+        self._opened += 1
+        sock = socket.create_connection(("127.0.0.1", self._port), STEP_SECONDS, (source, 0))
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         return self._secure.wrap_socket(sock) if self._dialect.secure else sock
 
 
-def _walk(batch: list[socket.socket], steps: tuple[Step, ...]) -> None:
+def _walk(batch: dict[socket.socket, bytes], steps: tuple[Step, ...]) -> None:
     """Take all of ``batch`` through ``steps``, side by side. What comes in the same read as a step's end is forgotten."""
     for step in steps:
-        for sock in batch:
-            sock.sendall(step.send)
-        for sock in batch:
+        for sock, session in batch.items():
+            sock.sendall(step.send.replace(SID, session))
+        for sock, session in batch.items():
             data = b""
             while step.until not in data:
                 more = sock.recv(65_536)
@@ -196,6 +235,8 @@ def _walk(batch: list[socket.socket], steps: tuple[Step, ...]) -> None:
                 data += more
             if data.startswith((b"HTTP/1.1 4", b"HTTP/1.1 5")):
                 sys.exit(f"the server refused: {data!r}")
+            if not session and (found := SESSION.search(data)):
+                batch[sock] = found[1]
 
 
 def main() -> None:

@@ -20,7 +20,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from _gateway_arena import Arena, Contender, Delivery
+from _gateway_arena import Arena, Contender
 from _harness import PEERS, Options, PeerUnavailable, Row, parse, report
 
 if TYPE_CHECKING:
@@ -41,12 +41,12 @@ OURS: Final = ("native", "phoenix", "socketio")
 
 def floor(kind: str, dialect: str = "websocket") -> Contender:
     """The raw loop for one kind of connection."""
-    return Contender((PYTHON, str(HERE / "_gateway_floor.py"), kind), dialect)
+    return Contender((PYTHON, str(HERE / "_gateway_floor.py"), kind), dialect, polls=kind == "poll")
 
 
-def ours(dialect: str, *settings: str) -> Contender:
+def ours(dialect: str, *settings: str, polls: bool = False) -> Contender:
     """A real node, whose clients speak ``dialect``."""
-    return Contender((PYTHON, str(HERE / "_gateway_node.py"), *settings), dialect)
+    return Contender((PYTHON, str(HERE / "_gateway_node.py"), *settings), dialect, polls)
 
 
 def python_peer(script: str, dialect: str, needs: str) -> Contender:
@@ -78,9 +78,12 @@ CLEAR: Final[dict[str, Callable[[], Contender]]] = {
 PEER_NAMES: Final = [name for name in CLEAR if name not in {"floor", *OURS}]
 OTHERS: Final[dict[str, tuple[Callable[[], Contender], Callable[[], Contender]]]] = {
     "tls": (partial(ours, "native_tls", "gateway.tls.mode=on"), partial(floor, "tls", "websocket_tls")),
-    "deflate": (partial(ours, "native_deflate"), partial(floor, "deflate", "websocket_deflate")),
+    "deflate": (
+        partial(ours, "native_deflate", "gateway.deflate=true"),
+        partial(floor, "deflate", "websocket_deflate"),
+    ),
     "sse": (partial(ours, "our_sse"), partial(floor, "sse", "sse")),
-    "longpoll": (partial(ours, "our_poll"), partial(floor, "poll", "poll")),
+    "longpoll": (partial(ours, "our_poll", polls=True), partial(floor, "poll", "poll")),
 }
 """Kinds of connection that have a floor of their own: ours and that."""
 METRICS: Final = [
@@ -163,13 +166,9 @@ def field(contenders: Mapping[str, Callable[[], Contender]]) -> Iterator[Field]:
 # ---------------------------------------------------------------- rows
 
 
-def spread(name: str, rounds: Sequence[Delivery]) -> str:
-    """``ours 4.1..4.4..4.9 (wall 5.0, 15 rounds)``: least, median and most CPU time, and the median time it took."""
-    cpu = [each.cpu for each in rounds]
-    wall = statistics.median(each.wall for each in rounds)
-    return (
-        f"{name} {min(cpu):.3g}..{statistics.median(cpu):.3g}..{max(cpu):.3g} (wall {wall:.3g}, {len(rounds)} rounds)"
-    )
+def spread(name: str, rounds: Sequence[float]) -> str:
+    """``ours 4.1..4.4..4.9 (15 rounds)``: least, median and most."""
+    return f"{name} {min(rounds):.3g}..{statistics.median(rounds):.3g}..{max(rounds):.3g} ({len(rounds)} rounds)"
 
 
 def rounded(value: float | None) -> float | None:
