@@ -31,7 +31,6 @@ from .stream import ConnectionStream, Pace
 from .ws_reader import MessageReader, ProtocolBroken
 
 NORMAL: Final = 1000
-GOING_AWAY: Final = 1001
 PROTOCOL_ERROR: Final = 1002
 NO_STATUS: Final = 1005
 ABNORMAL: Final = 1006
