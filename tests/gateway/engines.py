@@ -85,7 +85,9 @@ async def serving(
 ) -> AsyncIterator[Served]:
     opened: list[Address] = []
     async with Node("engines") as node:
-        topics = await start_realtime(node, realtime, authenticator=authenticator)
+        topics = await start_realtime(
+            node, realtime, authenticator=authenticator, allowed_packages=("wsactors", "tests")
+        )
         options = GatewayOptions(port=0, engineio=engine, socketio=socketio, **gateway)
         await node.spawn(Gateway, options, None, opened.append, TestDirectory())
         base = f"http://127.0.0.1:{opened[0].port}"

@@ -176,7 +176,8 @@ def test_we_read_what_python_socketio_writes(packet: Packet) -> None:
 def test_any_text_is_a_packet_or_a_protocol_error(text: str, more: list[bytes]) -> None:
     decoder = Decoder()
     try:
-        packets = [decoder.feed(each) for each in (text, *more)]
+        messages: list[str | bytes] = [text, *more]
+        packets = [decoder.feed(each) for each in messages]
     except ProtocolError:
         return
     for packet in packets:

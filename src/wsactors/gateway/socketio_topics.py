@@ -160,6 +160,7 @@ class Topics(Namespace):
             return _error("subscribed", "You have subscribed to this topic already.")
         if len(self._topics) >= MAX_TOPICS:
             return _error("too_many", f"A client may be in {MAX_TOPICS} topics.")
+        since, limit = _position(options.get("since")), _limit(options.get("limit"))
         membership = _Membership(TopicOutlet(topic, self.socket, number, self))
         self._topics[topic] = membership
         try:
@@ -169,8 +170,8 @@ class Topics(Namespace):
                 owner=self.pid,
                 user=self.user,
                 params=options.get("params", {}),
-                since=_position(options.get("since")),
-                limit=_limit(options.get("limit")),
+                since=since,
+                limit=limit,
                 presence=options.get("presence") is not False,
                 private=options.get("private") is True,
                 self_broadcast=options.get("self") is True,
