@@ -69,7 +69,7 @@ async def test_single_messages_in_json_and_bytes(prefix: str) -> None:
         ("/plain:1/events/e", b"[1]", JSON, 422), ("/plain:1/events/e", b"x", {"content-type": "text/plain"}, 415),
         ("/plain:1/events/" + "x" * 256, b"{}", JSON, 422), ("/%FF/events/e", b"{}", JSON, 400),
         ("/plain:1", b"{}", JSON, 404), ("/a/b/c/d", b"{}", JSON, 404), ("/plain:busy/events/e", b"{}", JSON, 429),
-        ("/plain:locked/events/e", b"{}", JSON, 403),
+        ("/plain:locked/events/e", b"{}", JSON, 403), ("/room:1/events/e", b"{}", JSON, 403),
         ("/plain:1/events/e", b"{}", {"authorization": "Basic eDp5"}, 401),
         ("/plain:1/events/e", b"{}", {"authorization": "Bearer expired"}, 401),
     ],
@@ -125,3 +125,13 @@ async def test_a_flood_is_refused_with_the_protocol_s_own_code() -> None:
 
         assert set(found[:3]) == {202}
         assert found[-1] == 429
+
+
+async def test_one_client_publishes_so_much(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("wsactors.gateway.access.REQUESTS_BURST", 12.0)
+    monkeypatch.setattr("wsactors.gateway.access.REQUESTS_PER_SECOND", 0.01)
+    async with open_site() as site:
+        ten = batch(*({"topic": "plain:1", "event": "e", "payload": {}} for _ in range(10)))
+        assert (await site.ask("POST", "/api/broadcast", ten, JSON))[0] == 202
+        assert (await site.ask("POST", "/api/broadcast", ten, JSON))[0] == 429
+        assert len(await published(site, "plain:1")) == 10

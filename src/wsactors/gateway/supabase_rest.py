@@ -10,7 +10,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
-from wsactors.realtime.identity import AuthRefused, Credentials, PublishRefused, Refused, User
+from wsactors.realtime.identity import AuthRefused, PublishRefused, Refused, User
 from wsactors.realtime.service import Realtime
 from wsactors.wire.errors import ProtocolError
 from wsactors.wire.json_door import dumps
@@ -31,7 +31,6 @@ _STATUS: Final = {"unauthorized": 403, "rate": 429, "overloaded": 503, "timeout"
 
 def routes_of(port: Port) -> list[BaseRoute]:
     """The routes of this module."""
-
     access = Access(port)
 
     async def batch(request: Request) -> Response:
@@ -48,13 +47,11 @@ def routes_of(port: Port) -> list[BaseRoute]:
 async def _publish(port: Port, access: Access, request: Request, *, single: bool) -> Response:
     try:
         realtime = port.realtime
-        credentials = _credentials(request)
-        access.pay(credentials.address)
-        user = await realtime.authenticate(credentials)
+        user = await access.user(request)
         body = await request.body()
         messages = (_single(request, body),) if single else parse_batch(body)
         if len(messages) > 1:
-            access.pay(credentials.address, len(messages) - 1)
+            access.pay(request.client.host if request.client is not None else "", len(messages) - 1)
         await _publish_all(realtime, user, messages)
     except LookupError:
         return _answer(404, {"message": "not found"})
@@ -84,18 +81,6 @@ async def _publish_all(realtime: Realtime, user: User, messages: tuple[RestMessa
             raise PublishRefused("unauthorized", "The channels of this topic decide what is published: join it.")
     for message in messages:
         await realtime.publish(message.topic, message.event, message.payload, id=message.id)
-
-
-def _credentials(request: Request) -> Credentials:
-    """Raises `AuthRefused` when there is an Authorization that is no bearer token."""
-    authorization = request.headers.get("authorization", "")
-    scheme, _, token = authorization.partition(" ")
-    if authorization and scheme.lower() != "bearer":
-        raise AuthRefused("malformed", "Authorization: expected a bearer token")
-    key = request.headers.get("apikey") or request.headers.get("x-api-key") or ""
-    address = request.client.host if request.client is not None else ""
-    origin = request.headers.get("origin", "")
-    return Credentials(token=token.strip(), api_key=key, address=address, origin=origin)
 
 
 def _single(request: Request, body: bytes) -> RestMessage:
