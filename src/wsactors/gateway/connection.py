@@ -20,6 +20,7 @@ from .conversation import Conversation, converse
 from .guard import Refusal
 from .handshake import check_handshake, http_answer
 from .http import RequestRefused, UpgradeRequested
+from .metrics import HTTP2, protocol_of
 from .port import Port
 from .proxies import UNIX
 from .stream import ConnectionStream
@@ -65,7 +66,7 @@ async def serve_connection(
         audio_age=port.options.limits.audio_age_ms / 1000,
         stall_timeout=port.options.limits.stall_seconds,
     )
-    port.sinks.add(sink)
+    port.meters.opened(sink, owner)
     on_sink(sink)
     stream = ConnectionStream(sock, sink) if engine is None else TlsStream(sock, sink, engine)
     visit = _Visit(sock, stream, port, owner)
@@ -82,6 +83,7 @@ async def serve_connection(
         return  # the peer left or never spoke; there is nobody to tell
     finally:
         sink.close()
+        port.meters.closed(sink)
         if counted is not None:
             port.admission.leave_client(counted)
 
@@ -112,6 +114,7 @@ class _Visit:
                     return None
                 await self._stream.handshake()
             if self._stream.protocol == "h2":
+                self._port.meters.speaks(self._stream.sink, HTTP2)
                 await self._http(self._port.http.serve_http2)
                 return None
         return await self._serve_requests()
@@ -179,6 +182,7 @@ class _Visit:
             return None
         self._stream.read_now(head.size)  # what follows the head are frames
         ws = WebSocket(self._stream, head, port.options.limits, client, deflate=port.options.deflate)
+        ws.meter = port.meters.speaks(ws.sink, protocol_of(head.path))
         return ws, conversation, [head]
 
     async def _http(self, serve: Callable[..., Awaitable[None]]) -> None:

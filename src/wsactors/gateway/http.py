@@ -33,6 +33,7 @@ from wsactors.wire.http_head import RequestHead, parse_head
 
 from .body import BodyBudget, BodyLease, RequestRefused, check_body, read_body
 from .http2 import Doors, Http2Mount
+from .metrics import HTTP, HTTP2, Meters
 from .options import Limits
 from .stream import ConnectionStream
 
@@ -97,11 +98,13 @@ class HttpServer:
     Args:
         app: An ASGI application. It needs no lifespan events.
         limits: Bounds of the port.
+        meters: Count requests.
         admit: Decides about a request before its body is read.
     """
 
-    def __init__(self, app: Any, limits: Limits, admit: Admit = check_nothing) -> None:
+    def __init__(self, app: Any, limits: Limits, meters: Meters, admit: Admit = check_nothing) -> None:
         self._limits = limits
+        self._meters = meters
         self._admit = admit
         self._budget = BodyBudget(limits.bodies_bytes)
         self._app = ASGIWrapper(app)
@@ -128,7 +131,7 @@ class HttpServer:
             HeadError: What should be a request is malformed or too large; nothing was answered to it yet.
         """
         with BodyLease.of(self._budget) as lease:
-            doors = Doors(self._limits, lambda head: self._admit(head, client[0], secure), lease)
+            doors = Doors(self._limits, lambda head: self._admit(head, client[0], secure), lease, self._meters[HTTP])
             found = {"sink": stream.sink, **(state or {})}
             mount = _Mount(stream, doors, self._app, self._config, self._context, found, stream)
             await mount.serve(client, server, secure=secure)
@@ -144,7 +147,7 @@ class HttpServer:
     ) -> None:
         """Serve HTTP/2 from ``stream`` until either side closes."""
         with BodyLease.of(self._budget) as lease:
-            doors = Doors(self._limits, lambda head: self._admit(head, client[0], secure), lease)
+            doors = Doors(self._limits, lambda head: self._admit(head, client[0], secure), lease, self._meters[HTTP2])
             mount = Http2Mount(doors, self._app, self._config, self._context, dict(state or {}), stream)
             await mount.serve(client, server)
 
@@ -228,6 +231,8 @@ class _Mount(TCPServer):
             if head.wants_websocket:
                 raise UpgradeRequested(data)
             request, data = await self._whole(head, data)
+            self._doors.meter.messages_in += 1
+            self._doors.meter.bytes_in += len(request)
             await self.protocol.handle(RawData(request))
 
     async def _whole(self, head: RequestHead, data: bytes) -> tuple[bytes, bytes]:

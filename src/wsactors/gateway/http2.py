@@ -32,6 +32,7 @@ from wsactors.wire.h2_frames import FrameCutter, Slice
 from wsactors.wire.http_head import RequestHead, head_of_fields
 
 from .body import BODILESS, BodyLease, RequestRefused, check_body
+from .metrics import Meter
 from .options import Limits
 from .rates import Bucket
 
@@ -72,6 +73,7 @@ class Doors:
     limits: Limits
     admit: Callable[[RequestHead], None]
     lease: BodyLease
+    meter: Meter
 
 
 class Http2Protocol(H2Protocol):
@@ -113,6 +115,7 @@ class Http2Protocol(H2Protocol):
         if piece.resets and not self._resets.take(now, piece.resets):
             raise TooMuch("too many resets")
         self._asked += piece.requests
+        self._doors.meter.bytes_in += len(piece.data)
         if self._asked > MAX_REQUESTS:
             raise TooMuch("this connection has asked enough")
         await self.handle(RawData(piece.data))
@@ -221,6 +224,7 @@ class Http2Protocol(H2Protocol):
         incoming = self._incoming.pop(stream_id, None)
         if incoming is None:
             return  # refused before its end came
+        self._doors.meter.messages_in += 1
         await self._create_stream(incoming.event)
         stream = self.streams[stream_id]
         if incoming.body:

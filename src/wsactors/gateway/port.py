@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import ssl
 import weakref
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import attrs
 
+from wsactors.realtime.metrics import Metrics
 from wsactors.realtime.service import Realtime
-from wsactors.realtime.sinks import SinkStatistics, SocketSink
+from wsactors.realtime.sinks import SinkStatistics
 from wsactors.wire.http_head import RequestHead
 
 from .admission import Admission
@@ -21,13 +22,17 @@ from .drain import Drain
 from .framing import SharedFraming
 from .guard import Guard, Refusal
 from .http import HttpServer, RequestRefused
+from .metrics import Meters
 from .options import CONNECT_BURST, GatewayOptions, Limits
 from .proxies import Client, Proxies
 from .rates import Rates
-from .routes import conversations_of, routes_of
+from .routes import conversations_of, routes_of, services_of
 
 if TYPE_CHECKING:
+    from starlette.routing import BaseRoute
+
     from wsactors.actors import Runtime
+    from wsactors.supervision import ChildSpec
 
     from .conversation import Conversation
     from .ws import WebSocket
@@ -45,6 +50,15 @@ class PortStatistics:
     """One per open connection."""
 
 
+@attrs.frozen
+class Site:
+    """What a port serves."""
+
+    routes: Callable[[Port], Sequence[BaseRoute]]
+    conversations: Callable[[Port], Mapping[str, Conversation]]
+    services: Callable[[Port], Sequence[ChildSpec]]
+
+
 @attrs.frozen(eq=False)
 class Port:
     """One open port: its settings, its guards and what it serves."""
@@ -60,8 +74,10 @@ class Port:
     certificates: Certificates | None
     runtime: Runtime | None
     framing: SharedFraming = attrs.field(factory=SharedFraming)
-    sinks: weakref.WeakSet[SocketSink] = attrs.field(factory=weakref.WeakSet)
-    """Of the connections that are open, for statistics."""
+    site: Site | None = None
+    """What it serves; None: everything that the gateway has."""
+    meters: Meters = attrs.field(factory=Meters)
+    """Know the connections that are open, and what all have sent."""
     drain: Drain = attrs.field(init=False)
     """Knows all who are told before the node stops."""
     websockets: set[WebSocket] = attrs.field(factory=set)
@@ -72,9 +88,10 @@ class Port:
 
     def __attrs_post_init__(self) -> None:
         object.__setattr__(self, "drain", Drain(self.options.drain))
-        app = build_app(routes_of(self), self.guard, self.proxies)
-        object.__setattr__(self, "http", HttpServer(app, self.options.limits, self.admit))
-        object.__setattr__(self, "conversations", conversations_of(self))
+        site = self._site
+        app = build_app(site.routes(self), self.guard, self.proxies)
+        object.__setattr__(self, "http", HttpServer(app, self.options.limits, self.meters, self.admit))
+        object.__setattr__(self, "conversations", site.conversations(self))
 
     @classmethod
     def build(
@@ -87,6 +104,7 @@ class Port:
         certificates: Certificates | None = None,
         extra_hosts: tuple[str, ...] = (),
         runtime: Runtime | None = None,
+        site: Site | None = None,
     ) -> Port:
         """Put together what a port with ``options`` needs. Without a ``runtime`` it serves nothing that needs actors."""
         limits = options.limits
@@ -106,6 +124,33 @@ class Port:
             ),
             certificates=certificates,
             runtime=runtime,
+            site=site,
+        )
+
+    @property
+    def _site(self) -> Site:
+        return self.site or Site(routes_of, conversations_of, services_of)
+
+    @property
+    def services(self) -> Sequence[ChildSpec]:
+        """What is to run beside the connections."""
+        return self._site.services(self)
+
+    @classmethod
+    def of(cls, node: Runtime) -> Port | None:
+        """The gateway's port of ``node``; None while it has none."""
+        return _ports.get(node)
+
+    def remember(self) -> None:
+        """Be the one that `of` finds, and the one whose connections the node's metrics show."""
+        _ports[self.node] = self
+        metrics = Metrics.of(self.node)
+        self.meters.register(metrics)
+        metrics.total(
+            "wsactors_connections_refused_total", "Connections over the limits.", lambda: self.admission.refused
+        )
+        metrics.total(
+            "wsactors_drained_total", "Clients told that the node stops.", lambda: self.drain.statistics().told
         )
 
     @property
@@ -146,8 +191,11 @@ class Port:
 
     def statistics(self) -> PortStatistics:
         """How it is doing now."""
-        sinks = tuple(sink.statistics() for sink in self.sinks)
+        sinks = tuple(sink.statistics() for sink in self.meters.connections)
         return PortStatistics(self.admission.open, self.admission.refused, sinks)
+
+
+_ports: weakref.WeakKeyDictionary[Runtime, Port] = weakref.WeakKeyDictionary()
 
 
 def _rates(limits: Limits) -> Rates:

@@ -22,8 +22,7 @@ from .directory import Directory
 from .drain import Drainer
 from .endpoint import accept_connections, open_listener
 from .options import GatewayOptions, GatewayRefused, is_loopback
-from .port import Port
-from .routes import services_of
+from .port import Port, Site
 from .tls import machine_addresses
 from .unix_socket import UnixListener
 
@@ -67,6 +66,7 @@ class Gateway(Supervisor):
         on_open: Told the address once the port is open.
         on_certificates: Given what reads the certificate's files again, if there are any.
         directory: The sessions; default: those of the node.
+        site: What is served; default: everything that the gateway has.
 
     >>> await node.spawn(Gateway, GatewayOptions(port=0), on_open=print)               # doctest: +SKIP
     """
@@ -78,6 +78,7 @@ class Gateway(Supervisor):
         on_open: Callable[[Address], None] | None = None,
         directory: Directory | None = None,
         on_certificates: Callable[[Certificates], None] | None = None,
+        site: Site | None = None,
     ) -> object:
         """Open the port. Raises `GatewayRefused` when that is not possible or not allowed."""
         hosts = public_hosts(options)
@@ -92,11 +93,14 @@ class Gateway(Supervisor):
             certificates=certificates,
             extra_hosts=hosts,
             runtime=self.node,
+            site=site,
         )
+        if site is None:
+            port.remember()
         binding = Binding(port)
         connections = f"{self.pid}.connections"
         children = [
-            *services_of(port),
+            *port.services,
             ChildSpec(
                 "connections",
                 DynamicSupervisor,

@@ -195,7 +195,7 @@ class EventsRoute:
             await refusal_of(error)(scope, receive, send)
             return
         try:
-            with self._port.drain.hosting(outlet):
+            with self._port.drain.hosting(outlet), self._port.meters.visiting("sse"):
                 await _Response(outlet, scope["state"].get("sink"), receive, send).serve(_seconds_left(user))
         finally:
             realtime.leave(channel)

@@ -105,7 +105,7 @@ class _Topics:
         return answer({"recovered": gap.recovered, "publications": found})
 
     async def presence(self, request: Request) -> Response:
-        topic = await self._may_read(request)
+        topic = await self._may_read(request, presence=True)
         return answer({"presence": presence_map(await self._port.realtime.presence(topic))})
 
     async def poll(self, request: Request) -> Response:
@@ -129,7 +129,8 @@ class _Topics:
             if since and outlet.may_wait:
                 async with trio.open_nursery() as nursery:
                     nursery.start_soon(_end_on_disconnect, request, nursery.cancel_scope)
-                    with self._port.drain.hosting(outlet), trio.move_on_after(seconds):
+                    meters = self._port.meters
+                    with self._port.drain.hosting(outlet), meters.visiting("poll"), trio.move_on_after(seconds):
                         await outlet.wait()
                         await trio.sleep(GATHER_SECONDS)
                     nursery.cancel_scope.cancel()
@@ -137,10 +138,10 @@ class _Topics:
             realtime.leave(channel)
         return Response(outlet.body(), 200, NO_STORE, "application/json")
 
-    async def _may_read(self, request: Request) -> str:
+    async def _may_read(self, request: Request, *, presence: bool = False) -> str:
         user = await self._access.user(request)
         topic: str = request.path_params["topic"]
-        await self._access.check_read(user, topic)
+        await self._access.check_read(user, topic, presence=presence)
         return topic
 
 

@@ -25,6 +25,7 @@ from wsactors.wire.ws_frame import close_frame, ping_frame, pong_frame
 from .deflate import agree
 from .framing import PLAIN, Framing
 from .handshake import http_answer, switching_protocols
+from .metrics import Meter
 from .options import Limits
 from .proxies import Client
 from .stream import ConnectionStream, Pace
@@ -55,6 +56,8 @@ _FRAMES_AT_ONCE: Final = 32
 _PONG: Final = "pong"
 """The newest pong will do (RFC 6455 §5.5.3), so a flood of pings cannot fill the buffer."""
 _PING: Final = "ping"
+
+_UNCOUNTED = Meter("websocket")
 
 
 class WebSocketClosed(Exception):
@@ -101,6 +104,7 @@ class WebSocket:
         "client",
         "framing",
         "goodbye",
+        "meter",
         "sink",
     )
 
@@ -130,6 +134,8 @@ class WebSocket:
         """How messages are put on this connection; the same object for all that agreed on the same."""
         self.client = client
         """Who is at the other end, as far as proxies are believed."""
+        self.meter: Meter = _UNCOUNTED
+        """Where its messages are counted."""
         self.ask: Callable[[], object] | None = None
         """How a client is asked whether it is still there; None: by a ping of the WebSocket."""
         self.goodbye: Callable[[float], object] | None = None
@@ -226,6 +232,7 @@ class WebSocket:
             if self._unread and self._reader is not None:
                 message = self._parse(self._reader)
                 if message is not None:
+                    self.meter.messages_in += 1
                     self._streak = (self._streak + 1) % _FRAMES_AT_ONCE
                     if self._streak:
                         await trio.lowlevel.checkpoint_if_cancelled()
@@ -252,6 +259,7 @@ class WebSocket:
         if not data:
             return False
         self._heard = trio.current_time()
+        self.meter.bytes_in += len(data)
         self._stream.spend(len(data))
         if self._reader is None:
             self._reader = MessageReader.take(self._max_message, deflates=self._deflates)

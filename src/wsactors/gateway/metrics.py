@@ -1,0 +1,180 @@
+"""What the connections of a port count: plain integers where bytes pass, summed up when somebody looks.
+
+What leaves is counted by the sinks themselves, one per connection; those of connections that have ended are added to what
+their protocol has had so far. Protocols are a closed set: a path that a client asks for chooses among them, and is no label.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Final
+
+import trio
+
+from wsactors.realtime.metrics import Metrics, Reading
+from wsactors.realtime.sinks import SlowReader, SocketSink
+
+if TYPE_CHECKING:
+    from wsactors.actors import Pid
+
+HTTP: Final = "http"
+HTTP2: Final = "http2"
+PROTOCOLS: Final = (
+    HTTP, HTTP2, "native", "phoenix", "supabase", "socketio", "engineio", "echo", "websocket", "sse", "poll",
+)  # fmt: skip
+"""``websocket`` is one whose path is none of ours; ``sse`` and ``poll`` come on connections that count as HTTP, too."""
+_BY_PATH: Final = {
+    "/ws": "native",
+    "/socket/websocket": "phoenix",
+    "/realtime/v1/websocket": "supabase",
+    "/socket.io": "socketio",
+    "/engine.io": "engineio",
+    "/echo": "echo",
+}
+_AT_ONCE: Final = 250
+"""Sinks that are summed up before other tasks run: about a millisecond's worth."""
+
+
+class Meter:
+    """What one protocol has had."""
+
+    __slots__ = (
+        "aged_out", "bytes_in", "bytes_out", "dropped", "label", "messages_in", "messages_out", "open", "opened",
+        "refused", "replaced", "slow",
+    )  # fmt: skip
+
+    def __init__(self, label: str) -> None:
+        self.label = label
+        self.open = self.opened = 0
+        self.messages_in = self.bytes_in = 0
+        self.messages_out = self.bytes_out = 0
+        self.aged_out = self.dropped = self.replaced = self.refused = self.slow = 0
+
+    def add(self, sink: SocketSink) -> None:
+        """What was sent on ``sink``."""
+        counts = sink.statistics()
+        self.messages_out += counts.offered - counts.refused
+        self.bytes_out += counts.bytes_sent
+        self.aged_out += counts.aged_out
+        self.dropped += counts.dropped
+        self.replaced += counts.replaced
+        self.refused += counts.refused
+
+
+class Meters:
+    """The meters of one port, and which connection counts on which."""
+
+    def __init__(self) -> None:
+        self._meters = {label: Meter(label) for label in PROTOCOLS}
+        self.connections: dict[SocketSink, tuple[Meter, Pid]] = {}
+        """Those that are open: the protocol's meter, and the connection's actor."""
+        self._totals = list(self._meters.values())
+        self.waiting = self.waiting_most = 0
+        """Bytes that wait to be sent: on all connections, and on the one with most. As of the last `refresh`."""
+
+    def __getitem__(self, protocol: str) -> Meter:
+        return self._meters[protocol]
+
+    def opened(self, sink: SocketSink, owner: Pid) -> None:
+        """A connection has come; it speaks HTTP first."""
+        meter = self._meters[HTTP]
+        meter.open += 1
+        meter.opened += 1
+        self.connections[sink] = meter, owner
+
+    def speaks(self, sink: SocketSink, protocol: str) -> Meter:
+        """The connection is known to speak ``protocol``."""
+        before, owner = self.connections[sink]
+        meter = self._meters[protocol]
+        before.open -= 1
+        before.opened -= 1
+        meter.open += 1
+        meter.opened += 1
+        self.connections[sink] = meter, owner
+        return meter
+
+    def closed(self, sink: SocketSink) -> None:
+        """The connection has ended."""
+        meter, _ = self.connections.pop(sink)
+        meter.open -= 1
+        meter.slow += isinstance(sink.closed, SlowReader)
+        meter.add(sink)
+
+    @contextmanager
+    def visiting(self, protocol: str) -> Iterator[None]:
+        """Count something that lasts and is no connection of its own."""
+        meter = self._meters[protocol]
+        meter.open += 1
+        meter.opened += 1
+        try:
+            yield
+        finally:
+            meter.open -= 1
+
+    async def refresh(self) -> None:
+        """Sum up what is open now. Lets others run in between."""
+        totals = {label: _copied(meter) for label, meter in self._meters.items()}
+        waiting = most = 0
+        for number, (sink, (meter, _)) in enumerate(list(self.connections.items()), 1):
+            if sink in self.connections:
+                totals[meter.label].add(sink)
+                here = sink.statistics().buffered_bytes
+                waiting += here
+                most = max(most, here)
+            if not number % _AT_ONCE:
+                await trio.lowlevel.checkpoint()
+        self._totals = list(totals.values())
+        self.waiting, self.waiting_most = waiting, most
+
+    def register(self, metrics: Metrics) -> None:
+        """Show all this among ``metrics``."""
+        protocol = "protocol"
+        metrics.gauge("wsactors_connections", "Open connections.", lambda: self.read("open"), protocol)
+        for name, field, meaning in (
+            ("connections_opened", "opened", "Connections that came."),
+            ("messages_in", "messages_in", "Messages, or requests, from clients."),
+            ("bytes_in", "bytes_in", "Bytes from clients."),
+            ("messages_out", "messages_out", "Messages handed to sockets."),
+            ("bytes_out", "bytes_out", "Bytes that the kernel took."),
+        ):
+            metrics.total(f"wsactors_{name}_total", meaning, _reader(self, field), protocol)
+        metrics.total("wsactors_drops_total", "Messages that were not sent, by why.", self._drops, "reason")
+        metrics.gauge("wsactors_send_queue_bytes", "Bytes that wait to be sent.", lambda: self.waiting)
+        metrics.gauge(
+            "wsactors_send_queue_bytes_most", "The same, on the connection with most.", lambda: self.waiting_most
+        )
+
+    def read(self, field: str) -> Reading:
+        """One number of every protocol, as of the last `refresh`."""
+        return {meter.label: getattr(meter, field) for meter in self._totals}
+
+    def _drops(self) -> Reading:
+        meters = self._totals
+        return {
+            "aged_out": sum(meter.aged_out for meter in meters),
+            "oldest": sum(meter.dropped for meter in meters),
+            "replaced": sum(meter.replaced for meter in meters),
+            "refused": sum(meter.refused for meter in meters),
+            "slow_reader": sum(meter.slow for meter in meters),
+        }
+
+
+def protocol_of(path: str) -> str:
+    """What is spoken on WebSockets at ``path``, as a label.
+
+    >>> protocol_of("/socket.io/"), protocol_of("/a-strangers-wish")
+    ('socketio', 'websocket')
+    """
+    return _BY_PATH.get(path.rstrip("/"), "websocket")
+
+
+def _reader(meters: Meters, field: str) -> Callable[[], Reading]:
+    return lambda: meters.read(field)
+
+
+def _copied(meter: Meter) -> Meter:
+    copy = Meter(meter.label)
+    for field in Meter.__slots__:
+        setattr(copy, field, getattr(meter, field))
+    return copy
