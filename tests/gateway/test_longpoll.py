@@ -203,6 +203,21 @@ async def test_malformed_bodies_are_refused_and_the_session_lives() -> None:
         assert (await site.ask("PUT", ada.target))[0] == 400
 
 
+async def test_a_node_that_stops_ends_waiting_polls() -> None:
+    told: list[Any] = []
+
+    async def wait() -> None:
+        told.append(await ada.get())
+
+    async with trio.open_nursery() as nursery, open_site() as site:
+        ada = await opened(site)
+        await ada.post(["1", "1", "room:1", "phx_join", {}])
+        await ada.messages()
+        nursery.start_soon(wait)
+        await trio.sleep(0.1)
+    assert [(each["status"], each["messages"]) for each in told] == [(410, [])]
+
+
 async def test_one_address_has_so_many_sessions() -> None:
     options = GatewayOptions(port=0)
     object.__setattr__(options.limits, "connections_per_address", 3)

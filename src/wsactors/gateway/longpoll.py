@@ -16,6 +16,8 @@ import secrets
 import time
 import weakref
 from collections import Counter
+from collections.abc import Callable
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any, Final
 
 import attrs
@@ -68,6 +70,7 @@ class Outbox:
         self.last_poll = trio.current_time()
         """When somebody last asked, or was last waiting."""
         self.is_closed = False
+        self.on_close: Callable[[], object] = lambda: None
 
     def offer(self, data: bytes, key: object = None) -> bool:
         """See `Sink.offer`. What must arrive and does not fit ends the session: its client joins again, and knows it must."""
@@ -96,10 +99,12 @@ class Outbox:
         return taken
 
     def close(self) -> None:
-        """Forget everything and take nothing more."""
-        self.is_closed = True
-        self._queue.clear()
-        self._arrived.unpark_all()
+        """Forget everything and take nothing more. May be called again."""
+        if not self.is_closed:
+            self.is_closed = True
+            self._queue.clear()
+            self._arrived.unpark_all()
+            self.on_close()
 
 
 class _Session:
@@ -112,7 +117,13 @@ class _Session:
         self.version: Version = version
         self.outbox = Outbox()
         self.posting = trio.Lock()
+        self.stay = ExitStack()
+        """Counts it among the guests of its port."""
         self.conversation: PhoenixConversation
+
+    def say_goodbye(self, _seconds: float) -> None:
+        """The node stops: the client is told that its session is gone, and comes back after a while of its own."""
+        self.outbox.close()
 
 
 @attrs.frozen
@@ -133,6 +144,7 @@ class LongPollSession(Actor):
             service.port.realtime, self.pid, session.user, outbox, lambda _code, _reason: outbox.close()
         )
         session.conversation = PhoenixConversation(connection, longpoll_format(session.version))
+        outbox.on_close = lambda: self.node.send(self.pid, _Look())
         service.begin(session)
         self.at_death("session", lambda _: service.end(session))
         self.send_after(self._patience, self.pid, _Look())
@@ -181,6 +193,8 @@ class LongPoll:
         """A session has its actor."""
         self.sessions[session.id] = session
         self._addresses[session.address] += 1
+        session.stay.enter_context(self.port.meters.visiting("phoenix"))
+        session.stay.enter_context(self.port.drain.hosting(session))
 
     def end(self, session: _Session) -> None:
         """In the session's death step."""
@@ -188,8 +202,10 @@ class LongPoll:
         self._addresses[session.address] -= 1
         if not self._addresses[session.address]:
             del self._addresses[session.address]
+        session.outbox.on_close = lambda: None
         session.outbox.close()
         session.conversation.end()
+        session.stay.close()
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """Serve one request (ASGI)."""
