@@ -23,6 +23,7 @@ SETTINGS = (
     'realtime.rules.members.roles=["authenticated"]',
     'realtime.rules.members.allow=["join","publish","presence_read","presence_write"]',
     "gateway.limits.message_bytes=2000000",
+    "gateway.deflate=true",
     f"auth.secret={SECRET}",
     "auth.leeway=0",
 )
