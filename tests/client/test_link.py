@@ -402,7 +402,7 @@ def masked(payload: bytes) -> bytes:
 
 async def test_a_flood_is_bounded_and_slowed_down_and_the_node_stays_well() -> None:
     limits = Limits(message_bytes=64 * 1024, input_rate=16 * 1024 * 1024)
-    rates = PermissionOptions(limits=LimitOptions(topic_messages=Rate(per_second=200.0, burst=150.0)))
+    rates = PermissionOptions(limits=LimitOptions(topic_messages=Rate(per_second=100.0, burst=100.0)))
     async with (
         stage(limits=limits, permission=rates) as here,
         connect(here.url) as flooder,
@@ -413,7 +413,7 @@ async def test_a_flood_is_bounded_and_slowed_down_and_the_node_stays_well() -> N
             listener = await other.join_topic("room:noise", buffer=10)
 
             async def flood() -> None:
-                for _ in range(300):
+                for _ in range(260):
                     await noise.publish("n", b"\xff" * 20_000, ack=False)
 
             async with trio.open_nursery() as nursery:

@@ -246,12 +246,11 @@ class MemberCore:
     @property
     def next_flush(self) -> float | None:
         """When something that waits can be sent; None: when something else happens."""
+        if self._paused_until:
+            return self._paused_until
         found = [each.again_at for each in self.topics.values() if each.again_at is not None]
         found += [each.again_at for each in self._sessions.values() if each.again_at is not None]
-        earliest = min(found, default=None)
-        if self._paused_until and (earliest is None or earliest < self._paused_until):
-            return self._paused_until
-        return earliest
+        return min(found, default=None)
 
     def flush(self, now: float) -> None:
         """Send whatever may be sent now."""

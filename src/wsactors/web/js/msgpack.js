@@ -1,52 +1,123 @@
 // msgpack, the part of it that the native protocol uses. Bounded: nesting, lengths, one value and nothing after it.
-const MAX_DEPTH = 12;
+const MAX_DEPTH = 40;
 const utf8Out = new TextEncoder();
 const utf8In = new TextDecoder("utf-8", { fatal: true });
 
-/** The bytes of a map of texts, integers, booleans, null, arrays and maps. */
+/** The bytes of null, booleans, numbers, texts, Uint8Arrays, arrays and maps. Throws for what the protocol cannot carry. */
 export function encode(value) {
-  const bytes = [];
-  write(value, bytes);
-  return Uint8Array.from(bytes);
+  const writer = new Writer();
+  writer.value(value, 0);
+  return writer.bytes();
 }
 
-function write(value, out) {
-  if (value === null || value === undefined) out.push(0xc0);
-  else if (value === true || value === false) out.push(value ? 0xc3 : 0xc2);
-  else if (Number.isInteger(value) && value >= 0) writeUnsigned(value, out);
-  else if (typeof value === "string") {
-    const text = utf8Out.encode(value);
-    writeHead(text.length, 0xa0, 32, [0xd9, 0xda, 0xdb], out);
-    out.push(...text);
-  } else if (Array.isArray(value)) {
-    writeHead(value.length, 0x90, 16, [null, 0xdc, 0xdd], out);
-    for (const each of value) write(each, out);
-  } else if (typeof value === "object") {
-    const entries = Object.entries(value);
-    writeHead(entries.length, 0x80, 16, [null, 0xde, 0xdf], out);
-    for (const [key, each] of entries) {
-      write(key, out);
-      write(each, out);
+class Writer {
+  constructor() {
+    this.buffer = new Uint8Array(256);
+    this.view = new DataView(this.buffer.buffer);
+    this.at = 0;
+  }
+
+  bytes() {
+    return this.buffer.slice(0, this.at);
+  }
+
+  room(size) {
+    const at = this.at;
+    this.at += size;
+    if (this.at > this.buffer.length) {
+      const grown = new Uint8Array(Math.max(this.at, 2 * this.buffer.length));
+      grown.set(this.buffer.subarray(0, at));
+      this.buffer = grown;
+      this.view = new DataView(grown.buffer);
     }
-  } else throw new TypeError(`cannot encode ${typeof value}`);
+    return at;
+  }
+
+  byte(value) {
+    const at = this.room(1);
+    this.buffer[at] = value;
+  }
+
+  raw(bytes) {
+    const at = this.room(bytes.length);
+    this.buffer.set(bytes, at);
+  }
+
+  value(value, depth) {
+    if (depth > MAX_DEPTH) throw new RangeError("nested too deep");
+    if (value === null || value === undefined) this.byte(0xc0);
+    else if (value === true || value === false) this.byte(value ? 0xc3 : 0xc2);
+    else if (typeof value === "number") this.number(value);
+    else if (typeof value === "string") this.text(value);
+    else if (value instanceof Uint8Array) this.binary(value);
+    else if (Array.isArray(value)) {
+      this.head(value.length, 0x90, 16, [null, 0xdc, 0xdd]);
+      for (const each of value) this.value(each, depth + 1);
+    } else if (typeof value === "object") this.map(value, depth);
+    else throw new TypeError(`cannot encode ${typeof value}`);
+  }
+
+  map(value, depth) {
+    const entries = Object.entries(value).filter(([, each]) => each !== undefined);
+    this.head(entries.length, 0x80, 16, [null, 0xde, 0xdf]);
+    for (const [key, each] of entries) {
+      this.text(key);
+      this.value(each, depth + 1);
+    }
+  }
+
+  text(value) {
+    if (value.isWellFormed?.() === false) throw new RangeError("a text holds a lone surrogate");
+    const bytes = utf8Out.encode(value);
+    this.head(bytes.length, 0xa0, 32, [0xd9, 0xda, 0xdb]);
+    this.raw(bytes);
+  }
+
+  binary(value) {
+    this.head(value.length, 0, 0, [0xc4, 0xc5, 0xc6]);
+    this.raw(value);
+  }
+
+  number(value) {
+    if (Number.isSafeInteger(value) && !Object.is(value, -0)) this.integer(value);
+    else if (Number.isFinite(value)) {
+      this.byte(0xcb);
+      const at = this.room(8);
+      this.view.setFloat64(at, value);
+    } else throw new RangeError("numbers must be finite");
+  }
+
+  integer(value) {
+    if (value >= 0) this.unsigned(value);
+    else if (value >= -32) this.byte(value + 256);
+    else if (value >= -0x80) this.sized(0xd0, 1, (at) => this.view.setInt8(at, value));
+    else if (value >= -0x8000) this.sized(0xd1, 2, (at) => this.view.setInt16(at, value));
+    else if (value >= -0x80000000) this.sized(0xd2, 4, (at) => this.view.setInt32(at, value));
+    else this.sized(0xd3, 8, (at) => this.view.setBigInt64(at, BigInt(value)));
+  }
+
+  unsigned(value) {
+    if (value < 0x80) this.byte(value);
+    else if (value < 0x100) this.sized(0xcc, 1, (at) => this.view.setUint8(at, value));
+    else if (value < 0x10000) this.sized(0xcd, 2, (at) => this.view.setUint16(at, value));
+    else if (value < 0x100000000) this.sized(0xce, 4, (at) => this.view.setUint32(at, value));
+    else this.sized(0xcf, 8, (at) => this.view.setBigUint64(at, BigInt(value)));
+  }
+
+  sized(code, size, write) {
+    this.byte(code);
+    write(this.room(size));
+  }
+
+  head(length, small, limit, [one, two, four]) {
+    if (length < limit) this.byte(small | length);
+    else if (one !== null && length < 0x100) this.sized(one, 1, (at) => this.view.setUint8(at, length));
+    else if (length < 0x10000) this.sized(two, 2, (at) => this.view.setUint16(at, length));
+    else this.sized(four, 4, (at) => this.view.setUint32(at, length));
+  }
 }
 
-function writeUnsigned(value, out) {
-  if (value < 0x80) out.push(value);
-  else if (value < 0x100) out.push(0xcc, value);
-  else if (value < 0x10000) out.push(0xcd, value >> 8, value & 0xff);
-  else if (value < 0x100000000) out.push(0xce, value >>> 24, (value >>> 16) & 0xff, (value >>> 8) & 0xff, value & 0xff);
-  else throw new RangeError("integer too large");
-}
-
-function writeHead(length, small, limit, [one, two, four], out) {
-  if (length < limit) out.push(small | length);
-  else if (one !== null && length < 0x100) out.push(one, length);
-  else if (length < 0x10000) out.push(two, length >> 8, length & 0xff);
-  else out.push(four, length >>> 24, (length >>> 16) & 0xff, (length >>> 8) & 0xff, length & 0xff);
-}
-
-/** The one value in `buffer` (an ArrayBuffer). Maps become objects without a prototype. */
+/** The one value in `buffer` (an ArrayBuffer). Maps become objects without a prototype, binary Uint8Arrays of that buffer. */
 export function decode(buffer) {
   const reader = new Reader(buffer);
   const value = reader.value(0);

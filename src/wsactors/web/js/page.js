@@ -1,7 +1,7 @@
 // The listening page: which sessions there are, and one button each.
+import { Client } from "./client.js";
 import { Decks } from "./decks.js";
 import { abilities, FramePlayer } from "./player.js";
-import { Connection } from "./protocol.js";
 
 const REFRESH_MS = 3000;
 const PATIENCE_MS = 2500;
@@ -30,31 +30,33 @@ let heard = null; // timeline frame of the newest audio frame, and the sound sti
 let patience = null;
 
 const decks = new Decks($("decks"), $("fader"));
-const connection = new Connection(new URL("/ws", location.href.replace(/^http/, "ws")).href, {
-  state(text) {
-    $("connection").textContent = text;
-    $("connection").dataset.state = text;
-    if (text === "online") {
-      online();
-    } else {
-      patience ??= setTimeout(() => note("offline"), PATIENCE_MS);
-      if (current) state("the connection is gone; trying again");
-    }
+const client = new Client(
+  new URL("/ws", location.href.replace(/^http/, "ws")).href,
+  {
+    state(text) {
+      $("connection").textContent = text;
+      $("connection").dataset.state = text;
+      if (text === "online") {
+        online();
+      } else {
+        patience ??= setTimeout(() => note("offline"), PATIENCE_MS);
+        if (current) state("the connection is gone; trying again");
+      }
+    },
+    joined,
+    left,
+    event,
+    refused: failed,
+    audio(frame) {
+      if (!current?.joined || current.joined.track !== frame.track) return;
+      heard = frame.timestamp;
+      current.player?.take(frame);
+    },
   },
-  message(message) {
-    if (message.t === "sessions") showSessions(message.sessions);
-    else if (message.t === "joined") joined(message);
-    else if (message.t === "left") left(message);
-    else if (message.t === "event") event(message);
-    else if (message.t === "error") failed(message);
-  },
-  audio(frame) {
-    if (!current?.joined || current.joined.track !== frame.track) return;
-    heard = frame.timestamp;
-    current.player?.take(frame);
-  },
-});
-setInterval(() => connection.send({ t: "list" }), REFRESH_MS);
+  { name: "page", retry: { attempts: null } },
+);
+setInterval(refresh, REFRESH_MS);
+addEventListener("online", () => client.hurry()); // the network is back
 $("volume").addEventListener("input", () => {
   const volume = Number($("volume").value);
   if (current?.player) current.player.volume = volume;
@@ -68,10 +70,22 @@ function online() {
   clearTimeout(patience);
   patience = null;
   forget("offline");
-  connection.send({ t: "list" });
-  if (current?.player) rejoin();
-  else if (current?.plain) playPlain(current);
+  refresh();
+  if (current) current.lost = false;
+  current?.player?.restart(); // the client joins again by itself
+  if (current?.plain) playPlain(current);
 }
+
+function refresh() {
+  if (client.online) client.sessions().then(showSessions).catch(quiet);
+}
+
+function hear(name) {
+  client.join(name, { timeout: Infinity }).catch(quiet);
+}
+
+/** What is refused comes to `failed`, and that the connection is gone, to `state`. */
+function quiet() {}
 
 function note(why) {
   if ($("notice").querySelector(`[data-note="${why}"]`)) return;
@@ -173,7 +187,7 @@ async function begin(mine) {
     return;
   }
   mine.player = player;
-  connection.send({ t: "join", session: mine.name });
+  hear(mine.name);
 }
 
 function rejoin() {
@@ -183,13 +197,13 @@ function rejoin() {
     return;
   }
   current.player?.restart();
-  connection.send({ t: "join", session: current.name });
+  hear(current.name);
 }
 
 async function leave(mine) {
   current = null;
   if (mine.player) {
-    connection.send({ t: "leave", session: mine.name });
+    client.leave(mine.name).catch(quiet);
     await mine.player.stop();
   }
   stopPlain();
@@ -203,7 +217,8 @@ function joined(message) {
   current.joined = message;
   current.player.joined = message;
   $("player-title").textContent = message.title || message.session;
-  connection.send({ t: "list" });
+  current.lost = false;
+  refresh();
   onAir();
 }
 
@@ -281,11 +296,11 @@ function playPlain(mine) {
   player.volume = Number($("volume").value);
   player.onplaying = () => {
     state("on air, by the plain player");
-    connection.send({ t: "list" });
+    refresh();
   };
   player.onended = () => lose("the session ended; it is joined again when it comes back");
   player.onerror = () => {
-    if (connection.greeted) state("the plain player cannot play Ogg Opus either; try the address below in VLC or mpv");
+    if (client.online) state("the plain player cannot play Ogg Opus either; try the address below in VLC or mpv");
   };
   player.play().catch(() => state("press play"));
 }

@@ -1,7 +1,7 @@
 // Frames in, sound out: WebCodecs decodes, an AudioWorklet plays from a ring.
+import { FLAG_DISCONTINUITY } from "./audio_frame.js";
 import { JitterAim } from "./jitter.js";
 import { LateGate } from "./late.js";
-import { FLAG_DISCONTINUITY } from "./protocol.js";
 
 const MOST_UNDECODED = 50;
 const START_MS = 3000;
