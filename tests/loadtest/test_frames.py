@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from typing import Any
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -20,29 +23,42 @@ from wsactors.loadtest.frames import (
     client_frame,
 )
 
-payloads = st.one_of(st.binary(max_size=300), st.integers(0, 70_000).map(lambda size: b"x" * size))
-binary = payloads.map(lambda data: [BytesMessage(data)])
-text = st.text(max_size=200).map(lambda words: [TextMessage(words)])
-control = st.one_of(
-    st.binary(max_size=125).map(lambda data: [Ping(data)]), st.binary(max_size=125).map(lambda d: [Pong(d)])
+# What is drawn are plans, sizes instead of long payloads: hypothesis prints what it draws.
+payloads = st.one_of(st.binary(max_size=300), st.integers(0, 70_000))
+control = st.tuples(st.sampled_from(["ping", "pong"]), st.binary(max_size=125))
+pieces = st.lists(st.tuples(st.binary(max_size=200), st.lists(control, max_size=2)), min_size=2, max_size=4)
+conversations = st.lists(
+    st.one_of(
+        st.tuples(st.just("binary"), payloads),
+        st.tuples(st.just("text"), st.text(max_size=200)),
+        control,
+        st.tuples(st.just("pieces"), pieces),
+    ),
+    max_size=8,
 )
 
 
-@st.composite
-def fragmented(draw: st.DrawFn) -> list[Event]:
-    """A message in pieces, with control frames between them."""
-    pieces = draw(st.lists(st.binary(max_size=200), min_size=2, max_size=4))
-    events: list[Event] = []
-    for index, piece in enumerate(pieces):
-        events.append(BytesMessage(piece, message_finished=index == len(pieces) - 1))
-        if index < len(pieces) - 1:
-            events += draw(st.one_of(st.just([]), control))
-    return events
+def expanded(payload: bytes | int) -> bytes:
+    return b"x" * payload if isinstance(payload, int) else payload
 
 
-conversations = st.lists(st.one_of(binary, text, control, fragmented()), max_size=8).map(
-    lambda groups: [event for group in groups for event in group]
-)
+def events_of(plan: list[tuple[str, Any]]) -> Iterator[Event]:
+    for kind, content in plan:
+        match kind:
+            case "binary":
+                yield BytesMessage(expanded(content))
+            case "text":
+                yield TextMessage(content)
+            case "ping":
+                yield Ping(content)
+            case "pong":
+                yield Pong(content)
+            case _:
+                *first, (last, _) = content
+                for piece, between in first:
+                    yield BytesMessage(piece, message_finished=False)
+                    yield from events_of(between)
+                yield BytesMessage(last)
 
 
 def meaning(events: list[Event]) -> list[tuple[int, bytes]]:
@@ -74,7 +90,8 @@ def collected() -> tuple[FrameReader, list[tuple[int, bytes]]]:
 
 @settings(max_examples=150)
 @given(conversations, st.lists(st.integers(1, 5000), min_size=1, max_size=30))
-def test_it_understands_what_wsproto_sends_however_it_is_cut(events: list[Event], cuts: list[int]) -> None:
+def test_it_understands_what_wsproto_sends_however_it_is_cut(plan: list[tuple[str, Any]], cuts: list[int]) -> None:
+    events = list(events_of(plan))
     server = Connection(ConnectionType.SERVER)
     data = b"".join(server.send(event) for event in events)
     reader, found = collected()
@@ -91,7 +108,8 @@ def test_it_understands_what_wsproto_sends_however_it_is_cut(events: list[Event]
 
 
 @given(payloads, st.sampled_from([TEXT, BINARY, PING]))
-def test_wsproto_understands_what_it_sends(payload: bytes, opcode: int) -> None:
+def test_wsproto_understands_what_it_sends(drawn: bytes | int, opcode: int) -> None:
+    payload = expanded(drawn)
     if opcode == PING:
         payload = payload[:125]
     if opcode == TEXT:
