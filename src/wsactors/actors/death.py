@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from trio.lowlevel import reschedule
 
+from wsactors.actors.last_step import run_hooks
 from wsactors.actors.mailbox import detach, fail_requests, taken_calls, unanswered
 from wsactors.actors.messages import Crash, Down, Exit
 from wsactors.actors.process import (
@@ -186,9 +187,12 @@ def release(process: Process, extras: Extras) -> None:
         for name in names:
             process.sched.runtime.registry.forget(name, process.pid)
     if extras.on_death:
-        hooks, extras.on_death = extras.on_death, None
-        for owner_gone in hooks.values():
+        owners, extras.on_death = extras.on_death, None
+        for owner_gone in owners.values():
             owner_gone(process.pid)
+    if extras.hooks:
+        hooks, extras.hooks = extras.hooks, None
+        run_hooks(process.pid, hooks)
     # More of them are left to the notice: those of the dead fire without effect.
     if extras.timers and len(extras.timers) <= AT_ONCE:
         timers, extras.timers = extras.timers, None

@@ -6,9 +6,8 @@ the other. ``terminate`` cannot promise that: a kill does not call it, and it ru
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Callable, Hashable
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from wsactors.actors.log import log
 from wsactors.actors.messages import Crash
@@ -16,9 +15,6 @@ from wsactors.errors import NoProcess
 
 if TYPE_CHECKING:
     from wsactors.actors.pid import Pid
-
-_USER: Final = "at_death"
-"""Sets the keys of users apart from those of groups and tables, which use the same dict."""
 
 
 def at_death(pid: Pid, key: Hashable, callback: Callable[[Pid], object]) -> None:
@@ -34,22 +30,25 @@ def at_death(pid: Pid, key: Hashable, callback: Callable[[Pid], object]) -> None
     if process is None:
         raise NoProcess(pid)
 
-    def guarded(pid: Pid) -> None:
-        try:
-            callback(pid)
-        except Exception as exc:  # the rest of the death must happen all the same
-            crash = Crash.of(exc)
-            log(__name__, "error", "at_death_failed", pid=str(pid), type=crash.type, message=crash.message)
-
     extras = process.more()
-    if extras.on_death is None:
-        extras.on_death = OrderedDict()
-    extras.on_death[_USER, key] = guarded
+    if extras.hooks is None:
+        extras.hooks = {}
+    extras.hooks[key] = callback
 
 
 def not_at_death(pid: Pid, key: Hashable) -> bool:
     """Take ``at_death`` back; False when there was nothing of that key, or the actor is dead."""
     process = pid._process
-    if process is None or process.extras is None or process.extras.on_death is None:
+    if process is None or process.extras is None or process.extras.hooks is None:
         return False
-    return process.extras.on_death.pop((_USER, key), None) is not None
+    return process.extras.hooks.pop(key, None) is not None
+
+
+def run_hooks(pid: Pid, hooks: dict[Hashable, Callable[[Pid], object]]) -> None:
+    """Call what was asked for; the rest of the death happens whatever it raises."""
+    for callback in hooks.values():
+        try:
+            callback(pid)
+        except Exception as exc:
+            crash = Crash.of(exc)
+            log(__name__, "error", "at_death_failed", pid=str(pid), type=crash.type, message=crash.message)

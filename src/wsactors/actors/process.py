@@ -7,7 +7,7 @@ nothing watched by a slow path. Whatever else is true of an actor sets a bit.
 from __future__ import annotations
 
 from collections import OrderedDict, deque
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
@@ -165,6 +165,7 @@ class Extras:
         "held",
         "high",
         "high_told",
+        "hooks",
         "idle",
         "keys",
         "last",
@@ -208,6 +209,8 @@ class Extras:
         """Of a state machine: events it has postponed or inserted, which count towards the mailbox limit."""
         self.high = 0
         self.high_told = False
+        self.hooks: dict[Hashable, Callable[[Pid], object]] | None = None
+        """What users have asked to be called in the death step, by their keys."""
         self.idle: Timer | None = None
         self.keys: dict[Any, Any] | None = None
         """Conflation: key to the queued envelope."""
@@ -218,7 +221,7 @@ class Extras:
         """Held by this actor."""
         self.names: dict[str, None] | None = None
         self.on_death: OrderedDict[Any, Callable[[Pid], None]] | None = None
-        """Owners of things that must vanish in the death step: groups, tables, sinks."""
+        """Owners of things that must vanish in the death step: groups, tables."""
         self.outstanding: dict[Request, None] | None = None
         """Calls it has taken and will answer later."""
         self.refused = 0
