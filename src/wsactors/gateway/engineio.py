@@ -188,7 +188,7 @@ class EngineServer:
         client = scope.get("client")
         handshake = Handshake(
             version=self._version(query),
-            query=query,
+            query=_said(query),
             address=client[0] if client else "",
             origin=headers.get(b"origin", b"").decode("latin-1"),
         )
@@ -271,7 +271,7 @@ class EngineServer:
         self._check_room(ws.client.address)
         ws.accept(max_message=self.options.max_message, deflate=False)
         origin = (request.get(b"origin") or b"").decode("latin-1")
-        return await self._start(Handshake(version, query, ws.client.address, origin, ws))
+        return await self._start(Handshake(version, _said(query), ws.client.address, origin, ws))
 
     # -- both --
 
@@ -313,6 +313,8 @@ class EngineServer:
 
 
 _GONE: Final = b"gone"
+_OWN_FIELDS: Final = frozenset({"EIO", "transport", "sid", "t", "b64"})
+_NOTHING_SAID: Final[Mapping[str, str]] = {}
 
 
 def _query(query: bytes) -> dict[str, str]:
@@ -321,6 +323,12 @@ def _query(query: bytes) -> dict[str, str]:
     except ValueError:
         raise Refused(BAD_REQUEST) from None
     return dict(fields)
+
+
+def _said(query: Mapping[str, str]) -> Mapping[str, str]:
+    """What is in a query beside the protocol's own fields: for most sessions nothing, so nothing is kept."""
+    said = {key: value for key, value in query.items() if key not in _OWN_FIELDS}
+    return said or _NOTHING_SAID
 
 
 async def _body(receive: Any, limit: int) -> bytes | None:

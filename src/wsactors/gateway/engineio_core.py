@@ -55,6 +55,11 @@ class EngineCore:
         socket: The WebSocket it begins on; None: it polls.
     """
 
+    __slots__ = (
+        "_is_probed", "_linger_due", "_noop_due", "_options", "_pieces", "_ping_due", "_poll", "_pong_due", "_post", "_probe",
+        "_probe_due", "_queue", "events", "is_closed", "sid", "socket", "version",
+    )  # fmt: skip
+
     def __init__(
         self,
         sid: str,
@@ -68,10 +73,11 @@ class EngineCore:
         self.version = version
         self.socket = socket
         """The WebSocket that is the transport; None: it polls."""
-        self.events: deque[Event] = deque()
+        self.events: list[Event] = []
         self._options = options
-        self._queue = SendQueue(options.buffer_bytes, AUDIO_AGE)
-        self._pieces: deque[Piece] = deque()
+        self._queue: SendQueue | None = None
+        """While something waits for a GET: sessions on WebSockets are many, and need none."""
+        self._pieces: deque[Piece] | None = None
         """The rest of a message that did not fit one answer."""
         self._poll: int | None = None
         self._post: int | None = None
@@ -86,7 +92,7 @@ class EngineCore:
     def __repr__(self) -> str:
         transport = "polling" if self.socket is None else "websocket"
         state = "closed" if self.is_closed else "probing" if self._probe is not None else "open"
-        return f"<EngineCore {transport} {state} waiting={self._queue.size + len(self._pieces)}>"
+        return f"<EngineCore {transport} {state} {'with something waiting' if self._waiting else ''}>"
 
     @property
     def deadline(self) -> float:
@@ -218,6 +224,8 @@ class EngineCore:
         """
         if self.is_closed or self.socket is not None:
             return False
+        if self._queue is None:
+            self._queue = SendQueue(self._options.buffer_bytes, AUDIO_AGE)
         if self._queue.add(frames, key, now):
             return True
         if key is None:
@@ -273,7 +281,7 @@ class EngineCore:
 
     @property
     def _waiting(self) -> bool:
-        return bool(self._pieces) or self._queue.size > 0
+        return bool(self._pieces) or (self._queue is not None and self._queue.size > 0)
 
     @property
     def _noop_at(self) -> float:
@@ -309,10 +317,11 @@ class EngineCore:
         size = 0
         while len(taken) < eio.MAX_PACKETS_OUT and size < self._options.max_payload:
             if not self._pieces:
-                message = self._queue.take(now)
+                message = self._queue.take(now) if self._queue is not None else None
                 if message is None:
+                    self._queue = self._pieces = None
                     break
-                self._pieces.extend(eio.pieces_of(message[0]))
+                self._pieces = deque(eio.pieces_of(message[0]))
             taken.append(self._pieces.popleft())
             size += len(taken[-1].data)
         return taken
@@ -354,11 +363,11 @@ class EngineCore:
 
     def _write_out(self, now: float) -> None:
         """Write to the WebSocket what has waited for a GET."""
-        while self._pieces:
-            is_text, data = self._pieces.popleft()
+        for is_text, data in self._pieces or ():
             self._to_socket(text_frame(data) if is_text else binary_frame(data))
-        while (message := self._queue.take(now)) is not None:
+        while self._queue is not None and (message := self._queue.take(now)) is not None:
             self._to_socket(message[0])
+        self._queue = self._pieces = None
 
     def _to_socket(self, frames: bytes) -> None:
         assert self.socket is not None

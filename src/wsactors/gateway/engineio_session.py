@@ -21,6 +21,7 @@ from .engineio_events import (
     Answer,
     Closed,
     CloseSocket,
+    Event,
     Received,
     ToSocket,
     Upgraded,
@@ -253,24 +254,10 @@ class EngineSession(Actor):
         self._looks, looked = True, self._looks  # what is sent from here on is flushed here
         core.flush(trio.current_time())
         while core.events:
-            match core.events.popleft():
-                case Received(data):
-                    self._hear(data)
-                case Answer(ticket, body):
-                    request = self._requests.pop(ticket, None)
-                    if request is not None:
-                        reply(request, body)
-                case ToSocket(number, frames):
-                    self._write(number, frames)
-                case CloseSocket(number):
-                    self._close_socket(number)
-                case Upgraded(number):
-                    self.sink.attach(self._sockets[number])
-                case Closed(reason):
-                    self._conversation.closed(reason)
-                    self._reason = reason
-            if not core.events:
-                core.flush(trio.current_time())
+            events, core.events = core.events, []
+            for event in events:
+                self._do(event)
+            core.flush(trio.current_time())
         self._looks = looked
         if self.sink.needs_pump:
             self.start_soon(self.sink.pump)
@@ -278,6 +265,24 @@ class EngineSession(Actor):
             return Stop("normal")
         self._arm()
         return None
+
+    def _do(self, event: Event) -> None:
+        match event:
+            case Received(data):
+                self._hear(data)
+            case Answer(ticket, body):
+                request = self._requests.pop(ticket, None)
+                if request is not None:
+                    reply(request, body)
+            case ToSocket(number, frames):
+                self._write(number, frames)
+            case CloseSocket(number):
+                self._close_socket(number)
+            case Upgraded(number):
+                self.sink.attach(self._sockets[number])
+            case Closed(reason):
+                self._conversation.closed(reason)
+                self._reason = reason
 
     def _hear(self, data: str | bytes) -> None:
         if self._core.is_closed:

@@ -11,7 +11,7 @@ from urllib.parse import parse_qsl
 import attrs
 import trio
 
-from wsactors.actors import Down, Pid, Runtime, is_normal
+from wsactors.actors import Down, Pid, Runtime, TimerRef, is_normal
 from wsactors.errors import CallExit, CallTimeout, ChildError, MailboxFull, StartError
 from wsactors.realtime.identity import ANONYMOUS, AuthRefused, Credentials, User
 from wsactors.supervision import ChildSpec, DynamicSupervisor, start_child
@@ -189,15 +189,16 @@ class SocketIo:
 class SocketIoConversation:
     """One client's session (a `wsactors.gateway.engineio_session.EngineConversation`)."""
 
+    __slots__ = ("_app", "_decoder", "_due", "_entering", "_session", "_sockets", "_version")
+
     def __init__(self, app: SocketIo, session: EngineSession) -> None:
         self._app = app
         self._session = session
         self._decoder = sio.Decoder(max_bytes=session.options.max_message)
         self._sockets: dict[str, Socket] = {}
-        self._by_actor: dict[Pid, Socket] = {}
-        self._entering: set[str] = set()
+        self._entering: frozenset[str] = frozenset()
         self._version = session.handshake.version
-        session.send_after(app.options.connect_timeout, session.pid, _ConnectDue())
+        self._due: TimerRef | None = session.send_after(app.options.connect_timeout, session.pid, _ConnectDue())
         if self._version == 3:
             self._connect("/", None)  # in revision 4 of Socket.IO that goes without saying
 
@@ -243,7 +244,7 @@ class SocketIoConversation:
         elif len(self._sockets) + len(self._entering) >= MAX_NAMESPACES:
             self._refuse(namespace, refusal("Too many namespaces"))
         else:
-            self._entering.add(namespace)
+            self._entering |= {namespace}
             self._session.start_soon(self._enter, namespace, {} if auth is None else auth)
 
     async def _enter(self, namespace: str, auth: dict[str, Plain]) -> None:
@@ -289,10 +290,12 @@ class SocketIoConversation:
         return True
 
     def _carry(self, socket: Socket) -> None:
-        self._entering.discard(socket.namespace)
+        self._entering -= {socket.namespace}
         self._sockets[socket.namespace] = socket
-        self._by_actor[socket.actor] = socket
         self._session.monitor(socket.actor)
+        if self._due is not None:
+            self._session.cancel_timer(self._due)
+            self._due = None
         socket.hang_up = self._session.close
         socket.leave = lambda: self._let_go(socket)
 
@@ -303,12 +306,11 @@ class SocketIoConversation:
             self._session.close()
 
     def _drop(self, socket: Socket) -> None:
-        self._by_actor.pop(socket.actor, None)
         if self._sockets.get(socket.namespace) is socket:
             del self._sockets[socket.namespace]
 
     def _refuse(self, namespace: str, data: dict[str, Plain]) -> None:
-        self._entering.discard(namespace)
+        self._entering -= {namespace}
         # In revision 4 of Socket.IO a refusal is a text, or whatever data came with it.
         said = data if self._version == 4 else data.get("data") or data["message"]
         self._session.sink.offer(frames_of(sio.Packet(sio.CONNECT_ERROR, namespace, said)))
@@ -320,12 +322,15 @@ class SocketIoConversation:
         match message:
             case _ConnectDue() if not self._sockets:
                 self._session.close()
-            case Down(pid=Pid() as pid, reason=reason) if (socket := self._by_actor.get(pid)) is not None:
+            case Down(pid=Pid() as pid, reason=reason) if (socket := self._of_actor(pid)) is not None:
                 self._drop(socket)
                 if not is_normal(reason):
                     self._session.sink.offer(frames_of(sio.Packet(sio.DISCONNECT, socket.namespace)))
             case _:
                 pass
+
+    def _of_actor(self, pid: Pid) -> Socket | None:
+        return next((socket for socket in self._sockets.values() if socket.actor == pid), None)
 
     def closed(self, reason: str) -> None:
         """See `EngineConversation`."""

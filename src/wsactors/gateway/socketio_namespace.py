@@ -179,7 +179,7 @@ class Namespace(Actor):
     @property
     def rooms(self) -> frozenset[str]:
         """The rooms it is in; one of them is its own, its `sid`."""
-        return frozenset(self.socket.rooms)
+        return self.socket.rooms
 
     def emit(self, event: str, *arguments: Plain, volatile: bool = False) -> bool:
         """Send the client an event; ``volatile``: only if it can take it now. False when it will not arrive.

@@ -71,6 +71,8 @@ class Rooms:
         owner: Its actor: in that one's death step it leaves all of them.
     """
 
+    __slots__ = ("_node", "_owner", "_receivers", "_socket")
+
     def __init__(self, node: Runtime, socket: Socket, owner: Pid) -> None:
         self._node = node
         self._socket = socket
@@ -90,13 +92,13 @@ class Rooms:
         receiver = self._receivers[room] = Receiver(self._owner, self._socket.format, self._socket.offer)
         realtime.relay.admit(topic, receiver)
         if counts:
-            self._socket.rooms.add(room)
+            self._socket.rooms |= {room}
 
     def leave(self, room: str) -> None:
         """Leave; nothing more comes from there."""
         receiver = self._receivers.pop(room, None)
         if receiver is not None:
-            self._socket.rooms.discard(room)
+            self._socket.rooms -= {room}
             Realtime.of(self._node).relay.remove(room_topic(self._socket.namespace, room), receiver)
 
     def leave_all(self) -> None:

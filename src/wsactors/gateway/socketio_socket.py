@@ -74,7 +74,7 @@ class RecoveryLog:
     __slots__ = ("_dropped", "_entries", "_packets", "_size", "_space")
 
     def __init__(self, packets: int, size: int) -> None:
-        self._entries: deque[tuple[bytes, bool]] = deque()
+        self._entries: deque[tuple[bytes, bool]] | None = None
         self._packets = packets
         self._space = size
         self._size = 0
@@ -82,15 +82,18 @@ class RecoveryLog:
 
     def add(self, frames: bytes, *, may_repeat: bool = True) -> None:
         """``frames`` were sent, or would have been. What may not repeat has no offset, but may look as if it had."""
-        self._entries.append((frames, may_repeat))
+        entries = self._entries
+        if entries is None:
+            entries = self._entries = deque()
+        entries.append((frames, may_repeat))
         self._size += len(frames)
-        while self._size > self._space or len(self._entries) > self._packets:
-            self._size -= len(self._entries.popleft()[0])
+        while self._size > self._space or len(entries) > self._packets:
+            self._size -= len(entries.popleft()[0])
             self._dropped = True
 
     def since(self, offset: str | None) -> list[bytes] | None:
         """What came after ``offset``, all of it; None when that cannot be said. A client without an offset got nothing."""
-        entries = list(self._entries)
+        entries = list(self._entries or ())
         if offset is not None:
             end = dumps(offset) + b"]"
             found = [at for at, (frames, _) in enumerate(entries) if next(pieces_of(frames)).data.endswith(end)]
@@ -118,6 +121,11 @@ class Socket:
     It outlives the session that carries it, if its namespace lets clients come back.
     """
 
+    __slots__ = (
+        "_acknowledgements", "_held", "_log", "_next_id", "_sink", "_version", "actor", "format", "hang_up", "is_over", "leave",
+        "namespace", "place", "rooms", "sid", "token", "user",
+    )  # fmt: skip
+
     def __init__(
         self, wire_format: RoomFormat, user: User, *, log_of_sent: RecoveryLog | None = None, version: int = 4
     ) -> None:
@@ -130,7 +138,8 @@ class Socket:
         self.place = ""
         """What the node's `wsactors.realtime.resume.ResumeStore` knows its place by: void after a kick. A secret, too."""
         self.user = user
-        self.rooms: set[str] = {self.sid}
+        self.rooms: frozenset[str] = frozenset({self.sid})
+        """Its own id is one of them. Replaced when they change."""
         self.actor: Pid
         self.is_over = False
         """Nothing more is sent."""
@@ -141,8 +150,8 @@ class Socket:
         self._log = log_of_sent
         self._sink: EngineSink | None = None
         self._held: list[tuple[bytes, object]] | None = []
-        self._acknowledgements: dict[int, Acknowledgement] = {}
-        self._ids = itertools.count()
+        self._acknowledgements: dict[int, Acknowledgement] | None = None
+        self._next_id = 0
         self._version = version
 
     def __repr__(self) -> str:
@@ -189,17 +198,20 @@ class Socket:
 
     def expect(self) -> tuple[int, Acknowledgement]:
         """An id for an event that the client is to acknowledge."""
-        number = next(self._ids)
+        number, self._next_id = self._next_id, self._next_id + 1
+        if self._acknowledgements is None:
+            self._acknowledgements = {}
         waiting = self._acknowledgements[number] = Acknowledgement()
         return number, waiting
 
     def forget(self, number: int) -> None:
         """Nobody waits for it any more."""
-        self._acknowledgements.pop(number, None)
+        if self._acknowledgements is not None:
+            self._acknowledgements.pop(number, None)
 
     def acknowledge(self, number: int, arguments: list[Plain]) -> None:
         """The client has answered. What nobody waits for is forgotten."""
-        waiting = self._acknowledgements.pop(number, None)
+        waiting = self._acknowledgements.pop(number, None) if self._acknowledgements is not None else None
         if waiting is not None:
             waiting.arguments = arguments
             waiting.arrived.set()
@@ -229,9 +241,9 @@ class Socket:
         """Nothing carries it any more, for now or for good."""
         self._sink = None
         self.hang_up = self.leave = _nothing
-        for waiting in self._acknowledgements.values():
+        for waiting in (self._acknowledgements or {}).values():
             waiting.arrived.set()
-        self._acknowledgements.clear()
+        self._acknowledgements = None
 
     def _welcome(self) -> None:
         data: Plain = {"sid": self.sid, **({"pid": self.token} if self.token else {})}
