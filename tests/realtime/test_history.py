@@ -39,6 +39,16 @@ def test_who_keeps_nothing_does_not_know_that_nothing_came() -> None:
     assert not History("e", size=0).since(Position("e", 0), 0.0).recovered
 
 
+@pytest.mark.parametrize("offset", [1.5, float("nan"), "1", None, True, 10**30, -(10**30), [1]])
+def test_a_position_that_makes_no_sense_recovers_nothing_and_breaks_nothing(offset: Any) -> None:
+    history = History("e", size=3)
+    add(history, 2)
+
+    assert history.since(Position("e", offset), 0.0).missed == ()
+    assert not history.since(Position("e", offset), 0.0).recovered
+    assert history.latest(-5) == ()
+
+
 def test_a_gap_in_what_is_added_is_an_error() -> None:
     with pytest.raises(ValueError, match="expected offset 1"):
         History("e", size=3).add(publication(2), 0.0)

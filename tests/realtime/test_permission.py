@@ -364,6 +364,24 @@ async def test_a_flood_of_joins_is_refused_with_a_code_of_its_own(autojump_clock
         assert codes == {"rate"}
 
 
+@pytest.mark.parametrize("name", ["x" * 256, "é" * 128, "\ud800", 7, None, ["a"], {}])
+async def test_odd_names_of_events_and_keys_are_refused_and_break_nothing(name: Any, autojump_clock: MockClock) -> None:
+    async with realtime_node() as realtime:
+        client, channel, _ = await enter(realtime, "a")
+        realtime.push(channel, name, {}, ref=1)
+        realtime.track(channel, {}, key=name, ref=2)
+        with pytest.raises(PublishRefused):
+            await realtime.publish("a", name, {})
+        await trio.sleep(1)
+        realtime.push(channel, "fine", {}, ref=3)
+        await settle()
+
+        expected = ["error", "ok" if name is None else "error", "ok"]  # without a key it is the client's own
+        assert [status for _, status, _ in client.of("reply")] == expected
+        assert client.of("closed") == []
+        assert (await realtime.history("a")).missed[-1].event == "fine"
+
+
 # --- channels of one's own ----------------------------------------------------------------------------------------
 
 

@@ -28,6 +28,7 @@ from wsactors.wire.plain import Plain
 from .history import estimate
 from .identity import AuthRefused, JoinRefused, PublishRefused, Refused, User
 from .limits import Coalescer
+from .options import EVENT_LENGTH, is_event
 from .outlet import STOPPED
 from .topic_messages import Publish, Subscribe, Track, Untrack
 
@@ -157,6 +158,8 @@ class Channel(Actor):
         Raises:
             PublishRefused: too large, or the topic is overloaded.
         """
+        if not is_event(event):
+            raise PublishRefused("too_large", f"an event's name is text of at most {EVENT_LENGTH} bytes")
         size = estimate(payload)
         if size > self._realtime.options.payload_bytes:
             raise PublishRefused("too_large", f"a message may have {self._realtime.options.payload_bytes} bytes")
@@ -312,6 +315,8 @@ class Channel(Actor):
         try:
             if message.meta is not None:
                 self._check_meta(message.meta)
+                if message.key is not None and not is_event(message.key):
+                    raise PublishRefused("too_large", f"a presence key is text of at most {EVENT_LENGTH} bytes")
                 await self._realtime.permission.check(
                     "presence_write", self.user, self.topic, private=self._seat.private
                 )

@@ -118,6 +118,8 @@ class History:
     def since(self, position: Position, now: float, limit: int | None = None) -> Gap:
         """What came after ``position``: all of it (at most ``limit``), or nothing and ``recovered`` False."""
         self.expire(now)
+        if type(position.offset) is not int:  # positions come from strangers, through several codecs
+            return Gap((), recovered=False)
         behind = self.offset - position.offset
         whole = position.epoch == self.epoch and 0 <= behind <= len(self._ring) and (limit is None or behind <= limit)
         if not whole or not self._size:  # who keeps nothing does not even know that nothing came
@@ -126,7 +128,7 @@ class History:
 
     def latest(self, count: int) -> tuple[Publication, ...]:
         """The newest ``count`` that are kept, oldest first."""
-        newest_first = tuple(entry[2] for entry in islice(reversed(self._ring), count))
+        newest_first = tuple(entry[2] for entry in islice(reversed(self._ring), max(0, count)))
         return newest_first[::-1]
 
     def holds(self, offset: int) -> bool:

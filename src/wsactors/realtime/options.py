@@ -68,6 +68,8 @@ class RealtimeOptions:
         return next((options for options in self.topics if options.matches(topic)), None)
 
 
+EVENT_LENGTH = 255
+"""Most bytes of an event's name: what fits every protocol's header."""
 _UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f]")
 
 
@@ -82,3 +84,15 @@ def is_topic(name: str, most: int = 255) -> bool:
     except UnicodeEncodeError:
         return False
     return 0 < size <= most and _UNPRINTABLE.search(name) is None
+
+
+def is_event(name: object) -> bool:
+    """Whether ``name`` can be an event's: text of at most 255 bytes of UTF-8.
+
+    >>> is_event("chat"), is_event("x" * 256), is_event(7)
+    (True, False, False)
+    """
+    try:
+        return isinstance(name, str) and len(name.encode()) <= EVENT_LENGTH
+    except UnicodeEncodeError:
+        return False

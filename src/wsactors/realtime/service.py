@@ -20,7 +20,7 @@ from .channel import Channel, Leave, Push, Renew, SetPresence
 from .history import Gap, HistoryBudget, estimate
 from .identity import ANONYMOUS, Authenticator, Credentials, JoinRefused, PublishRefused, User
 from .metrics import Metrics, RealtimeMetrics, counted
-from .options import RealtimeOptions, TopicOptions
+from .options import EVENT_LENGTH, RealtimeOptions, TopicOptions, is_event
 from .outlet import Outlet
 from .permission import Permission, PermissionOptions
 from .publication import TO_ACTORS, Metas, Position
@@ -357,6 +357,8 @@ class Realtime:
     ) -> Publish:
         if self.options.for_topic(topic) is None:
             raise PublishRefused("unmatched_topic", "There is no such topic.")
+        if not is_event(event):
+            raise PublishRefused("too_large", f"an event's name is text of at most {EVENT_LENGTH} bytes")
         if (size := estimate(payload)) > self.options.payload_bytes:
             raise PublishRefused("too_large", f"a message may have {self.options.payload_bytes} bytes")
         return Publish(event, payload, exclude=exclude, size=size, id=id_, meta=meta)
