@@ -12,7 +12,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 PROGRAMS = [
     (f"{page}:{number}", code)
-    for page in ("README.md", "docs/embedding.md", "docs/runtime.md", "docs/realtime.md")
+    for page in ("README.md", "docs/embedding.md", "docs/runtime.md", "docs/realtime.md", "docs/client.md")
     for number, code in enumerate(re.findall(r"```python\n(.*?)```", (ROOT / page).read_text(), re.DOTALL), 1)
 ]
 SAYS = {
@@ -20,6 +20,7 @@ SAYS = {
     "docs/embedding.md:1": "members: 1\n",
     "docs/embedding.md:2": "hello ada\n",
     "docs/runtime.md:1": "1000 actors\n",
+    "docs/client.md:1": "said {'text': 'hello', 'cover': b'\\x89PNG'} 1\n",
     "docs/realtime.md:1": "offset 2\nsomebody said 'hello'\nsomebody said 'is anybody there?'\n",
 }
 
