@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import attrs
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from wsactors.loadtest.scenario import Pacer, Schedule, Sharing, Stages, highest_message_rate, part_of, topic_of
@@ -41,6 +41,7 @@ groups = st.dictionaries(
 )
 
 
+@settings(deadline=None)
 @given(groups, st.integers(1, 300))
 def test_nobody_is_sent_away_while_the_number_grows(kinds: dict[str, GroupSettings], most: int) -> None:
     sharing = Sharing(kinds, most)
@@ -111,11 +112,11 @@ def test_a_pacer_spreads_what_comes_at_once() -> None:
 
 
 def test_the_highest_message_rate_is_that_of_the_fullest_stage() -> None:
-    settings = LoadSettings(
+    run = LoadSettings(
         stages={"a": StageSettings(users=10), "b": StageSettings(users=50)},
         users={"ear": GroupSettings(weight=4.0), "mouth": GroupSettings(behaviour="chat", weight=1.0, rate=2.5)},
     )
 
-    assert highest_message_rate(settings) == 25.0
-    fixed = attrs.evolve(settings, users={"mouth": GroupSettings(behaviour="chat", fixed_count=3, rate=0.5)})
+    assert highest_message_rate(run) == 25.0
+    fixed = attrs.evolve(run, users={"mouth": GroupSettings(behaviour="chat", fixed_count=3, rate=0.5)})
     assert highest_message_rate(fixed) == pytest.approx(1.5)
