@@ -90,7 +90,7 @@ def check(payload: Plain) -> int:
 
 
 @given(PLAIN_VALUES)
-@settings(max_examples=60)
+@settings(max_examples=60, deadline=None)
 def test_every_value_that_gets_in_gets_out(payload: Plain) -> None:
     assert check(payload) >= len(DOORS) - 1  # Phoenix takes objects and bytes alone
 
@@ -100,6 +100,7 @@ def test_every_depth_that_gets_in_gets_out(depth: int) -> None:
     assert check(nested(depth)) or depth > MAX_DEPTH - 3
 
 
+@settings(deadline=None)
 @given(st.sampled_from([b"", b"x", b"\x00\xff" * 100]), st.integers(0, 3))
 def test_bytes_get_out_as_bytes_or_as_text(data: bytes, depth: int) -> None:
     payload: Plain = data
@@ -110,7 +111,7 @@ def test_bytes_get_out_as_bytes_or_as_text(data: bytes, depth: int) -> None:
 
 
 @given(st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=300))
-@settings(max_examples=60)
+@settings(max_examples=60, deadline=None)
 def test_events_of_any_length_get_out(event: str) -> None:
     publication = Publication(topic="t", event=event, payload=b"data")
     for wire_format in FORMATS:

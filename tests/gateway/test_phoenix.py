@@ -317,7 +317,7 @@ FORMATS: list[ChannelsFormat] = [
 
 
 @given(TEXTS.filter(bool), TEXTS.filter(bool), PLAIN_VALUES)
-@settings(max_examples=50)
+@settings(max_examples=50, deadline=None)
 def test_whatever_is_published_can_be_written_in_every_format(topic: str, event: str, payload: Plain) -> None:
     publication = Publication(topic=topic, event=event, payload=payload)
     diff = PresenceDiff(topic, {event: [{"phx_ref": "1", "of": payload}]}, {})
@@ -328,6 +328,7 @@ def test_whatever_is_published_can_be_written_in_every_format(topic: str, event:
         assert publication.encode(wire_format) is publication.encode(wire_format)
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=60) | st.text(max_size=60), st.sampled_from(FORMATS))
 def test_whatever_is_decoded_can_be_written_in_every_format(data: bytes | str, wire_format: ChannelsFormat) -> None:
     try:

@@ -4,7 +4,7 @@ import json
 import time
 
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from wsactors.wire.errors import ProtocolError
@@ -14,16 +14,19 @@ from wsactors.wire.plain import MAX_EXACT_INT, Plain, check_plain, textual
 from .plain_values import JSON_VALUES, PLAIN_VALUES
 
 
+@settings(deadline=None)
 @given(PLAIN_VALUES)
 def test_what_goes_out_comes_in_again(value: Plain) -> None:
     assert loads(dumps(value)) == textual(value)
 
 
+@settings(deadline=None)
 @given(JSON_VALUES, st.booleans(), st.sampled_from([None, 2]))
 def test_other_writers_are_read(value: Plain, ascii_only: bool, indent: int | None) -> None:
     assert loads(json.dumps(value, ensure_ascii=ascii_only, indent=indent)) == value
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=200) | st.text('{}[]"\\,:0123456789eE+-.nultrfasdDcC \n\x00é', max_size=60).map(str.encode))
 @example(b"\xef\xbb\xbf1")
 @example(b'"\\ud800"')

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import attrs
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from wsactors.wire import phoenix
@@ -100,6 +100,7 @@ def test_bytes_without_a_binary_form_become_base64_in_json() -> None:
 # -- properties -----------------------------------------------------------------------------------------------------------
 
 
+@settings(deadline=None)
 @given(CLIENT_MESSAGES, VERSIONS)
 def test_a_server_reads_what_a_client_writes(message: Message, version: Version) -> None:
     if version == V1:  # clients of version 1 have no join_ref, and a few send one all the same
@@ -107,6 +108,7 @@ def test_a_server_reads_what_a_client_writes(message: Message, version: Version)
     assert phoenix.decode_client(opened(phoenix.encode_client(message, version)), version) == message
 
 
+@settings(deadline=None)
 @given(BINARY_MESSAGES)
 def test_a_server_reads_the_bytes_that_a_client_writes(message: Message) -> None:
     frame = phoenix.encode_client(message, V2)
@@ -115,6 +117,7 @@ def test_a_server_reads_the_bytes_that_a_client_writes(message: Message) -> None
     assert phoenix.decode_client(frame.data, V2) == message
 
 
+@settings(deadline=None)
 @given(BINARY_MESSAGES)
 def test_a_client_reads_the_bytes_that_a_server_writes(message: Message) -> None:
     message = attrs.evolve(message, ref=None)
@@ -124,6 +127,7 @@ def test_a_client_reads_the_bytes_that_a_server_writes(message: Message) -> None
     assert phoenix.decode_server(frame.data, V2) == message
 
 
+@settings(deadline=None)
 @given(ANY_REFS, ANY_REFS, NAMES, NAMES, PLAIN_VALUES, VERSIONS)
 def test_everything_plain_goes_out(
     join_ref: phoenix.Ref, ref: phoenix.Ref, topic: str, event: str, payload: Plain, version: Version
@@ -138,6 +142,7 @@ def test_everything_plain_goes_out(
     assert (value[4] if isinstance(value, list) else value["payload"]) == textual(payload)  # type: ignore[index,call-overload]
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=80) | st.text(max_size=80), VERSIONS)
 @example(b"\0", V2)
 @example(b"\1\0\0\0\0", V2)
@@ -153,6 +158,7 @@ def test_arbitrary_bytes_are_messages_or_refused(data: str | bytes, version: Ver
         encode(message, version)
 
 
+@settings(deadline=None)
 @given(BINARY_MESSAGES | CLIENT_MESSAGES, st.data())
 def test_a_damaged_message_is_a_message_or_refused(message: Message, data: st.DataObject) -> None:
     wire = bytearray(phoenix.encode_client(message, V2).data)

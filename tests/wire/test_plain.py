@@ -4,7 +4,7 @@ import math
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 
 from wsactors.wire.errors import ProtocolError
 from wsactors.wire.plain import MAX_DEPTH, MAX_EXACT_INT, Plain, check_plain, has_bytes, textual
@@ -19,6 +19,7 @@ def _nested(depth: int) -> Any:
     return value
 
 
+@settings(deadline=None)
 @given(PLAIN_VALUES)
 def test_plain_values_pass_and_their_textual_form_has_no_bytes(value: Plain) -> None:
     check_plain(value)
@@ -27,6 +28,7 @@ def test_plain_values_pass_and_their_textual_form_has_no_bytes(value: Plain) -> 
     check_plain(textual(value), max_depth=MAX_DEPTH + 1)
 
 
+@settings(deadline=None)
 @given(JSON_VALUES)
 def test_text_stays_what_it_is(value: Plain) -> None:
     assert not has_bytes(value)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import attrs
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from wsactors.wire import phoenix, supabase
@@ -75,6 +75,7 @@ def test_what_is_said_in_text() -> None:
     )
 
 
+@settings(deadline=None)
 @given(NAMES, NAMES, PLAIN_VALUES, PLAIN_VALUES, VERSIONS)
 def test_no_client_gets_a_kind_that_it_cannot_read(
     topic: str, event: str, payload: Plain, other: Plain, version: Version
@@ -91,17 +92,20 @@ def test_no_client_gets_a_kind_that_it_cannot_read(
             assert found == textual(body)
 
 
+@settings(deadline=None)
 @given(PUSHES | CLIENT_MESSAGES)
 def test_a_server_reads_what_a_client_writes(message: Message) -> None:
     assert supabase.decode_client(opened(supabase.encode_client(message, V2)), V2) == message
 
 
+@settings(deadline=None)
 @given(PUSHES)
 def test_a_client_reads_what_a_server_writes(message: Message) -> None:
     message = attrs.evolve(message, join_ref=None, ref=None)
     assert supabase.decode_server(opened(supabase.encode_server(message, V2)), V2) == message
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=80) | st.text(max_size=80), VERSIONS)
 @example(b"\3", V2)
 @example(b"\3\0\0\0\0\0", V2)
@@ -117,6 +121,7 @@ def test_arbitrary_bytes_are_messages_or_refused(data: str | bytes, version: Ver
         encode(message, version)
 
 
+@settings(deadline=None)
 @given(PUSHES, st.data())
 def test_a_damaged_message_is_a_message_or_refused(message: Message, data: st.DataObject) -> None:
     for wire in (supabase.encode_client(message, V2).data, supabase.encode_server(message, V2).data):

@@ -3,7 +3,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 
 from wsactors.wire.errors import ProtocolError
 from wsactors.wire.plain import Plain
@@ -91,6 +91,7 @@ def test_a_token_is_not_shown() -> None:
     assert "secret" not in repr(parse_join({"access_token": "secret"}))
 
 
+@settings(deadline=None)
 @given(PLAIN_VALUES)
 def test_whatever_a_join_holds_is_understood(value: Plain) -> None:
     deep: dict[str, Plain] = {"broadcast": value, "presence": value, "private": value, "postgres_changes": value}
@@ -99,6 +100,7 @@ def test_whatever_a_join_holds_is_understood(value: Plain) -> None:
         parse_join(payload)
 
 
+@settings(deadline=None)
 @given(PLAIN_VALUES)
 def test_whatever_else_is_sent_is_understood_or_refused(value: Plain) -> None:
     for parse in (parse_broadcast, parse_presence):
