@@ -219,6 +219,32 @@ async def test_a_revocation_reaches_live_memberships(autojump_clock: MockClock) 
         assert len(client.of("closed")) == 1
 
 
+async def test_who_is_revoked_and_kicked_is_out_by_every_way(autojump_clock: MockClock) -> None:
+    keys = KeyedAuthenticator(AuthOptions(secret=SECRET), clock=Clock())
+    async with realtime_node(authenticator=keys) as realtime:
+        token = signed(claims())
+        client, _, owner = await enter(realtime, "a", user := await realtime.authenticate(Credentials(token=token)))
+        place = realtime.places.issue(user, owner)
+
+        realtime.permission.revoke("ada")
+        assert realtime.kick("ada") == 1
+        await settle()
+        assert len(client.of("closed")) == 1
+        await refused(realtime, "a", "unauthorized", user)
+        for attempt in (
+            realtime.authenticate(Credentials(token=token)),
+            realtime.reauthenticate(user, token),
+            realtime.permission.stay(user),
+        ):
+            with pytest.raises(AuthRefused):
+                await attempt
+        with pytest.raises(AuthRefused):
+            realtime.places.redeem(place, user, trio.current_time())
+    async with realtime_node() as realtime:
+        with pytest.raises(ValueError, match="revokes nothing"):
+            realtime.permission.revoke("ada")
+
+
 async def test_a_user_of_a_simple_authenticator_expires_too(autojump_clock: MockClock) -> None:
     class Simple:
         async def authenticate(self, credentials: Credentials, /) -> User:

@@ -44,6 +44,10 @@ class LivingAuthenticator(Protocol):
         """When to ask `check` again; None: never."""
         ...
 
+    def revoke_subject(self, subject: str, /) -> None:
+        """Refuse every token that ``subject`` has now."""
+        ...
+
 
 @attrs.frozen
 class PermissionOptions:
@@ -106,6 +110,17 @@ class Permission:
             return self._living.recheck_seconds(user)
         left = seconds_left(user, self._clock())
         return None if left is None else min(max(left, 0.0), RECHECK_SECONDS)
+
+    def revoke(self, subject: str) -> None:
+        """From now on refuse every token that ``subject`` has. What is open goes on until it is asked `stay`: kick it, too.
+
+        Raises:
+            ValueError: the authenticator of this node revokes nothing, or its list is full.
+        """
+        if self._living is None:
+            raise ValueError("the authenticator of this node revokes nothing: it has no revoke_subject")
+        self._living.revoke_subject(subject)
+        self.policy.forget(subject=subject)
 
     async def _admitted(self, user: User, params: Plain) -> User:
         decision = await self.policy.decide("connect", user, "", params)
