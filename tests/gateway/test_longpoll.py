@@ -11,7 +11,7 @@ import pytest
 import trio
 
 from tests.gateway.conversations import OPTIONS, Names
-from tests.gateway.harness import TestDirectory, exchange
+from tests.gateway.harness import TestDirectory, exchange, until
 from wsactors.gateway.longpoll import MAX_BATCH, LongPoll, Outbox, messages_of
 from wsactors.gateway.options import GatewayOptions
 from wsactors.gateway.server import Address, Gateway
@@ -131,7 +131,7 @@ async def test_a_waiting_poll_gets_what_comes() -> None:
         with trio.fail_after(5):
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(wait)
-                await trio.sleep(0.1)
+                await trio.testing.wait_all_tasks_blocked(0.02)
                 await site.realtime.publish("room:1", "chat", {})
         assert heard == [[None, None, "room:1", "chat", {}]]
 
@@ -152,9 +152,7 @@ async def test_polls_end_and_so_does_a_session_that_nobody_polls() -> None:
         await ada.messages()
         assert (await ada.get()) == {"status": 204, "token": ada.token, "messages": []}
         assert len(site.realtime.seats) == 1
-        with trio.fail_after(5):
-            while site.realtime.seats:  # noqa: ASYNC110
-                await trio.sleep(0.02)
+        await until(lambda: not site.realtime.seats)
         assert await ada.post(["1", "2", "room:1", "chat", {}]) == 410
         assert (await ada.get())["status"] == 410
 
@@ -214,7 +212,7 @@ async def test_a_node_that_stops_ends_waiting_polls() -> None:
         await ada.post(["1", "1", "room:1", "phx_join", {}])
         await ada.messages()
         nursery.start_soon(wait)
-        await trio.sleep(0.1)
+        await trio.testing.wait_all_tasks_blocked(0.02)
     assert [(each["status"], each["messages"]) for each in told] == [(410, [])]
 
 
