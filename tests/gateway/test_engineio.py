@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 
+import httpx
 import pytest
 import trio
 from trio_websocket import ConnectionClosed, WebSocketConnection
@@ -230,6 +231,20 @@ async def test_a_session_that_nobody_polls_ends() -> None:
             await served.sid()
         assert served.node.info().actors > before
         await until(lambda: served.node.info().actors <= before + 1)
+
+
+async def test_who_polls_is_told_when_the_node_stops() -> None:
+    answers = []
+    async with trio.open_nursery() as nursery, serving(PATIENT) as served:
+        sid = await served.sid()
+
+        async def get() -> None:
+            async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{served.port}", verify=False) as client:
+                answers.append((await client.get(served.url(sid=sid))).text)
+
+        nursery.start_soon(get)
+        await trio.sleep(0.1)
+    assert answers == ["1"]
 
 
 async def test_pages_of_other_sites_need_to_be_named() -> None:

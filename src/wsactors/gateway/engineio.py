@@ -43,6 +43,7 @@ from .ws import TRY_AGAIN_LATER, WebSocket
 if TYPE_CHECKING:
     from wsactors.wire.http_head import RequestHead
 
+    from .drain import Drain
     from .port import Port
 
 SID_BYTES: Final = 18
@@ -98,12 +99,14 @@ class EngineServer:
         node: Where they live.
         options: How they are kept.
         app: What is spoken in them.
+        drain: Tells those who poll when the node stops.
     """
 
-    def __init__(self, node: Runtime, options: EngineOptions, app: EngineApp) -> None:
+    def __init__(self, node: Runtime, options: EngineOptions, app: EngineApp, drain: Drain | None = None) -> None:
         self.node = node
         self.options = options
         self.app = app
+        self.drain = drain
         self.arriving: dict[int, Handshake] = {}
         """By number: messages are values, and a WebSocket is none."""
         self.supervisor = f"engineio.{secrets.token_hex(6)}"

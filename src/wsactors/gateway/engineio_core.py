@@ -247,14 +247,14 @@ class EngineCore:
             self._noop_due = now + NOOP_SECONDS
             self._answer(_NOOP)
 
-    def close(self, reason: str, now: float) -> None:
-        """End the session from here. A client that polls still gets what waits for it, and is told."""
+    def close(self, reason: str, now: float, *, linger: float = LINGER_SECONDS) -> None:
+        """End the session from here. A client that polls within ``linger`` seconds gets what waits for it, and is told."""
         if self.is_closed:
             return
         is_polling = self.socket is None
         self._close(reason)
         if is_polling:
-            self._linger_due = now + LINGER_SECONDS
+            self._linger_due = now + linger
             self.flush(now)
 
     def tick(self, now: float) -> None:

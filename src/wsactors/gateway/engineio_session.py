@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import attrs
 import trio
@@ -31,7 +31,11 @@ from .engineio_sink import EngineSink
 from .ws import NORMAL, TRY_AGAIN_LATER, WebSocket
 
 if TYPE_CHECKING:
+    from .drain import Drain
     from .engineio import EngineServer
+
+DRAIN_LINGER: Final = 0.5
+"""Seconds in which a client should poll again to be told that the node stops: most wait already."""
 
 
 @attrs.frozen(eq=False)
@@ -139,6 +143,23 @@ class _Look:
     """To itself: see what has happened, and flush."""
 
 
+@attrs.frozen
+class _GoAway:
+    """Cast: the node stops."""
+
+
+@attrs.frozen(eq=False)
+class _PollingGuest:
+    """A client that polls, as the drain sees it; on a WebSocket, that is the guest."""
+
+    _session: EngineSession
+
+    def say_goodbye(self, seconds: float) -> None:
+        """See `wsactors.gateway.drain.Guest`. The protocol has no word for when to come back."""
+        del seconds
+        self._session.node.cast(self._session.pid, _GoAway())
+
+
 class EngineSession(Actor):
     """One session."""
 
@@ -166,6 +187,11 @@ class EngineSession(Actor):
             self._sockets[number] = handshake.ws
             self.sink.attach(handshake.ws)
             self.sink.offer(text_frame(self._core.handshake()))
+        elif server.drain is not None:
+            self._guest = _PollingGuest(self)
+            self._drain = server.drain
+            self._drain.enter(self._guest)
+            self.at_death("guest", lambda _: self._leave_drain())
         server.admit(sid, self.pid, handshake)
         self.at_death("sid", lambda _: server.forget(sid, handshake.address))
         self.at_death("sockets", lambda _: self._abandon())
@@ -226,6 +252,8 @@ class EngineSession(Actor):
             case SocketLost(number):
                 self._sockets.pop(number, None)
                 self._core.socket_lost(number)
+            case _GoAway():
+                self._core.close(SERVER_CLOSE, trio.current_time(), linger=DRAIN_LINGER)
             case _:
                 return UNHANDLED
         return self._settle()
@@ -280,6 +308,7 @@ class EngineSession(Actor):
                 self._close_socket(number)
             case Upgraded(number):
                 self.sink.attach(self._sockets[number])
+                self._leave_drain()
             case Closed(reason):
                 self._conversation.closed(reason)
                 self._reason = reason
@@ -314,6 +343,11 @@ class EngineSession(Actor):
         for ws in self._sockets.values():
             ws.close(NORMAL)
 
+    def _leave_drain(self) -> None:
+        if self._guest is not None and self._drain is not None:
+            self._drain.leave(self._guest)
+            self._guest = None
+
     # -- time --
 
     def _arm(self) -> None:
@@ -330,6 +364,8 @@ class EngineSession(Actor):
             self._looks = self.node.send(self.pid, _Look())
 
     _reason = ""
+    _guest: _PollingGuest | None = None
+    _drain: Drain | None = None
 
 
 def _answered(caller: Request) -> Any:
