@@ -33,8 +33,8 @@ ROOT = Path(__file__).parents[2]
 CONNECTIONS = int(os.environ.get("SOAK_CONNECTIONS", "10000"))
 SECONDS = float(os.environ.get("SOAK_CROWD_SECONDS", "180"))
 TOPICS = 10
-SETTLE = 12.0
-"""Seconds in which nobody comes or goes any more, before the counts are compared."""
+SETTLE = 60.0
+"""Seconds that the last joins and leaves may take, once nobody comes and goes any more."""
 GROWTH = 0.05
 """Share by which the node may grow while the number of its connections stays the same, plus `GROWTH_BYTES`."""
 GROWTH_BYTES = 15_000_000
@@ -98,7 +98,7 @@ def crowd(url: str) -> LoadSettings:
         )
     return LoadSettings(
         target=TargetSettings(url=url),
-        harness=HarnessSettings(processes=2, drain_seconds=SETTLE + 8.0, connect_timeout=30.0),
+        harness=HarnessSettings(processes=2, drain_seconds=60.0, connect_timeout=30.0),
         stages={
             "ramp": StageSettings(users=CONNECTIONS, seconds=SECONDS / 3),
             "hold": StageSettings(users=CONNECTIONS, seconds=SECONDS * 2 / 3),
@@ -163,13 +163,19 @@ def joined(results: Results) -> dict[str, int]:
     }
 
 
-async def compare(url: str, seen: Seen, results: list[Results]) -> None:
-    """When the shape is over and everything has settled, note what both sides say."""
+async def compare(url: str, seen: Seen, results: list[Results], stop: trio.Event) -> None:
+    """When the shape is over, look until both sides say the same, and nothing moves any more; a ghost would stay."""
     await trio.sleep(SECONDS)
     seen.over.set()
-    await trio.sleep(SETTLE)
-    seen.present = await presences(url)
-    seen.joined = joined(results[-1])
+    with trio.move_on_after(SETTLE):
+        while True:
+            before = joined(results[-1])
+            seen.present = await presences(url)
+            await trio.sleep(2.5)  # longer than the harness' processes take to report twice
+            seen.joined = joined(results[-1])
+            if before == seen.joined == seen.present:
+                break
+    stop.set()
 
 
 async def test_ten_thousand_come_and_go(tmp_path: Path) -> None:
@@ -189,10 +195,11 @@ async def test_ten_thousand_come_and_go(tmp_path: Path) -> None:
             kept[:] = [results]
             seen.memory.append((elapsed, resident_bytes(node.process.pid), sum(joined(results).values())))
 
+        stop = trio.Event()
         async with trio.open_nursery() as nursery:
             nursery.start_soon(killer, told["admin"], seen, random.Random(3))
-            nursery.start_soon(compare, url, seen, kept)
-            results = await lead(settings, find_target(url), each_second=note)
+            nursery.start_soon(compare, url, seen, kept, stop)
+            results = await lead(settings, find_target(url), each_second=note, stop=stop)
         await trio.sleep(5.0)
         info = await ask(told["admin"], {"op": "info"})
         node.signal(signal.SIGTERM)

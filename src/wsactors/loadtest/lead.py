@@ -114,7 +114,7 @@ async def lead(
 
     Args:
         each_second: called with the results so far and the seconds since the start.
-        stop: when set, the run ends early, in order.
+        stop: when set, the run ends early, in order; also its last seconds, in which nobody sends.
 
     Raises:
         HarnessFault: a worker process ended.
@@ -175,7 +175,8 @@ class _Run:
         await self._follow_shape(start)
         for worker in self.workers:
             await worker.tell(Quiet())
-        await trio.sleep(self.settings.harness.drain_seconds)
+        with trio.move_on_after(self.settings.harness.drain_seconds):
+            await self.stop.wait()
         self.each_second(self.results, time.monotonic() - start)
         for worker in self.workers:
             await worker.tell(Finish())
