@@ -10,14 +10,23 @@ import pytest
 import trio
 
 from wsactors.gateway.engineio_options import EngineOptions
-from wsactors.gateway.options import GatewayOptions, Limits, TlsOptions
+from wsactors.gateway.options import GatewayOptions, GatewayRefused, Limits, TlsOptions
 from wsactors.gateway.socketio_options import SocketIoOptions
 from wsactors.node import boot
 from wsactors.node.boot import new_node
 from wsactors.node.engineio_settings import EngineIoSettings, NamespaceSettings, SocketIoSettings
 from wsactors.node.secret import Secret
-from wsactors.node.settings import BadSetting, GatewaySettings, LimitSettings, NodeSettings, Settings, TlsSettings
-from wsactors.node.wiring import gateway_options, state_folder
+from wsactors.node.settings import (
+    AdminHttpSettings,
+    AdminSettings,
+    BadSetting,
+    GatewaySettings,
+    LimitSettings,
+    NodeSettings,
+    Settings,
+    TlsSettings,
+)
+from wsactors.node.wiring import admin_http_options, gateway_options, state_folder
 from wsactors.supervision import Node
 
 
@@ -105,3 +114,18 @@ def test_the_state_folder_follows_the_environment() -> None:
     assert state_folder({"XDG_STATE_HOME": "/s", "HOME": "/h"}) == Path("/s/wsactors")
     assert state_folder({"HOME": "/h"}) == Path("/h/.local/state/wsactors")
     assert state_folder({}) is None
+
+
+def test_an_admin_port_that_others_reach_needs_a_token() -> None:
+    def options(**http: object) -> GatewayOptions:
+        admin = AdminSettings(http=AdminHttpSettings(**http))  # type: ignore[arg-type]
+        return admin_http_options(Settings(gateway=GatewaySettings(tls=TlsSettings(mode="on")), admin=admin), None)
+
+    assert not options().uses_tls
+    with pytest.raises(GatewayRefused, match=r"admin\.http\.token"):
+        options(host="0.0.0.0")
+    public = options(host="0.0.0.0", token=Secret("x" * 16))
+    assert public.uses_tls
+    assert public.allowed_origins == ()
+    with pytest.raises(BadSetting, match="16 characters"):
+        options(token=Secret("short"))

@@ -93,6 +93,8 @@ class GatewayOptions:
     """One port. The names are those of ``[gateway]`` in a node's configuration."""
 
     host: str = "127.0.0.1"
+    region: str = "local"
+    """Where the node is: a label on its metrics."""
     port: int = 8080
     """0 lets the system choose."""
     port_search: int = 20

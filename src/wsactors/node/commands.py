@@ -50,17 +50,19 @@ def read_settings(path: Path, overrides: list[str]) -> Settings:
     from wsactors.errors import ConfigError
     from wsactors.gateway.options import GatewayRefused, check_exposure
     from wsactors.node.config import load_settings
-    from wsactors.node.wiring import gateway_options
+    from wsactors.node.wiring import admin_http_options, gateway_options
 
     try:
         settings = load_settings(find_config(path), overrides=overrides)
     except ConfigError as error:
         fail(str(error), ExitCode.USAGE)
-    if settings.gateway.enabled:
-        try:
+    try:
+        if settings.gateway.enabled:
             check_exposure(gateway_options(settings.gateway, None))
-        except GatewayRefused as refusal:
-            fail(str(refusal), ExitCode.USAGE)
+        if settings.admin.http.enabled:
+            admin_http_options(settings, None)
+    except GatewayRefused as refusal:
+        fail(str(refusal), ExitCode.USAGE)
     return settings
 
 

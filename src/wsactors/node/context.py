@@ -46,6 +46,8 @@ class NodeContext:
     """Where the gateway can be reached, once it is open."""
     admin: Path | None = None
     """Where the admin socket lies."""
+    admin_http: Address | None = None
+    """Where metrics and the admin API can be reached, once that port is open."""
     reloads: dict[str, Callable[[], object]] = attrs.field(factory=dict)
     """What else is read again on SIGHUP, by a name for it."""
     booted: float = 0.0
@@ -65,6 +67,8 @@ class NodeContext:
             }
         if self.admin is not None:
             found["admin"] = str(self.admin)
+        if self.admin_http is not None:
+            found["admin_http"] = self.admin_http.urls[0].rstrip("/")
         return found
 
     def greetings(self) -> list[str]:

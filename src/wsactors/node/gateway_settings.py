@@ -9,7 +9,7 @@ from typing import Any, Literal
 import attrs
 
 from wsactors.node.engineio_settings import EngineIoSettings, SocketIoSettings
-from wsactors.node.fields import BadSetting, between, section, setting, zero_or
+from wsactors.node.fields import BadSetting, between, matches, section, setting, zero_or
 from wsactors.node.secret import Secret
 
 __all__ = ["GatewaySettings", "LimitSettings", "TlsSettings"]
@@ -126,6 +126,11 @@ class GatewaySettings:
 
     enabled: bool = setting(True, "Whether this node opens a port at all.")
     host: str = setting("127.0.0.1", "Address to bind. The default is reachable from this machine only.")
+    region: str = setting(
+        "local",
+        "Where this node is, such as eu-west: a label on its metrics.",
+        check=matches(r"[a-z0-9][a-z0-9-]{0,31}", "at most 32 small letters, digits and dashes"),
+    )
     port: int = setting(8080, "Port to bind; 0 lets the system choose.", check=between(0, 65_535))
     port_search: int = setting(
         20,

@@ -6,11 +6,13 @@ from typing import Any, Final
 
 from wsactors.actors import UNHANDLED, Actor, Down, Ignore, Pid
 from wsactors.gateway import Address, Gateway
+from wsactors.gateway.admin_site import admin_site
 from wsactors.gateway.certificates import Certificates
 from wsactors.node.auth_settings import authenticator, permission_options
 from wsactors.node.context import NodeContext, context_of
 from wsactors.node.realtime_settings import realtime_options
 from wsactors.node.wiring import (
+    admin_http_options,
     battle_options,
     battle_tree_file,
     gateway_options,
@@ -23,7 +25,7 @@ from wsactors.sessions.directory import BATTLES, SessionDirectory, open_battle
 from wsactors.sessions.options import BattleOptions
 from wsactors.supervision import load_tree
 
-__all__ = ["GatewayService", "RealtimeService", "Sessions"]
+__all__ = ["AdminHttp", "GatewayService", "RealtimeService", "Sessions"]
 
 _LOOK_AGAIN: Final = 0.05
 """Seconds between two looks while the sessions' supervisor is being started again."""
@@ -69,6 +71,34 @@ class GatewayService(Gateway):
             directory=SessionDirectory(self.node),
             on_certificates=lambda certificates: _reload_with(context, certificates),
         )
+
+
+class AdminHttp(Gateway):
+    """Metrics and the admin API, on a port of their own; does not start if ``admin.http.enabled`` is false."""
+
+    async def init(self) -> object:  # type: ignore[override]  # the context has what it needs
+        """Open the port that the configuration names.
+
+        Raises:
+            GatewayRefused: the address may not be used, or no port is free.
+        """
+        context = context_of(self.node.name)
+        settings = context.settings
+        if not settings.admin.http.enabled:
+            return Ignore()
+        options = admin_http_options(settings, state_folder())
+        token = settings.admin.http.token
+        site = admin_site(None if token is None else token.reveal())
+        return await super().init(
+            options,
+            is_ready=context.health.is_ready,
+            on_open=lambda address: _opened_admin(context, address),
+            site=site,
+        )
+
+
+def _opened_admin(context: NodeContext, address: Address) -> None:
+    context.admin_http = address
 
 
 def _opened(context: NodeContext, address: Address) -> None:

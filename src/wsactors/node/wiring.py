@@ -5,17 +5,35 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Final
 
 import attrs
 
-from wsactors.gateway.options import DrainOptions, GatewayOptions, Limits, TlsOptions, is_loopback
+from wsactors.gateway.options import (
+    DrainOptions,
+    GatewayOptions,
+    GatewayRefused,
+    Limits,
+    TlsOptions,
+    is_loopback,
+)
 from wsactors.node.defaults import defaults_folder
 from wsactors.node.engineio_settings import engineio_options, socketio_options
 from wsactors.node.gateway_settings import GatewaySettings
-from wsactors.node.settings import SessionSettings
+from wsactors.node.settings import SessionSettings, Settings
 from wsactors.sessions.options import BattleOptions
 
-__all__ = ["battle_options", "battle_tree_file", "gateway_options", "serves_this_machine_only", "state_folder"]
+__all__ = [
+    "admin_http_options",
+    "battle_options",
+    "battle_tree_file",
+    "gateway_options",
+    "serves_this_machine_only",
+    "state_folder",
+]
+
+ADMIN_CONNECTIONS: Final = 100
+"""Open connections to the admin port: a scraper or two, and people."""
 
 
 def gateway_options(
@@ -25,6 +43,7 @@ def gateway_options(
     tls = settings.tls
     return GatewayOptions(
         host=settings.host,
+        region=settings.region,
         port=settings.port,
         port_search=settings.port_search,
         allow_anonymous_public=settings.allow_anonymous_public,
@@ -54,6 +73,34 @@ def gateway_options(
 def serves_this_machine_only(settings: GatewaySettings) -> bool:
     """Whether no other machine can reach the node, as far as it knows: a proxy in front of it passes everybody on."""
     return is_loopback(settings.host) and not settings.trusted_proxies and settings.unix_socket is None
+
+
+def admin_http_options(settings: Settings, state_directory: Path | None) -> GatewayOptions:
+    """What the admin port takes. Off loopback it speaks TLS with the gateway's certificate, and needs a token.
+
+    Raises:
+        GatewayRefused: it could be reached from other machines, and there is no token.
+    """
+    http = settings.admin.http
+    if http.token is None and not is_loopback(http.host):
+        raise GatewayRefused(
+            f"admin.http.host = {http.host!r} can be reached from other machines: set admin.http.token, or bind 127.0.0.1"
+        )
+    options = gateway_options(settings.gateway, state_directory)
+    return attrs.evolve(
+        options,
+        tls=attrs.evolve(options.tls, mode="auto"),
+        host=http.host,
+        port=http.port,
+        port_search=http.port_search,
+        allow_anonymous_public=True,  # nobody is anonymous here: see above
+        allowed_hosts=http.allowed_hosts,
+        allowed_origins=(),
+        trusted_proxies=(),
+        proxy_protocol=False,
+        unix_socket=None,
+        limits=Limits(connections=ADMIN_CONNECTIONS, connections_per_address=ADMIN_CONNECTIONS),
+    )
 
 
 def battle_options(name: str, settings: SessionSettings) -> BattleOptions:
