@@ -269,7 +269,8 @@ class EngineServer:
                 raise Refused(UNKNOWN_SID)
             ws.accept(max_message=self.options.max_message, deflate=False)
             number = next(self._numbers)
-            self.node.cast(entry.pid, Attach(number, ws))
+            if not self.node.cast(entry.pid, Attach(number, ws)):
+                raise Refused(UNKNOWN_SID)
             return entry.pid, number
         self._check_room(ws.client.address)
         ws.accept(max_message=self.options.max_message, deflate=False)

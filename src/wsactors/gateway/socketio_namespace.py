@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import math
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Final, TypeVar
 
@@ -26,6 +27,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 CLIENT_LEFT: Final = "client namespace disconnect"
 SERVER_LEFT: Final = "server namespace disconnect"
 _EVENT: Final = "_socketio_event"
+_PLACES: Final = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
 
 
 class ConnectRefused(Exception):
@@ -54,6 +56,24 @@ def on(event: str) -> Callable[[F], F]:
         return method
 
     return mark
+
+
+@attrs.frozen
+class _Handler:
+    """A method that handles an event, and how many arguments it takes."""
+
+    name: str
+    least: int
+    most: float
+
+    @classmethod
+    def of(cls, name: str, method: Callable[..., Any]) -> _Handler:
+        """What is to be known of ``method``."""
+        _, *parameters = inspect.signature(method).parameters.values()
+        places = [each for each in parameters if each.kind in _PLACES]
+        least = sum(each.default is each.empty for each in places)
+        has_rest = any(each.kind is each.VAR_POSITIONAL for each in parameters)
+        return cls(name, least, math.inf if has_rest else len(places))
 
 
 # -- messages ------------------------------------------------------------------------------------------------------
@@ -131,7 +151,7 @@ class Namespace(Actor):
     """Whether `everyone` reaches its clients."""
     wire_format: ClassVar[type[RoomFormat]] = RoomFormat
     """How publications become events."""
-    _events: ClassVar[Mapping[str, str]] = {}
+    _events: ClassVar[Mapping[str, _Handler]] = {}
 
     socket: Socket
 
@@ -143,7 +163,7 @@ class Namespace(Actor):
             if event in sio.RESERVED_EVENTS:
                 raise TypeError(f"{cls.__qualname__}.{name}: no event may be called {event!r}")
             if event is not None:
-                found[event] = name
+                found[event] = _Handler.of(name, value)
         cls._events = found
 
     # -- for subclasses to define --
@@ -239,13 +259,10 @@ class Namespace(Actor):
 
         A method answers with a tuple of arguments for the client's callback, a single one, or None for none.
         """
-        name = self._events.get(event)
-        if name is None:
-            return
-        method = getattr(self, name)
-        if not _fits(method, arguments):
+        handler = self._events.get(event)
+        if handler is None or not handler.least <= len(arguments) <= handler.most:
             return  # the client's fault; in the reference, too, nothing answers then
-        answer = method(*arguments)
+        answer = getattr(self, handler.name)(*arguments)
         if inspect.isawaitable(answer):
             answer = await answer
         if id is not None:
@@ -360,12 +377,3 @@ def _check(event: str, arguments: Iterable[Plain]) -> None:
     if event in sio.RESERVED_EVENTS:
         raise ValueError(f"no event may be called {event!r}")
     check_plain([event, *arguments])
-
-
-def _fits(method: Callable[..., Any], arguments: list[Plain]) -> bool:
-    """Whether a client has sent as many arguments as the method takes."""
-    try:
-        inspect.signature(method).bind(*arguments)
-    except TypeError:
-        return False
-    return True

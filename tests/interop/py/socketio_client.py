@@ -29,9 +29,10 @@ async def talk(url: str, transports: list[str]) -> None:
     client.on("auth", auths.put)
     client.on("auth", auths.put, namespace="/custom")
 
-    @client.on("message-back")
     async def back(*arguments: Any) -> None:
         await backs.put(arguments)
+
+    client.on("message-back", back)
 
     await client.connect(url, transports=transports, namespaces=["/", "/custom"], auth={"token": "t"})
     say(auths=[await auths.get(), await auths.get()], transport=client.transport())
@@ -63,15 +64,17 @@ async def bursts(url: str, transports: list[str]) -> None:
     numbers: list[Any] = []
     done = asyncio.Event()
 
-    @client.on("burst", namespace="/rooms")
     async def burst(number: int, *_: Any) -> None:
         numbers.append(number)
         if len(numbers) == 100:
             done.set()
 
-    @client.on("asked", namespace="/rooms")
+    client.on("burst", burst, namespace="/rooms")
+
     async def asked(value: int, *_: Any) -> Any:
         return value + 1, b"\x07"
+
+    client.on("asked", asked, namespace="/rooms")
 
     await client.connect(url, transports=transports, namespaces=["/rooms"])
     await client.emit("burst", 100, namespace="/rooms")
@@ -86,9 +89,10 @@ async def topics(url: str, transports: list[str]) -> None:
     client = socketio.AsyncClient()
     messages: asyncio.Queue[Any] = asyncio.Queue()
 
-    @client.on("message", namespace="/topics")
     async def message(*arguments: Any) -> None:
         await messages.put(arguments)
+
+    client.on("message", message, namespace="/topics")
 
     await client.connect(url, transports=transports, namespaces=["/topics"])
     topic = f"python {transports}"
