@@ -288,6 +288,31 @@ async def test_a_kicked_member_is_told() -> None:
         assert peer.got[-1] == native.TopicLeft("room:1", 0, "ended", "kicked")
 
 
+async def test_memberships_that_have_ended_take_no_place() -> None:
+    async with world() as here:
+        peer = await here.peer(most=1)
+        for number in range(3):
+            assert isinstance(await peer.ask(native.JoinTopic(1, f"guarded:{number}")), native.TopicJoined)
+            await peer.ask(native.Push(f"guarded:{number}", "crash"))
+        assert peer.topics.saved() == {}
+
+
+async def test_what_ends_because_the_token_does_can_be_resumed() -> None:
+    async with world() as here:
+        peer = await here.peer()
+        peer.topics.user = User("ann", expires=1.0)
+        await peer.ask(native.JoinTopic(1, "room:1"))
+        assert peer.of(native.TopicJoined) == []  # it is refused at once
+
+        peer.topics.user = User("ann")
+        await peer.ask(native.JoinTopic(2, "room:1"))
+        peer.topics.user = User("ann", expires=1.0)
+        here.realtime.kick("ann", "Your token has expired.")
+        await trio.testing.wait_all_tasks_blocked()
+        assert peer.of(native.TopicLeft) == []
+        assert list(peer.topics.saved()) == ["room:1"]
+
+
 async def test_a_node_without_topics_says_so() -> None:
     async with Node("plain") as node:
         peer = Peer(None, await node.spawn(Owner))

@@ -78,16 +78,24 @@ class NativeOutlet:
         wire_format: How publications are written.
         request: What the client asked for; `request.ref` goes into the answer.
         slow_down: Told for how many seconds the client should send nothing.
+        ended: Told that the channel has ended; whether the client is to know.
     """
 
     def __init__(
-        self, sink: Sink, wire_format: NativeFormat, request: native.JoinTopic, slow_down: Callable[[float], None]
+        self,
+        sink: Sink,
+        wire_format: NativeFormat,
+        request: native.JoinTopic,
+        *,
+        slow_down: Callable[[float], None],
+        ended: Callable[[NativeOutlet], bool],
     ) -> None:
         self.topic = request.topic
         self.sink = sink
         self.format = wire_format
         self.request = request
         self.slow_down = slow_down
+        self._ended = ended
         self.leaving = 0
         """The ref of the client's request to leave."""
         self.is_silent = False
@@ -126,7 +134,7 @@ class NativeOutlet:
     def closed(self, reason: str, *, crashed: bool) -> None:
         """See `wsactors.realtime.outlet.Outlet`."""
         self.ended.set()
-        if self.is_silent:
+        if not self._ended(self) or self.is_silent:
             return
         code = "crash" if crashed or reason == STOPPED else "left" if self.leaving else "ended"
         self._send(native.TopicLeft(self.topic, self.leaving, code, native.clip(reason)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from typing import Final, TypeAlias
 
@@ -136,7 +137,7 @@ class NativeTopics:
         await self._replace(topic)
         if len(self._members) >= self._most:
             raise JoinRefused("too_many", f"leave a topic first: {self._most} at a time are allowed")
-        outlet = NativeOutlet(self._sink, self._format, message, self._slow_down)
+        outlet = NativeOutlet(self._sink, self._format, message, slow_down=self._slow_down, ended=self._ended)
         since = Position(message.since.epoch, message.since.offset) if message.since is not None else None
         channel = await realtime.join(
             topic,
@@ -201,6 +202,14 @@ class NativeTopics:
     def _check(self, taken: bool) -> None:
         if not taken:
             raise PublishRefused("overloaded", "Too many requests wait on this topic. Wait for answers.")
+
+    def _ended(self, outlet: NativeOutlet) -> bool:
+        if self.user.expires is not None and self.user.expires <= time.time():
+            return False  # the connection is about to end, too: who comes back with a new token is to resume this
+        member = self._members.get(outlet.topic)
+        if member is not None and member.outlet is outlet:
+            del self._members[outlet.topic]
+        return True
 
     def _slow_down(self, seconds: float) -> None:
         self._pause = max(self._pause, seconds)
