@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import resource
 import signal
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -22,7 +23,7 @@ from trio_websocket import WebSocketConnection, open_websocket_url
 
 from tests.node.booting import node_running
 from tests.soak.test_node import ask, resident_bytes
-from wsactors.loadtest.lead import lead, make_room
+from wsactors.loadtest.lead import lead
 from wsactors.loadtest.results import Results
 from wsactors.loadtest.settings import GroupSettings, HarnessSettings, LoadSettings, StageSettings, TargetSettings
 from wsactors.loadtest.target import find_target
@@ -90,7 +91,7 @@ def crowd(url: str) -> LoadSettings:
             behaviour="churn",
             transport="native" if number % 5 else "phoenix",
             topic=f"soak:{number}",
-            stay_seconds=max(5.0, SECONDS / 2),
+            stay_seconds=SECONDS * 0.75,
             away_seconds=0.5,
         )
         users[f"mouth{number}"] = GroupSettings(
@@ -100,8 +101,8 @@ def crowd(url: str) -> LoadSettings:
         target=TargetSettings(url=url),
         harness=HarnessSettings(processes=2, drain_seconds=60.0, connect_timeout=30.0),
         stages={
-            "ramp": StageSettings(users=CONNECTIONS, seconds=SECONDS / 3),
-            "hold": StageSettings(users=CONNECTIONS, seconds=SECONDS * 2 / 3),
+            "ramp": StageSettings(users=CONNECTIONS, seconds=SECONDS * 0.4),
+            "hold": StageSettings(users=CONNECTIONS, seconds=SECONDS * 0.6),
         },
         users=users,
     )
@@ -178,18 +179,27 @@ async def compare(url: str, seen: Seen, results: list[Results], stop: trio.Event
     stop.set()
 
 
+def allow_connections() -> None:
+    """Raise the limit of open files for the node and the harness, which inherit it."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    needed = CONNECTIONS + CONNECTIONS // 4 + 1_000
+    if hard != resource.RLIM_INFINITY and hard < needed:
+        pytest.fail(f"{CONNECTIONS} connections need {needed} open files in one process; `ulimit -Hn` is {hard}")
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, needed), hard))
+
+
 async def test_ten_thousand_come_and_go(tmp_path: Path) -> None:
     config = tmp_path / "node.toml"
     config.write_text(NODE)
     (tmp_path / "soakapp.py").write_text(APPLICATION)
     for path in tmp_path.iterdir():
         path.chmod(0o600)
+    allow_connections()
     seen, kept = Seen(), [Results(crowd("ws://127.0.0.1:1"))]
     with node_running(config, "--print-addresses") as node:
         told: dict[str, Any] = json.loads(node.wait_line('"gateway"'))
         url = told["websocket"].removesuffix("/ws")
         settings = crowd(url)
-        make_room(settings)
 
         def note(results: Results, elapsed: float) -> None:
             kept[:] = [results]
