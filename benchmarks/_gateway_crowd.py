@@ -3,7 +3,8 @@
     python _gateway_crowd.py DIALECT PORT
 
 Commands, one per line, each answered with ``ok NUMBER...``: ``connect COUNT``; ``join``; ``settle SECONDS`` (read until nothing
-has come for so long; the bytes); ``expect BYTES SECONDS`` (read until so many have come; the seconds that took, and the bytes).
+has come for so long; the bytes); ``expect BYTES SECONDS`` (read until so many have come and nothing more does; the seconds that
+took, and the bytes).
 """
 
 from __future__ import annotations
@@ -31,6 +32,8 @@ SESSION: Final = re.compile(rb'"sid":"([^"]+)"')
 BATCH: Final = 64
 """Connections that are opened side by side: below every server's backlog."""
 STEP_SECONDS: Final = 20.0
+SILENCE: Final = 0.003
+"""Seconds without a byte after which the last has come."""
 TOPIC: Final = "bench:room"
 DEFLATE: Final = "Sec-WebSocket-Extensions: permessage-deflate; server_no_context_takeover"
 
@@ -192,14 +195,18 @@ class Crowd:
         return total
 
     def expect(self, size: int, within: float) -> tuple[float, int]:
-        """Read until ``size`` bytes have come or the time is up; how long that took from the first byte, and the bytes."""
+        """Read until ``size`` bytes have come, and then nothing for a moment, or the time is up.
+
+        Returns how long that took from the first byte, without the silence, and the bytes.
+        """
         total, deadline = 0, time.monotonic() + within
         began = 0.0
         while total < size and (left := deadline - time.monotonic()) > 0:
             events = self._poll.poll(left)
             began = began or time.monotonic()
             total += self._take(events)
-        return time.monotonic() - began, total
+        seconds = time.monotonic() - began
+        return seconds, total + self.settle(SILENCE)
 
     def _take(self, events: list[tuple[int, int]]) -> int:
         total, buffer, receive, again = 0, self._buffer, self._receive, self._again

@@ -251,7 +251,10 @@ class RelayPartition(Actor):
             if data is None:
                 continue
             lanes = bucket.lanes(number, item.exclude)
-            await self._send(bucket, lanes, data, item.key)
+            if type(data) is bytes:
+                await self._send(bucket, lanes, data, item.key)
+            else:  # it says more than its bytes, to sinks that look
+                await self._offer(lanes.direct, data, item.key)
             await self._offer(lanes.offered, data, item.key)
 
     async def _send(self, bucket: Bucket, lanes: Lanes, data: bytes, key: object) -> None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 import trio
 
+from wsactors.cluster import CHANGES
 from wsactors.realtime.send_queue import AUDIO, AUDIO_AGE, SendQueue
 from wsactors.realtime.sinks import SinkClosed
 from wsactors.wire.engineio import reframe3
@@ -18,6 +19,7 @@ from .engineio_core import EngineCore
 from .engineio_events import TOO_SLOW
 
 if TYPE_CHECKING:
+    import socket
     from collections.abc import Callable
 
     from .ws import WebSocket
@@ -62,6 +64,17 @@ class EngineSink:
     def attach(self, ws: WebSocket) -> None:
         """From now on ``ws`` carries everything."""
         self._ws = ws
+        CHANGES.count += 1
+
+    def shortcut(self) -> socket.socket | None:
+        """See `wsactors.cluster.Shortcut`."""
+        ws = self._ws
+        return None if ws is None or self._backlog is not None or self._core.version == 3 else ws.sink.shortcut()
+
+    def sent_partly(self, data: bytes, sent: int, key: object) -> None:
+        """See `wsactors.cluster.Shortcut`."""
+        assert self._ws is not None
+        self._ws.sink.sent_partly(data, sent, key)
 
     def offer(self, data: bytes, key: object = None) -> bool:
         """Send whole WebSocket frames of revision 4. Never raises, never waits; False when they will not be delivered."""
@@ -97,6 +110,7 @@ class EngineSink:
         finally:
             self._is_pumping = False
             self._backlog = None
+            CHANGES.count += 1
             if self._core.is_closed:
                 ws.close()
             self._wake()
@@ -116,6 +130,7 @@ class EngineSink:
             return False
         if self._backlog is None:
             self._backlog = SendQueue(self._limit, AUDIO_AGE)
+            CHANGES.count += 1
         taken = self._backlog.add(data, key, trio.current_time())
         if not taken and key is None:
             self._core.close(TOO_SLOW, trio.current_time())

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 import trio
 
 from wsactors.actors.log import log
+from wsactors.cluster import CHANGES
 from wsactors.realtime.publication import PresenceDiff, PresenceState, Publication
 from wsactors.wire import socketio as sio
 from wsactors.wire.engineio import pieces_of
@@ -25,6 +26,7 @@ from wsactors.wire.ws_frame import binary_frame, text_frame
 from .engineio_sink import VOLATILE, EngineSink
 
 if TYPE_CHECKING:
+    import socket
     from collections.abc import Callable
 
     from wsactors.actors import Pid
@@ -181,6 +183,17 @@ class Socket:
             self._log.add(data, may_repeat=key != VOLATILE)
         return self._sink.offer(data, key) if self._sink is not None else self._log is not None
 
+    def shortcut(self) -> socket.socket | None:
+        """See `wsactors.cluster.Shortcut`: for who needs no log of what was sent."""
+        if self._sink is None or self._held is not None or self._log is not None or self.is_over:
+            return None
+        return self._sink.shortcut()
+
+    def sent_partly(self, data: bytes, sent: int, key: object) -> None:
+        """See `wsactors.cluster.Shortcut`."""
+        assert self._sink is not None
+        self._sink.sent_partly(data, sent, key)
+
     def send(self, kind: int, data: Plain, number: int | None = None, *, key: object = None) -> bool:
         """Send a packet that nobody else gets, and that is not repeated to a client that comes back.
 
@@ -240,6 +253,7 @@ class Socket:
     def detach(self) -> None:
         """Nothing carries it any more, for now or for good."""
         self._sink = None
+        CHANGES.count += 1
         self.hang_up = self.leave = _nothing
         for waiting in (self._acknowledgements or {}).values():
             waiting.arrived.set()
