@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+from typing import Any
 
 import httpx
 import pytest
@@ -12,7 +13,13 @@ from trio_websocket import ConnectionClosed, WebSocketConnection
 
 from tests.gateway.engines import ENGINE, PATIENT, Served, serving
 from tests.gateway.harness import exchange, until
+from wsactors.gateway.engineio import EngineServer
 from wsactors.gateway.engineio_options import EngineOptions
+from wsactors.gateway.socketio import SocketIo
+from wsactors.gateway.socketio_interop import Main
+from wsactors.gateway.socketio_options import SocketIoOptions
+from wsactors.realtime.start import start_realtime
+from wsactors.supervision import Node, Supervisor
 
 
 async def closed(ws: WebSocketConnection, seconds: float = 2) -> None:
@@ -274,6 +281,78 @@ async def test_clients_of_revision_3_when_they_are_wanted() -> None:
             await upgraded(served, ws)
             await ws.send_message(b"\4\1")
             assert await ws.get_message() == b"\4\1"
+
+
+class Direct:
+    """An endpoint on a node, asked without a socket in between."""
+
+    def __init__(self, server: EngineServer) -> None:
+        self._server = server
+
+    async def __call__(self, method: str, body: bytes = b"", **query: str) -> tuple[int, bytes]:
+        fields = {"EIO": "4", "transport": "polling", **query}
+        scope = {
+            "type": "http",
+            "method": method,
+            "query_string": "&".join(f"{key}={value}" for key, value in fields.items()).encode(),
+            "headers": [],
+        }
+        asked, answered = [{"type": "http.request", "body": body}], []
+
+        async def receive() -> Any:
+            return asked.pop() if asked else await trio.sleep_forever()
+
+        async def send(message: Any) -> None:
+            answered.append(message)
+
+        await self._server(scope, receive, send)
+        return answered[0]["status"], answered[1]["body"]
+
+    async def open(self) -> str:
+        _, body = await self("GET")
+        return str(json.loads(body[1:])["sid"])
+
+
+async def test_a_hundred_thousand_malformed_packets_leave_a_healthy_node() -> None:
+    luck = random.Random(9)
+    good = [
+        b"40",
+        b'42["message",1]',
+        b'451-["message",{"_placeholder":true,"num":0}]',
+        b"bAQID",
+        b"2probe",
+        b"5",
+        b"3",
+        b"41",
+        b"430[]",
+    ]
+
+    def damaged() -> bytes:
+        packet = bytearray(luck.choice(good))
+        packet[luck.randrange(len(packet))] = luck.randrange(256)
+        return bytes(packet)
+
+    async with Node("fuzzed") as node:
+        await start_realtime(node)
+        app = SocketIo(node, SocketIoOptions(), {"/": Main})
+        server = EngineServer(node, EngineOptions(), app)
+        await node.spawn(Supervisor, "one_for_one", [app.child(), server.child()])
+        ask, before = Direct(server), node.info().actors
+        sid = await ask.open()
+        for _ in range(5_000):
+            packets = b"\x1e".join(damaged() for _ in range(20))
+            status, _ = await ask("POST", packets, sid=sid)
+            assert status in {200, 400}
+            if status == 400:
+                sid = await ask.open()
+        await ask("POST", b"1", sid=sid)
+        sid = await ask.open()
+        assert await ask("POST", b"40\x1e", sid=sid) == (400, b'{"code":3,"message":"Bad request"}')
+        sid = await ask.open()
+        assert await ask("POST", b"40", sid=sid) == (200, b"ok")
+        assert b'40{"sid"' in (await ask("GET", sid=sid))[1]
+        await until(lambda: node.info().actors <= before + 2)
+        assert len(server) == 1
 
 
 async def test_malformed_packets_leave_a_healthy_node() -> None:
