@@ -29,7 +29,7 @@ run:
 test: check
 	@PYTHON=$(PYTHON) scripts/venv.sh dev libopus0 chromium firefox-esr erlang-base
 	@scripts/npm.sh
-	.venv/bin/python -m pytest $(TESTS) $(ARGS)
+	@scripts/pytest.sh $(TESTS) $(ARGS)
 
 check:
 	@PYTHON=$(PYTHON) scripts/venv.sh dev

@@ -16,6 +16,8 @@ from wsactors.actors import Actor, ProcessActor, Request, call, send, send_many
 from wsactors.actors.watchdog import HoldReport, Watchdog
 from wsactors.supervision.node import Node
 
+pytestmark = pytest.mark.alone
+
 
 def watching(node: Node) -> tuple[list[HoldReport], threading.Event]:
     """The node's reports, as they come; and an event at the first."""
@@ -277,7 +279,7 @@ async def test_an_idle_node_is_left_alone() -> None:
 
         assert wakes <= 5
         # Five times as often as by default.
-        assert spent / seconds < 0.05
+        assert spent / seconds < 0.2
         assert node.info().holds == holds
 
 

@@ -231,6 +231,7 @@ def small_heap() -> Iterator[None]:
     gc.unfreeze()
 
 
+@pytest.mark.alone
 @pytest.mark.usefixtures("small_heap")
 async def test_chromium_plays_both_decks_on_the_right_channels_for_thirty_seconds(tmp_path: Path) -> None:
     battle = make_battle()
@@ -239,6 +240,7 @@ async def test_chromium_plays_both_decks_on_the_right_channels_for_thirty_second
         await assert_shows_what_is_played(page, stage)
 
 
+@pytest.mark.alone
 @pytest.mark.usefixtures("small_heap")
 async def test_firefox_plays_both_decks_on_the_right_channels(tmp_path: Path, sound_device: bool) -> None:
     """Without a sound device (``apt-get install pulseaudio`` makes one) what Firefox decodes is judged instead."""
