@@ -70,6 +70,7 @@ def test_settings_travel_to_the_workers_whole(tmp_path: Path) -> None:
         ("[stages.a]\n[users.b]\nbehavior = 'listen'\n", "did you mean 'behaviour'"),
         ("[stages.a]\n[users.b]\nbehaviour = 'shout'\n", "expected one of"),
         ("[stages.a]\n[users.b]\naudio = true\ntransport = 'phoenix'\n", "audio is for native"),
+        ("[stages.a]\n[users.b]\npresence = true\ntransport = 'phoenix'\n", "the channel decides"),
         ("[stages.a]\n[users.'<b>']\n", "short names"),
         ("[stages.a]\nseconds = -1\n[users.b]\n", "from 0"),
         ("[stages.a]\n[users.b]\n[thresholds]\nloss_share = -0.5\n", "not negative"),

@@ -16,6 +16,7 @@ from trio_websocket import ConnectionClosed, WebSocketConnection, WebSocketReque
 
 from tests.gateway.harness import until
 from wsactors.actors import send
+from wsactors.loadtest.control import Want
 from wsactors.loadtest.poller import Poller
 from wsactors.loadtest.scenario import Pacer
 from wsactors.loadtest.settings import GroupSettings, HarnessSettings, LoadSettings, StageSettings
@@ -24,6 +25,7 @@ from wsactors.loadtest.tally import Tally
 from wsactors.loadtest.target import Target
 from wsactors.loadtest.users import GO, USERS
 from wsactors.loadtest.visit import World
+from wsactors.loadtest.worker import Crowd
 from wsactors.supervision import Node
 
 RUN = 77
@@ -267,3 +269,26 @@ async def test_a_user_that_is_told_to_go_says_goodbye() -> None:
         await until(lambda: words == ["phx_leave"])
 
     assert tally.disconnects == 0
+
+
+async def test_a_user_that_dies_of_an_error_is_counted() -> None:
+    """Its connection goes with it, and the crowd is filled up again when it is told how many there should be."""
+
+    async def behave(guest: Guest) -> None:
+        await guest.let_in()
+        await trio.sleep_forever()
+
+    async with world(behave, phoenix()) as (here, tally), Node("crowd", watchdog=None) as node:
+        crowd = await node.spawn(Crowd, here)
+        node.cast(crowd, Want({"them": 3}))
+        await until(lambda: tally.joined == 4)
+        victim = next(info.pid for info in [each async for each in node.processes()] if info.cls.endswith("User"))
+        node.exit(victim, "kill")
+        await until(lambda: tally.crashes == 1)
+        assert tally.joined == 3
+        node.cast(crowd, Want({"them": 3}))
+        await until(lambda: tally.joined == 4)
+        node.cast(crowd, Want({"them": 1}))
+        await until(lambda: tally.joined == 2)
+
+    assert tally.crashes == 1

@@ -195,9 +195,6 @@ class Phoenix(Conversation):
     def _answered(self, payload: Any) -> None:
         if isinstance(payload, dict) and payload.get("status") == "ok":
             self._room.joined()
-            if self._manners.presence:
-                meta = {"type": "presence", "event": "track", "payload": {"name": self._manners.name}}
-                self._room.say(_text([f"j{self._joins}", "t", self._manners.topic, "presence", meta]))
         else:
             self._room.refused(json.dumps(payload)[:200])
 

@@ -125,7 +125,7 @@ class GroupSettings:
     )
     topics: int = setting(1, "Among how many topics the users of this group spread out.", check=between(1, 1_000_000))
     audio: bool = setting(False, "The topic is a session with sound (native only): its frames are what is measured.")
-    presence: bool = setting(False, "Whether they are shown as present on their topic, and follow who else is.")
+    presence: bool = setting(False, "native, socketio: whether they are shown as present, and follow who else is.")
     path: str = setting(
         "", "Path (and query) of the endpoint; empty = the transport's usual one.",
         check=matches(r"(?:/[!-~]{0,500})?", "a path such as /ws"),
@@ -204,6 +204,8 @@ class LoadSettings:
         for name, group in self.users.items():
             if group.audio and (group.transport != "native" or group.behaviour == "chat"):
                 raise BadSetting("users", f"{name}: audio is for native listeners; nobody sends sound yet")
+            if group.presence and group.transport == "phoenix":
+                raise BadSetting("users", f"{name}: in Phoenix the channel decides who is present; leave presence out")
 
 
 def as_document(value: Any) -> Any:
