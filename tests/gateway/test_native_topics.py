@@ -268,6 +268,14 @@ async def test_what_was_saved_is_restored_with_its_flags_and_presence(autojump_c
     assert "good" in str(diffs)
 
 
+async def test_what_is_kept_for_a_client_that_may_come_back_is_bounded() -> None:
+    async with world() as here:
+        peer = await here.peer(most=9)
+        for number in range(9):
+            await peer.ask(native.JoinTopic(number + 1, f"room:{number}", "x" * 20_000))
+        assert len(peer.topics.saved()) == 3
+
+
 async def test_a_renewed_user_reaches_the_channels() -> None:
     async with world() as here:
         peer = await here.peer()

@@ -214,3 +214,18 @@ class Model(RuleBasedStateMachine):
 
 TestModel = Model.TestCase
 TestModel.settings = settings(max_examples=40, stateful_step_count=40, deadline=None)
+
+
+def test_what_is_parked_is_bounded_in_bytes_and_the_oldest_gives_way() -> None:
+    store = ResumeStore(most_bytes=1_000)
+    tokens = [store.issue(ADA, owner) for owner in range(4)]
+    for owner in range(4):
+        assert store.park(owner, "state", 0.0, size=400)
+
+    refused(store, tokens[0], ADA)
+    refused(store, tokens[1], ADA)
+    assert store.redeem(tokens[2], ADA, 0.0).owner == 2
+    late = parked(store, ADA, owner=9)
+    assert store.park(9, "more", 0.0, size=700)  # again: it counts once, with what it is now
+    assert store.redeem(late, ADA, 0.0).state == "more"
+    refused(store, tokens[3], ADA)

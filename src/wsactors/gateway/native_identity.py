@@ -97,7 +97,8 @@ class Identity:
         if place is not None and self._realtime is not None:
             place.leave = None
             if saved:
-                self._realtime.places.park(place, saved, trio.current_time())
+                size = sum(each.size for each in saved.values())
+                self._realtime.places.park(place, saved, trio.current_time(), size=size)
             else:
                 self._realtime.places.void(owner=place)
 

@@ -23,6 +23,10 @@ from .native_outlet import NativeOutlet, error_of, native_format
 
 REPLACE_SECONDS: Final = 5.0
 """In which a member that joins again has left."""
+SAVED_BYTES: Final = 64 * 1024
+"""What is kept for one client that may come back, an estimate."""
+SAVED_TOPIC: Final = 512
+"""What a topic that is kept takes beside its params and meta, an estimate in bytes."""
 HINT_SECONDS: Final = 1.0
 """Between two hints that the client sends too much."""
 
@@ -38,6 +42,11 @@ class SavedTopic:
     request: native.JoinTopic
     meta: Mapping[str, native.Plain] | None = None
     """As what it was present."""
+
+    @property
+    def size(self) -> int:
+        """About how many bytes it takes."""
+        return SAVED_TOPIC + estimate(self.request.params) + estimate(self.meta)
 
 
 @attrs.define
@@ -110,8 +119,14 @@ class NativeTopics:
             self._live().renew(member.channel, user)
 
     def saved(self) -> dict[str, SavedTopic]:
-        """What to keep for a client that comes back."""
-        return {topic: SavedTopic(each.outlet.request, each.meta) for topic, each in self._members.items()}
+        """What to keep for a client that comes back: no more than `SAVED_BYTES`, the rest it joins itself."""
+        found, room = {}, SAVED_BYTES
+        for topic, each in self._members.items():
+            saved = SavedTopic(each.outlet.request, each.meta)
+            if saved.size <= room:
+                room -= saved.size
+                found[topic] = saved
+        return found
 
     async def restore(self, saved: Mapping[str, SavedTopic], positions: Mapping[str, native.Position]) -> None:
         """Join again what was saved, from the positions that the client has seen; each is answered as a join with ref 0."""

@@ -32,6 +32,7 @@ class _Place:
     until: float | None = None
     """Monotonic time until which it waits for its client; None: the client is connected."""
     state: Any = attrs.field(default=None, repr=False)
+    size: int = 0
 
 
 @attrs.frozen
@@ -51,6 +52,7 @@ class ResumeStore:
         seconds: how long a place waits after its connection has ended.
         most: places that wait, all together; the oldest gives way.
         most_per_subject: places of one person; likewise.
+        most_bytes: what is parked, all together; likewise.
 
     >>> store = ResumeStore()
     >>> token = store.issue(User("ada"), owner=1)
@@ -60,10 +62,19 @@ class ResumeStore:
     {'topics': ['room:42']}
     """
 
-    def __init__(self, *, seconds: float = 120.0, most: int = 100_000, most_per_subject: int = 1_000) -> None:
+    def __init__(
+        self,
+        *,
+        seconds: float = 120.0,
+        most: int = 100_000,
+        most_per_subject: int = 1_000,
+        most_bytes: int = 64 * 1024 * 1024,
+    ) -> None:
         self._seconds = seconds
         self._most = most
         self._most_per_subject = most_per_subject
+        self._most_bytes = most_bytes
+        self._bytes = 0
         self._places: dict[bytes, _Place] = {}
         self._parked: OrderedDict[bytes, None] = OrderedDict()
         """Oldest first: they all wait equally long."""
@@ -93,17 +104,21 @@ class ResumeStore:
             place.subject = user.subject
             self._bind(digest, place)
 
-    def park(self, owner: Hashable, state: Any, now: float) -> bool:
-        """The connection has ended: keep its place for a while. False: it has none any more."""
+    def park(self, owner: Hashable, state: Any, now: float, *, size: int = 0) -> bool:
+        """The connection has ended: keep its place for a while. False: it has none any more.
+
+        ``size``: of ``state`` in bytes, an estimate.
+        """
         self.expire(now)
         digest = self._of_owner.get(owner)
         if digest is None:
             return False
         place = self._places[digest]
-        place.until, place.state = now + self._seconds, state
+        self._bytes += size - place.size
+        place.until, place.state, place.size = now + self._seconds, state, size
         self._parked[digest] = None
         self._parked.move_to_end(digest)
-        if len(self._parked) > self._most:
+        while len(self._parked) > self._most or self._bytes > self._most_bytes:
             self._end(next(iter(self._parked)))
         return True
 
@@ -160,6 +175,7 @@ class ResumeStore:
         if place is not None:
             self._unbind(digest, place)
             self._parked.pop(digest, None)
+            self._bytes -= place.size
             del self._of_owner[place.owner]
         return place
 
