@@ -65,6 +65,10 @@ class Offsets:
         return f"{self._prefix}.{next(self._numbers):x}"
 
 
+class Once(bytes):
+    """Frames that are not repeated to a client that comes back. They may look as if they ended with an offset."""
+
+
 class RecoveryLog:
     """The newest packets for one socket, bounded; they are shared with everybody else who got them.
 
@@ -76,35 +80,38 @@ class RecoveryLog:
     __slots__ = ("_dropped", "_entries", "_packets", "_size", "_space")
 
     def __init__(self, packets: int, size: int) -> None:
-        self._entries: deque[tuple[bytes, bool]] | None = None
+        self._entries: deque[bytes] | None = None
         self._packets = packets
         self._space = size
         self._size = 0
         self._dropped = False
 
-    def add(self, frames: bytes, *, may_repeat: bool = True) -> None:
-        """``frames`` were sent, or would have been. What may not repeat has no offset, but may look as if it had."""
+    def add(self, frames: bytes) -> None:
+        """``frames`` were sent, or would have been."""
         entries = self._entries
         if entries is None:
             entries = self._entries = deque()
-        entries.append((frames, may_repeat))
-        self._size += len(frames)
-        while self._size > self._space or len(entries) > self._packets:
-            self._size -= len(entries.popleft()[0])
+        entries.append(frames)
+        size = self._size + len(frames)
+        if size > self._space or len(entries) > self._packets:
             self._dropped = True
+            size -= len(entries.popleft())
+            while size > self._space:
+                size -= len(entries.popleft())
+        self._size = size
 
     def since(self, offset: str | None) -> list[bytes] | None:
         """What came after ``offset``, all of it; None when that cannot be said. A client without an offset got nothing."""
         entries = list(self._entries or ())
         if offset is not None:
             end = dumps(offset) + b"]"
-            found = [at for at, (frames, _) in enumerate(entries) if next(pieces_of(frames)).data.endswith(end)]
+            found = [at for at, frames in enumerate(entries) if next(pieces_of(frames)).data.endswith(end)]
             if len(found) != 1:
                 return None
             entries = entries[found[0] + 1 :]
         elif self._dropped:
             return None
-        return [frames for frames, may_repeat in entries if may_repeat]
+        return [frames for frames in entries if type(frames) is not Once]
 
 
 class Acknowledgement:
@@ -180,7 +187,7 @@ class Socket:
                 self._held.append((data, key))
             return len(self._held) < _HELD
         if self._log is not None:
-            self._log.add(data, may_repeat=key != VOLATILE)
+            self._log.add(data if key is None or key != VOLATILE else Once(data))
         return self._sink.offer(data, key) if self._sink is not None else self._log is not None
 
     def shortcut(self) -> socket.socket | None:
@@ -204,7 +211,7 @@ class Socket:
         if self._held is not None:
             return self.offer(frames, key)
         if self._log is not None and kind == sio.EVENT:
-            self._log.add(frames, may_repeat=False)
+            self._log.add(Once(frames))
         return self._sink is not None and not self.is_over and self._sink.offer(frames, key)
 
     # -- acknowledgements --
