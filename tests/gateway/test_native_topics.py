@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any
 
 import attrs
@@ -11,10 +13,14 @@ import pytest
 import trio
 import trio.testing
 
+from tests.gateway.harness import TestDirectory
 from wsactors.actors import ProcessActor
 from wsactors.gateway.framing import PLAIN, deflated
+from wsactors.gateway.native import NativeConversation
 from wsactors.gateway.native_outlet import error_of, native_format
 from wsactors.gateway.native_topics import NativeTopics
+from wsactors.gateway.options import GatewayOptions
+from wsactors.gateway.port import Port
 from wsactors.realtime.channel import Answer, Channel
 from wsactors.realtime.identity import AuthRefused, JoinRefused, User
 from wsactors.realtime.options import RealtimeOptions, TopicOptions
@@ -23,6 +29,7 @@ from wsactors.realtime.service import Realtime
 from wsactors.realtime.start import RealtimeSupervisor
 from wsactors.supervision import Node
 from wsactors.wire import native
+from wsactors.wire.errors import ProtocolError
 
 
 class Owner(ProcessActor):
@@ -331,3 +338,70 @@ async def test_a_node_without_topics_says_so() -> None:
 def test_refusals_at_the_door_have_the_protocols_own_codes() -> None:
     codes = [error_of(AuthRefused(code, "x")).code for code in ("expired", "signature", "revoked", "timeout", "other")]
     assert codes == ["expired", "unauthorized", "unauthorized", "timeout", "refused"]
+
+
+TEMPLATES: list[Any] = [
+    native.JoinTopic(1, "room:1", {"a": [1, b"x"]}, native.Position("e", 3)),
+    native.JoinTopic(2, "guarded:1", "no"),
+    native.LeaveTopic(3, "room:1"),
+    native.Push("room:1", "said", {"text": "hello"}, 4),
+    native.Publish("room:1", "said", [None, 1.5], 5, id="x"),
+    native.Track("room:1", {"mood": "good"}, 6),
+    native.Untrack("room:1", 7),
+    native.Authenticate(8, "token"),
+    native.Join("main"),
+    native.Leave("main"),
+    native.Ping(9),
+    native.Hello(topics={"room:1": native.Position("e", 3)}),
+]
+
+
+async def test_tampered_messages_by_the_thousand_end_their_own_connection_and_nothing_else() -> None:
+    chance = random.Random(11)
+    async with world() as here:
+        port = Port.build(
+            GatewayOptions(port=0),
+            TestDirectory(),
+            node_name="fuzz",
+            is_ready=lambda: True,
+            runtime=here.node,
+        )
+        healthy = await here.peer()
+        await healthy.ask(native.JoinTopic(1, "room:1"))
+        broken = 0
+        for _ in range(1_000):
+            owner = await here.node.spawn(Owner)
+            peer = Peer(here.realtime, owner)
+            closed: list[tuple[int, str]] = []
+            talk = NativeConversation(Raw(peer), port, owner, partial(note, closed), peer.topics)
+            await talk.greet(native.encode(native.Hello()))
+            try:
+                for _ in range(100):
+                    data = bytearray(native.encode(chance.choice(TEMPLATES)))
+                    for _ in range(chance.choice([0, 0, 1, 2, 8])):
+                        data[chance.randrange(len(data))] = chance.randrange(256)
+                    await talk.receive(bytes(data[: chance.choice([len(data), chance.randrange(len(data))])]))
+            except ProtocolError as error:
+                talk.refuse(error)
+                broken += 1
+                assert (closed, peer.got[-1].code) == ([(1002, "protocol error")], "protocol")
+            talk.end()
+            here.node.exit(owner, "kill")
+        assert broken > 700
+        published = await healthy.ask(native.Publish("room:1", "said", "well", 2, echo=True))
+        assert isinstance(published, native.Published | native.Message)
+
+
+def note(closed: list[tuple[int, str]], code: int, reason: str) -> None:
+    closed.append((code, reason))
+
+
+class Raw:
+    """A sink of messages without frames."""
+
+    def __init__(self, peer: Peer) -> None:
+        self._peer = peer
+
+    def offer(self, data: bytes, key: object = None) -> bool:
+        self._peer.got.append(native.decode_server(data))
+        return True
