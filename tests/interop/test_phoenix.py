@@ -15,6 +15,7 @@ SETTINGS = (
     'node.allowed_packages=["wsactors","tests"]',
     "realtime.topics.room.match=room:*",
     "realtime.topics.room.channel=tests.interop.rooms:Room",
+    "realtime.topics.all.match=realtime:*",
     "gateway.limits.message_bytes=2000000",
 )
 
