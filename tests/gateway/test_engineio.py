@@ -267,6 +267,9 @@ async def test_pages_of_other_sites_need_to_be_named() -> None:
 
 async def test_clients_of_revision_3_when_they_are_wanted() -> None:
     async with serving(EngineOptions(echo=True, eio3=True)) as served:
+        old = json.loads((await served.get(EIO=3, b64=1)).text.partition(":")[2][1:])["sid"]
+        await served.post("6:b4AQI=", EIO=3, sid=old)
+        assert (await served.get(EIO=3, sid=old, b64=1)).text == "6:b4AQI="
         response = await served.get(EIO=3)
         length, _, packet = response.text.partition(":")
         assert int(length) == len(packet)
@@ -276,7 +279,8 @@ async def test_clients_of_revision_3_when_they_are_wanted() -> None:
         octets = {"content-type": "application/octet-stream"}
         body = b"\x01\x03\xff\x04\x01\x02"
         await served.http.post(served.url(EIO=3, sid=sid), content=body, headers=octets)
-        assert (await served.get(EIO=3, sid=sid)).text == "6:b4AQI="
+        response = await served.get(EIO=3, sid=sid)
+        assert (response.headers["content-type"], response.content) == ("application/octet-stream", body)
         async with served.ws(EIO=3, sid=sid) as ws:
             await upgraded(served, ws)
             await ws.send_message(b"\4\1")

@@ -132,6 +132,9 @@ def test_octet_streams_of_revision_3() -> None:
     packets = [Packet(MESSAGE, "€"), Packet(MESSAGE, b"\x01\x02\x03\x04")]
 
     assert eio.decode_payload3(body, is_octets=True) == packets
+    pieces = [eio.Piece(is_text=True, data="4€".encode()), eio.Piece(is_text=False, data=b"\x01\x02\x03\x04")]
+    assert eio.join_pieces(pieces, 3, octets=True) == body
+    assert eio.join_pieces(pieces[:1], 3, octets=True) == "2:4€".encode()
 
 
 @pytest.mark.parametrize(

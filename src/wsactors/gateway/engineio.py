@@ -53,6 +53,7 @@ PACKETS_AT_ONCE: Final = 64
 MAX_FIELDS: Final = 32
 """Of a query."""
 _TEXT_TYPE: Final = "text/plain; charset=UTF-8"
+_OCTETS_TYPE: Final = "application/octet-stream"
 
 
 @attrs.frozen
@@ -182,7 +183,8 @@ class EngineServer:
             return None
         if body is None:
             raise Refused(BAD_REQUEST)
-        return Response(body, headers={"content-type": _TEXT_TYPE})
+        is_octets = entry.version == 3 and body[:1] in {b"\x00", b"\x01"}
+        return Response(body, headers={"content-type": _OCTETS_TYPE if is_octets else _TEXT_TYPE})
 
     async def _open(self, scope: Any, query: Mapping[str, str]) -> Response:
         if scope["method"] != "GET":
@@ -194,6 +196,7 @@ class EngineServer:
             query=_said(query),
             address=client[0] if client else "",
             origin=headers.get(b"origin", b"").decode("latin-1"),
+            octets="b64" not in query,
         )
         pid, _ = await self._start(handshake)
         packet = await self._ask(pid, "handshake")

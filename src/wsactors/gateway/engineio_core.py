@@ -53,11 +53,12 @@ class EngineCore:
     Args:
         sid: Its id, which is a secret.
         socket: The WebSocket it begins on; None: it polls.
+        octets: Whether a client of revision 3 takes octet streams.
     """
 
     __slots__ = (
-        "_is_probed", "_linger_due", "_noop_due", "_options", "_pieces", "_ping_due", "_poll", "_pong_due", "_post", "_probe",
-        "_probe_due", "_queue", "events", "is_closed", "sid", "socket", "version",
+        "_is_probed", "_linger_due", "_noop_due", "_octets", "_options", "_pieces", "_ping_due", "_poll", "_pong_due", "_post",
+        "_probe", "_probe_due", "_queue", "events", "is_closed", "sid", "socket", "version",
     )  # fmt: skip
 
     def __init__(
@@ -68,6 +69,7 @@ class EngineCore:
         now: float,
         version: Version = 4,
         socket: int | None = None,
+        octets: bool = False,
     ) -> None:
         self.sid = sid
         self.version = version
@@ -75,6 +77,7 @@ class EngineCore:
         """The WebSocket that is the transport; None: it polls."""
         self.events: list[Event] = []
         self._options = options
+        self._octets = octets
         self._queue: SendQueue | None = None
         """While something waits for a GET: sessions on WebSockets are many, and need none."""
         self._pieces: deque[Piece] | None = None
@@ -329,7 +332,7 @@ class EngineCore:
     def _answer(self, *pieces: Piece) -> None:
         assert self._poll is not None
         try:
-            body = eio.join_pieces(pieces, self.version)
+            body = eio.join_pieces(pieces, self.version, octets=self._octets)
         except ProtocolError:  # an application has sent a text that cannot be polled
             body = None
             self._close(TRANSPORT_ERROR)

@@ -51,6 +51,8 @@ class Handshake:
     origin: str
     ws: WebSocket | None = None
     """The WebSocket that it came on, if it did."""
+    octets: bool = False
+    """Whether it takes octet streams by polling; asked in revision 3 alone."""
 
 
 class EngineConversation(Protocol):
@@ -175,7 +177,9 @@ class EngineSession(Actor):
         self._now = trio.current_time()
         socket = number if handshake.ws is not None else None
         sid = server.new_sid()
-        self._core = EngineCore(sid, server.options, now=self._now, version=handshake.version, socket=socket)
+        self._core = EngineCore(
+            sid, server.options, now=self._now, version=handshake.version, socket=socket, octets=handshake.octets
+        )
         self.sink = EngineSink(self._core, server.options.buffer_bytes, self._look_soon)
         """Where everything for the client goes, from anywhere."""
         self._sockets: dict[int, WebSocket] = {}

@@ -8,7 +8,7 @@ rev.  several packets                                 binary
 ====  ==============================================  =============================================
 4     joined by ``\\x1e``                              ``b`` and base64
 3     each behind its length in UTF-16 units and ":"  ``b4`` and base64; on a WebSocket a byte 4 before the data
-3     (octet stream, from clients alone)              0 text, 1 binary; length digits as bytes; 0xff; data
+3     (an octet stream)                               0 text, 1 binary; length digits as bytes; 0xff; data
 ====  ==============================================  =============================================
 
 Example:
@@ -111,14 +111,20 @@ def encode_payload(packets: Iterable[Packet]) -> bytes:
     return join_pieces(map(_piece, packets))
 
 
-def join_pieces(pieces: Iterable[Piece], version: Version = 4) -> bytes:
+def join_pieces(pieces: Iterable[Piece], version: Version = 4, *, octets: bool = False) -> bytes:
     """What would be these WebSocket messages, as one polling answer.
+
+    ``octets``: the client, of revision 3, takes an octet stream where something is binary. Such an answer begins with a byte 0
+    or 1, and no other does.
 
     Raises:
         ProtocolError: As `encode_payload`.
     """
     if version == 3:
-        return b"".join(_counted(b"b4" + base64.b64encode(data) if not text else data) for text, data in pieces)
+        pieces = list(pieces)
+        if octets and not all(is_text for is_text, _ in pieces):
+            return b"".join(_octets(data) if is_text else _octets(data, b"\x01") for is_text, data in pieces)
+        return b"".join(_counted(data if is_text else b"b4" + base64.b64encode(data)) for is_text, data in pieces)
     parts = []
     for is_text, data in pieces:
         if not is_text:
@@ -197,6 +203,12 @@ def _counted(packet: bytes) -> bytes:
     """``packet`` behind its length, which counts as JavaScript does."""
     length = len(packet) if packet.isascii() else len(packet.decode().encode("utf-16-le")) // 2
     return b"%d:%b" % (length, packet)
+
+
+def _octets(data: bytes, kind: bytes = b"\x00") -> bytes:
+    """One packet in an octet stream."""
+    packet = data if kind == b"\x00" else _MESSAGE_BYTE + data
+    return b"%b%b\xff%b" % (kind, bytes(map(int, str(len(packet)))), packet)
 
 
 def _length(digits: str) -> int:
