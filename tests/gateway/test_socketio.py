@@ -13,13 +13,17 @@ import trio
 from trio_websocket import ConnectionClosed
 
 from tests.gateway.engines import INTEROP, PATIENT, SOCKETIO, Served, SocketIoClient, serving, socketio_client
-from tests.gateway.harness import open_narrow_stream, until, upgrade
+from tests.gateway.harness import TestDirectory, open_narrow_stream, until, upgrade
 from wsactors.actors import UNHANDLED, Actor
+from wsactors.client import open_websocket
 from wsactors.gateway.engineio_options import EngineOptions
+from wsactors.gateway.options import GatewayOptions
+from wsactors.gateway.server import Address, Gateway
 from wsactors.gateway.socketio_namespace import ConnectRefused, Namespace, NotAcknowledged, on
 from wsactors.gateway.socketio_rooms import room_topic
 from wsactors.realtime.identity import AuthRefused, Credentials, JoinRefused, User
 from wsactors.realtime.outlet import Joined
+from wsactors.supervision import Node
 from wsactors.wire.plain import Plain
 
 ME = f"{__name__}:"
@@ -187,6 +191,18 @@ async def test_a_namespace_may_refuse_and_say_why(auth: Any, answer: Any) -> Non
         # The connection lives on: another namespace, or another try, is welcome.
         assert "sid" in await client.connect("/chat", {"password": "sesame", "token": "ann"})
         assert await client.receive() == '42/chat,["welcome","ann"]'
+
+
+async def test_a_node_without_topics_says_so() -> None:
+    opened: list[Address] = []
+    async with Node("bare") as node:
+        options = GatewayOptions(port=0, socketio=CHAT)
+        await node.spawn(Gateway, options, None, opened.append, TestDirectory())
+        async with open_websocket(f"ws://127.0.0.1:{opened[0].port}/socket.io/?EIO=4&transport=websocket") as ws:
+            client = SocketIoClient(ws)
+            await client.receive()
+            assert (await client.connect("/chat"))["data"] == {"code": "unavailable"}
+            assert "sid" in await client.connect("/custom")
 
 
 async def test_a_namespace_that_does_not_decide_refuses() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import secrets
 from collections.abc import Mapping
@@ -12,6 +13,7 @@ import attrs
 import trio
 
 from wsactors.actors import Down, Pid, Runtime, TimerRef, is_normal
+from wsactors.cluster import CHANGES
 from wsactors.errors import CallExit, CallTimeout, ChildError, MailboxFull, StartError
 from wsactors.realtime.identity import ANONYMOUS, AuthRefused, Credentials, User
 from wsactors.supervision import ChildSpec, DynamicSupervisor, start_child
@@ -116,6 +118,7 @@ class SocketIo:
     def forget(self, socket: Socket) -> None:
         """In the death step of its actor: a socket is over."""
         socket.is_over = True
+        CHANGES.count += 1
         self._sockets.pop((socket.namespace, socket.sid), None)
         self._by_token.pop(socket.token, None)
         self._detached.pop(socket.token, None)
@@ -160,7 +163,9 @@ class SocketIo:
 
     def recheck_seconds(self, user: User) -> float | None:
         """When to ask `may_stay` again; None: never."""
-        return topics_of(self.node).permission.recheck_seconds(user)
+        with contextlib.suppress(LookupError):  # the topics are being started again
+            return topics_of(self.node).permission.recheck_seconds(user)
+        return None
 
     async def may_stay(self, user: User) -> bool:
         """Whether what ``user`` has shown is still good."""
@@ -183,7 +188,11 @@ class SocketIo:
             address=handshake.address,
             origin=handshake.origin,
         )
-        return await topics_of(self.node).authenticate(credentials)
+        try:
+            realtime = topics_of(self.node)
+        except LookupError:
+            raise AuthRefused("unavailable", "This node is not ready. Try again later.") from None
+        return await realtime.authenticate(credentials)
 
 
 class SocketIoConversation:
