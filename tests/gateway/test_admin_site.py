@@ -16,6 +16,7 @@ from starlette.routing import Route
 
 from tests.gateway.harness import exchange, request, upgrade
 from tests.gateway.topics import Topics, listening, open_topics
+from wsactors.client import Disconnected, Retry, connect
 from wsactors.gateway import Gateway, GatewayOptions
 from wsactors.gateway.admin_openapi import document
 from wsactors.gateway.admin_site import admin_site
@@ -223,6 +224,20 @@ async def test_whom_one_kicks_is_gone_and_nobody_else() -> None:
                     "kicked": 1
                 }
                 await one.next("closed")
+
+
+async def test_a_kicked_connection_is_told_and_resumes_nothing() -> None:
+    async with open_admin() as (topics, client):
+        with trio.fail_after(8):
+            async with connect(f"ws://127.0.0.1:{topics.address.port}/ws", retry=Retry()) as kicked:
+                room = await kicked.join_topic("room:1")
+                owner = next(iter(topics.realtime.seats.values())).owner
+                body = {"connection": owner.serial, "reason": "enough"}
+                assert (await client.post("/admin/api/kick", headers=BEARER, json=body)).json() == {"kicked": 1}
+                with pytest.raises(Disconnected) as ended:
+                    await anext(room)
+                assert (ended.value.code, kicked.closed_with) == ("kicked", 4403)
+            assert len(topics.realtime.places) == 0
 
 
 NOBODY = [

@@ -18,7 +18,6 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
-from wsactors.actors import Pid
 from wsactors.realtime.identity import Refused
 from wsactors.supervision import ChildSpec
 from wsactors.wire.errors import ProtocolError
@@ -28,6 +27,7 @@ from wsactors.wire.plain import Plain
 from .access import Endpoint, answer, body_map, told
 from .admin_openapi import document
 from .exposition import CONTENT_TYPE, Exposition, LoopLag
+from .native import CLOSE_KICKED
 from .port import Port, Site
 from .rates import Rates
 from .topic_json import presence_map
@@ -207,12 +207,24 @@ class AdminApi:
                     self._realtime.leave(pid, reason)
                 return answer({"kicked": len(found)})
             case {"connection": int() as serial}:
-                owners = [owner for owner in self._owners() if owner.serial == serial]
-                for owner in owners:
-                    self._port.node.exit(owner, "kicked")
-                return answer({"kicked": len(owners)})
+                return answer({"kicked": self._kick_connections(serial, reason)})
             case _:
                 raise ProtocolError("expected a subject that is a text, or a number")
+
+    def _kick_connections(self, serial: int, reason: str) -> int:
+        """What a connection was a member of cannot be resumed afterwards; a WebSocket is told that it was on purpose."""
+        gateway = Port.of(self._port.node)
+        if gateway is None:
+            return 0
+        found = [(sink, owner) for sink, (_, owner) in gateway.meters.connections.items() if owner.serial == serial]
+        for sink, owner in found:
+            self._realtime.places.void(owner=owner)
+            told = next((ws for ws in gateway.websockets if ws.sink is sink and ws.is_accepted), None)
+            if told is not None:
+                told.close(CLOSE_KICKED, reason)
+            else:
+                gateway.node.exit(owner, "kicked")
+        return len(found)
 
     async def drain(self, request: Request) -> Response:
         gateway = Port.of(self._port.node)
@@ -224,10 +236,6 @@ class AdminApi:
             gateway.drain.reset()
         now = gateway.drain.statistics()
         return answer({"draining": now.is_on, "told": now.told, "guests": now.guests})
-
-    def _owners(self) -> list[Pid]:
-        gateway = Port.of(self._port.node)
-        return [owner for _, owner in gateway.meters.connections.values()] if gateway is not None else []
 
 
 def _version() -> str:

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
 PATH: Final = "/ws"
 CLOSE_UNAUTHORIZED: Final = 4401
+CLOSE_KICKED: Final = 4403
 CLOSE_REPLACED: Final = 4409
 CLOSE_VERSION: Final = 4426
 DRAIN_SPREAD: Final = 0.25
@@ -130,7 +131,7 @@ class NativeConversation:
         self._on_join = on_join
         self._memberships: dict[str, Membership] = {}
         self._version = native.VERSION
-        self._identity = Identity(topics.realtime, expiring=self._expiring, expired=self._expired)
+        self._identity = Identity(topics.realtime, owner, expiring=self._expiring, expired=self._expired)
 
     def ask(self) -> None:
         """Ask the client whether it is still there."""

@@ -6,8 +6,10 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Final
 
+import attrs
 import trio
 
+from wsactors.actors import Pid
 from wsactors.realtime.identity import ANONYMOUS, AuthRefused, Credentials, User
 from wsactors.realtime.service import Realtime
 from wsactors.realtime.watch import Deadline, SocketWatch
@@ -18,14 +20,15 @@ NOTICE_SECONDS: Final = 60.0
 """How long before a token expires the client is told; a third of what is left when that is less."""
 
 
-class Place:
-    """What a resume token stands for: a connection, while it lives, then what is left of it."""
+@attrs.frozen
+class Parked:
+    """What is left of a connection that has ended."""
 
-    __slots__ = ("leave",)
+    topics: Mapping[str, SavedTopic]
 
-    def __init__(self, leave: Callable[[], dict[str, SavedTopic]]) -> None:
-        self.leave: Callable[[], dict[str, SavedTopic]] | None = leave
-        """Ends the connection in favour of another one; what it was a member of. None: it has ended."""
+
+_living: Final[dict[Pid, Callable[[], dict[str, SavedTopic]]]] = {}
+"""By connection, what ends it in favour of the one that resumes it. The store of resume tokens keeps values alone."""
 
 
 class Identity:
@@ -33,20 +36,21 @@ class Identity:
 
     Args:
         realtime: The node's topics, which know who may come; None: anybody may.
+        owner: The connection's actor.
         expiring: Called with the seconds that the token still holds.
         expired: Called when it does not any more.
     """
 
-    __slots__ = ("_alarm", "_expired", "_expiring", "_place", "_realtime", "user")
+    __slots__ = ("_alarm", "_expired", "_expiring", "_owner", "_realtime", "user")
 
     def __init__(
-        self, realtime: Realtime | None, *, expiring: Callable[[float], None], expired: Callable[[], None]
+        self, realtime: Realtime | None, owner: Pid, *, expiring: Callable[[float], None], expired: Callable[[], None]
     ) -> None:
         self._realtime = realtime
+        self._owner = owner
         self._expiring = expiring
         self._expired = expired
         self._alarm: Deadline | None = None
-        self._place: Place | None = None
         self.user: User = ANONYMOUS
 
     @property
@@ -65,15 +69,14 @@ class Identity:
             return
         user = await self._realtime.reauthenticate(self.user, token)
         self._become(user)
-        if self._place is not None:
-            self._realtime.places.rebind(self._place, user)
+        self._realtime.places.rebind(self._owner, user)
 
     def issue(self, leave: Callable[[], dict[str, SavedTopic]]) -> tuple[str, float]:
         """A token with which this connection can be resumed, and the seconds in which it can after it has broken."""
         if self._realtime is None:
             return "", 0.0
-        self._place = Place(leave)
-        return self._realtime.places.issue(self.user, self._place), self._realtime.places.seconds
+        _living[self._owner] = leave
+        return self._realtime.places.issue(self.user, self._owner), self._realtime.places.seconds
 
     def redeem(self, token: str) -> Mapping[str, SavedTopic] | None:
         """What the connection was a member of that had got ``token``; None: there is nothing to take up."""
@@ -83,24 +86,23 @@ class Identity:
             resumed = self._realtime.places.redeem(token, self.user, trio.current_time())
         except AuthRefused:
             return None
-        if not isinstance(resumed.owner, Place):
-            return None
-        if resumed.owner.leave is not None:
-            return resumed.owner.leave()
-        found: Mapping[str, SavedTopic] | None = resumed.state
-        return found
+        match resumed.owner, resumed.state:
+            case Pid() as owner, None if owner in _living:
+                return _living[owner]()
+            case _, Parked(topics):
+                return topics
+        return None
 
-    def park(self, saved: dict[str, SavedTopic]) -> None:
+    def park(self, saved: Mapping[str, SavedTopic]) -> None:
         """The connection has ended: keep what it was a member of, until its client comes back."""
         self._set_alarm(None)
-        place, self._place = self._place, None
-        if place is not None and self._realtime is not None:
-            place.leave = None
-            if saved:
-                size = sum(each.size for each in saved.values())
-                self._realtime.places.park(place, saved, trio.current_time(), size=size)
-            else:
-                self._realtime.places.void(owner=place)
+        if _living.pop(self._owner, None) is None or self._realtime is None:
+            return
+        if saved:
+            size = sum(each.size for each in saved.values())
+            self._realtime.places.park(self._owner, Parked(saved), trio.current_time(), size=size)
+        else:
+            self._realtime.places.void(owner=self._owner)
 
     def _become(self, user: User) -> None:
         self.user = user
