@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 import trio
-from tests.gateway.h2_client import connected
 
+from tests.gateway.h2_client import connected
 from tests.gateway.harness import exchange, request
 from tests.gateway.topics import Topics, listening, open_topics
 from wsactors.gateway import GatewayOptions, TlsOptions

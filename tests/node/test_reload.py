@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import attrs
 
+from wsactors.node.boot import Launch, reload
+from wsactors.node.context import NodeContext
 from wsactors.node.reload import applied, changed_keys
 from wsactors.node.settings import AdminSettings, GatewaySettings, LoggingSettings, SessionSettings, Settings
 
@@ -40,3 +42,14 @@ def test_every_change_is_told_with_whether_it_took_effect() -> None:
         "sessions": False,
     }
     assert list(changed_keys(old, old)) == []
+
+
+def test_what_else_is_read_again_is_told_once_the_settings_are() -> None:
+    """The certificate, of which the settings only say where it lies."""
+    context = NodeContext(Settings())
+    seen: list[bool] = []
+    context.reloads["certificate"] = lambda: seen.append(context.settings.admin.allow_changes)
+
+    reload(Launch(Settings(), (), lambda: Settings(admin=AdminSettings(allow_changes=True))), context)
+
+    assert seen == [True]

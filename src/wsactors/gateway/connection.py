@@ -53,22 +53,10 @@ async def serve_connection(
     ``owner`` is the actor whose connection this is: listeners end with it at the latest. ``on_sink`` gets the connection's
     sink, to be closed in the owner's death step: a task that will not end must not keep it open.
     """
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER)
-    if sock.family != socket.AF_UNIX:
-        # Without it, the second of two messages waits up to 40 ms for the acknowledgement of the first.
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    context = None if sock.family == socket.AF_UNIX else port.tls
-    engine = TlsEngine(context) if context is not None else None
-    sink = SocketSink(
-        sock,
-        seal=engine.seal if engine is not None else None,
-        limit=port.options.limits.buffer_bytes,
-        audio_age=port.options.limits.audio_age_ms / 1000,
-        stall_timeout=port.options.limits.stall_seconds,
-    )
+    stream = _stream(sock, port)
+    sink = stream.sink
     port.meters.opened(sink, owner)
     on_sink(sink)
-    stream = ConnectionStream(sock, sink) if engine is None else TlsStream(sock, sink, engine)
     visit = _Visit(sock, stream, port, owner)
     counted: str | None = None
     try:
@@ -86,6 +74,24 @@ async def serve_connection(
         port.meters.closed(sink)
         if counted is not None:
             port.admission.leave_client(counted)
+
+
+def _stream(sock: socket.socket, port: Port) -> ConnectionStream:
+    """The connection on ``sock``, which is set up for it."""
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER)
+    if sock.family != socket.AF_UNIX:
+        # Without it, the second of two messages waits up to 40 ms for the acknowledgement of the first.
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    context = None if sock.family == socket.AF_UNIX else port.tls
+    engine = TlsEngine(context) if context is not None else None
+    sink = SocketSink(
+        sock,
+        seal=engine.seal if engine is not None else None,
+        limit=port.options.limits.buffer_bytes,
+        audio_age=port.options.limits.audio_age_ms / 1000,
+        stall_timeout=port.options.limits.stall_seconds,
+    )
+    return ConnectionStream(sock, sink) if engine is None else TlsStream(sock, sink, engine)
 
 
 class _Visit:

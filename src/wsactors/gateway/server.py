@@ -97,22 +97,27 @@ class Gateway(Supervisor):
         )
         if site is None:
             port.remember()
-        binding = Binding(port)
-        connections = f"{self.pid}.connections"
-        children = [
-            *port.services,
-            ChildSpec(
-                "connections",
-                DynamicSupervisor,
-                kwargs={"max_children": options.limits.connections, "extra_args": (binding,)},
-                name=connections,
-            ),
-            ChildSpec("drain", Drainer, (port.drain,), shutdown=options.drain.seconds + STOP_SECONDS),
-            ChildSpec("endpoint", Endpoint, (binding, connections, on_open), shutdown=STOP_SECONDS),
-        ]
-        if options.unix_socket is not None:
-            children.append(ChildSpec("unix", UnixEndpoint, (binding, connections), shutdown=STOP_SECONDS))
+        children = _children(Binding(port), f"{self.pid}.connections", on_open)
         return await super().init("rest_for_one", children, intensity=5, period=10.0)
+
+
+def _children(binding: Binding, connections: str, on_open: Callable[[Address], None] | None) -> list[ChildSpec]:
+    """What a port is made of; its connections are under the supervisor of that name."""
+    port, options = binding.port, binding.port.options
+    children = [
+        *port.services,
+        ChildSpec(
+            "connections",
+            DynamicSupervisor,
+            kwargs={"max_children": options.limits.connections, "extra_args": (binding,)},
+            name=connections,
+        ),
+        ChildSpec("drain", Drainer, (port.drain,), shutdown=options.drain.seconds + STOP_SECONDS),
+        ChildSpec("endpoint", Endpoint, (binding, connections, on_open), shutdown=STOP_SECONDS),
+    ]
+    if options.unix_socket is not None:
+        children.append(ChildSpec("unix", UnixEndpoint, (binding, connections), shutdown=STOP_SECONDS))
+    return children
 
 
 class Endpoint(ProcessActor):

@@ -65,6 +65,8 @@ class NodeContext:
                 "port": self.gateway.port,
                 "urls": list(self.gateway.urls),
             }
+        if self.settings.gateway.enabled and self.settings.gateway.unix_socket is not None:
+            found["unix_socket"] = str(self.settings.gateway.unix_socket)
         if self.admin is not None:
             found["admin"] = str(self.admin)
         if self.admin_http is not None:
