@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import enum
+import re
 from collections import OrderedDict, deque
 from time import thread_time
 from typing import Any, NamedTuple
@@ -94,7 +95,7 @@ class Veiled(str):
         ValueError(PLANTED),
         PLANTED.encode(),
     ],
-    ids=repr,
+    ids=lambda value: re.sub(r" at 0x\w+", "", repr(value)),
 )
 def test_a_planted_secret_does_not_show(value: Any) -> None:
     assert PLANTED not in safe_repr(value, 10_000)
