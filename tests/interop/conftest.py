@@ -44,8 +44,7 @@ def boot_interop_node(tmp_path_factory: pytest.TempPathFactory) -> BootNode:
     def boot(*settings: str) -> Iterator[InteropNode]:
         folder = tmp_path_factory.mktemp("interop")
         config = folder / "interop.toml"
-        source = ROOT / "config" / "interop.toml"
-        text = (source if source.exists() else source.with_name("dev.toml")).read_text()
+        text = (ROOT / "config" / "interop.toml").read_text()
         config.write_text(text.replace('"../', f'"{ROOT}/'))
         config.chmod(0o600)
         arguments = [word for setting in ("gateway.port=0", *settings) for word in ("--set", setting)]
