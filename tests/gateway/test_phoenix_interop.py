@@ -28,3 +28,4 @@ async def test_a_push_comes_back_and_reaches_the_others_who_see_each_other() -> 
         assert not one.of("publication")
         (meta,) = (await realtime.presence("room:1"))["ada"]
         assert meta["mood"] == "fine"
+        assert realtime.publishes_pushes("room:1")

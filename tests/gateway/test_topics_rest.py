@@ -10,16 +10,17 @@ from tests.gateway.topics import listening, open_topics
 from wsactors.gateway import access
 from wsactors.realtime.channel import Channel
 from wsactors.realtime.options import RealtimeOptions, TopicOptions
+from wsactors.realtime.permission import PermissionOptions
+from wsactors.realtime.policy import PolicyOptions
+from wsactors.realtime.rules import Rule
 
-KEPT = RealtimeOptions(
+TOPICS = RealtimeOptions(
     topics=(
         TopicOptions("room:*", history=5),
         TopicOptions("bare:*", history=0),
-        TopicOptions("own:*", channel="tests.gateway.test_topics_rest:Picky"),
         TopicOptions("secret:*", private=True),
     )
 )
-NOT_OWN = RealtimeOptions(topics=tuple(each for each in KEPT.topics if not each.match.startswith("own")))
 
 
 class Picky(Channel):
@@ -30,7 +31,7 @@ class Picky(Channel):
 
 
 async def test_what_is_published_is_heard_kept_and_placed() -> None:
-    async with open_topics(NOT_OWN) as topics, topics.client() as client:
+    async with open_topics(TOPICS) as topics, topics.client() as client:
         with trio.fail_after(5):
             async with listening(topics, "room:1") as events:
                 await events.next("joined")
@@ -56,13 +57,21 @@ async def test_what_is_published_is_heard_kept_and_placed() -> None:
         assert (await client.get("/api/topics/room:1/presence")).json() == {"presence": {}}
 
 
+async def test_a_topic_whose_channels_decide_what_is_published_is_not_published_to() -> None:
+    own = RealtimeOptions(topics=(TopicOptions("own:*", channel="tests.gateway.test_topics_rest:Picky"),))
+    async with open_topics(own, allowed_packages=("tests",)) as topics, topics.client() as client:
+        answer = await client.post("/api/topics/own:1/publish", json={"event": "a"})
+        assert answer.status_code == 403
+        assert "join it" in answer.json()["error"]["message"]
+
+
 async def test_a_batch_says_of_each_message_what_became_of_it() -> None:
     messages = [
         {"topic": "room:1", "event": "a", "payload": 1},
         {"topic": "nowhere", "event": "a"},
         {"topic": "room:1", "event": "b"},
     ]
-    async with open_topics(NOT_OWN) as topics, topics.client() as client:
+    async with open_topics(TOPICS) as topics, topics.client() as client:
         results = (await client.post("/api/publish", json={"messages": messages})).json()["results"]
         assert [each.get("offset") for each in results] == [1, None, 2]
         assert results[1]["error"]["code"] == "unmatched_topic"
@@ -92,7 +101,7 @@ async def test_a_batch_says_of_each_message_what_became_of_it() -> None:
     ],
 )
 async def test_what_is_no_message_is_refused(path: str, body: bytes, status: int) -> None:
-    async with open_topics(NOT_OWN) as topics, topics.client() as client:
+    async with open_topics(TOPICS) as topics, topics.client() as client:
         answer = await client.post(path, content=body)
         assert answer.status_code == status
         assert answer.json()["error"]["message"]
@@ -100,23 +109,31 @@ async def test_what_is_no_message_is_refused(path: str, body: bytes, status: int
 
 @pytest.mark.parametrize("query", ["limit=x", "limit=-1", "limit=9999999", "limit=nan", "since=x", "since="])
 async def test_odd_parameters_are_refused(query: str) -> None:
-    async with open_topics(NOT_OWN) as topics, topics.client() as client:
+    async with open_topics(TOPICS) as topics, topics.client() as client:
         answer = await client.get(f"/api/topics/room:1/history?{query}")
         assert answer.status_code == (200 if query == "since=" else 400)
 
 
 async def test_what_is_private_is_neither_read_nor_found() -> None:
-    async with open_topics(NOT_OWN) as topics, topics.client() as client:
+    async with open_topics(TOPICS) as topics, topics.client() as client:
         for what in ("history", "presence", "poll", "events"):
             assert (await client.get(f"/api/topics/secret:1/{what}")).status_code == 403
             assert (await client.get(f"/api/topics/nowhere/{what}")).status_code == 404
             assert (await client.post(f"/api/topics/room:1/{what}")).status_code == 405
 
 
+async def test_who_is_here_is_not_told_to_those_who_may_not_know() -> None:
+    rules = (Rule(topics=("room:*",), deny=frozenset({"presence_read"})),)
+    permission = PermissionOptions(policy=PolicyOptions(rules=rules))
+    async with open_topics(TOPICS, permission=permission) as topics, topics.client() as client:
+        assert (await client.get("/api/topics/room:1/history")).status_code == 200
+        assert (await client.get("/api/topics/room:1/presence")).status_code == 403
+
+
 async def test_too_many_requests_are_told_to_wait(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(access, "REQUESTS_BURST", 5.0)
     monkeypatch.setattr(access, "REQUESTS_PER_SECOND", 0.5)
-    async with open_topics(NOT_OWN) as topics, topics.client() as client:
+    async with open_topics(TOPICS) as topics, topics.client() as client:
         statuses = [(await client.get("/api/topics/room:1/history")).status_code for _ in range(8)]
         assert statuses == [200] * 5 + [429] * 3
         batch = {"messages": [{"topic": "room:1", "event": "a"}] * 100}
@@ -126,7 +143,7 @@ async def test_too_many_requests_are_told_to_wait(monkeypatch: pytest.MonkeyPatc
 
 
 async def test_polls_follow_each_other_without_a_gap() -> None:
-    async with open_topics(NOT_OWN) as topics, topics.client() as client:
+    async with open_topics(TOPICS) as topics, topics.client() as client:
         with trio.fail_after(8):
             first = (await client.get("/api/topics/room:1/poll")).json()
             assert (first["publications"], first["recovered"]) == ([], None)
@@ -154,7 +171,7 @@ async def test_polls_follow_each_other_without_a_gap() -> None:
 
 
 async def test_a_poll_that_is_given_up_leaves_nothing() -> None:
-    async with open_topics(NOT_OWN) as topics:
+    async with open_topics(TOPICS) as topics:
         async with topics.client() as client:
             first = (await client.get("/api/topics/room:1/poll")).json()
             with trio.move_on_after(0.1):
@@ -165,7 +182,7 @@ async def test_a_poll_that_is_given_up_leaves_nothing() -> None:
 
 
 async def test_a_poll_brings_a_bounded_amount_and_the_rest_next_time() -> None:
-    async with open_topics(NOT_OWN) as topics, topics.client() as client:
+    async with open_topics(TOPICS) as topics, topics.client() as client:
         first = (await client.get("/api/topics/room:1/poll")).json()
         place = f"{first['epoch']}:0"
         sizes: list[int] = []

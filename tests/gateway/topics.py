@@ -45,10 +45,12 @@ async def open_topics(
     realtime: RealtimeOptions | None = None,
     options: GatewayOptions | None = None,
     authenticator: Authenticator | None = None,
+    **more: Any,
 ) -> AsyncIterator[Topics]:
+    """``more`` is what `start_realtime` takes beside these."""
     addresses: list[Address] = []
     async with wsactors.Node("topics") as node:
-        service = await start_realtime(node, realtime or RealtimeOptions(), authenticator=authenticator)
+        service = await start_realtime(node, realtime or RealtimeOptions(), authenticator=authenticator, **more)
         await node.spawn(Gateway, options or GatewayOptions(port=0), None, addresses.append, TestDirectory())
         yield Topics(node, service, addresses[0])
 

@@ -69,14 +69,17 @@ class Access:
             raise Refused("rate", "Too many requests. Try again in a second.")
 
     async def check_read(self, user: User, topic: str, *, presence: bool = False) -> None:
-        """Raises `Refused` when ``user`` may not read ``topic``, or who is there: what may not be joined may not be read."""
+        """Raises `Refused` when ``user`` may not read ``topic``: what may not be joined may not be read.
+
+        ``presence``: whether it is about who is there, which may be forbidden to those who may read the rest.
+        """
         realtime = self._port.realtime
         options = realtime.options.for_topic(topic)
         if options is None:
             raise Refused("unmatched_topic", "There is no such topic.")
         await realtime.check_join(user, topic, None, private=options.private)
-        if presence:
-            await realtime.permission.check("presence_read", user, topic, private=options.private)
+        if presence and not await realtime.permission.may("presence_read", user, topic, private=options.private):
+            raise Refused("unauthorized", "You may not see who is here.")
 
 
 def credentials_of(request: Request, *, by_query: bool = False) -> Credentials:

@@ -18,6 +18,11 @@ class Room(Channel):
         self.track(meta, key if isinstance(key, str) else None)
         return {}
 
+    @classmethod
+    def publishes_pushes(cls) -> bool:
+        """What is pushed here is published."""
+        return True
+
     def handle_push(self, event: str, payload: Plain) -> Plain:
         """Publish to the others, and answer with what was pushed."""
         self.broadcast(event, payload)

@@ -88,11 +88,10 @@ class _Topics:
             raise ProtocolError(f"expected an id of at most {_MAX_NAME} characters")
         realtime = self._port.realtime
         await realtime.check_publish(user, topic)
+        if realtime.options.for_topic(topic) is None:
+            raise PublishRefused("unmatched_topic", "There is no such topic.")
         if not realtime.publishes_pushes(topic):
-            raise PublishRefused(
-                "unmatched_topic" if realtime.options.for_topic(topic) is None else "unauthorized",
-                "There is no such topic, or its channels decide what is published: join it.",
-            )
+            raise PublishRefused("unauthorized", "The channels of this topic decide what is published: join it.")
         place = await realtime.publish(topic, event, message.get("payload"), id=id_)
         return {"epoch": place.epoch, "offset": place.offset}
 

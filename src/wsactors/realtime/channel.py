@@ -141,6 +141,11 @@ class Channel(Actor):
         """Decide whether the client may enter; what is returned is its answer. Raises `JoinRefused`."""
         return {}
 
+    @classmethod
+    def publishes_pushes(cls) -> bool:
+        """Whether whatever clients push is published, so that they may as well publish without a channel, as by REST."""
+        return cls.handle_push is Channel.handle_push
+
     def handle_push(self, event: str, payload: Plain) -> Any:
         """Take what the client sends; may be ``async``.
 

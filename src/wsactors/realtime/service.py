@@ -311,7 +311,7 @@ class Realtime:
     def publishes_pushes(self, topic: str) -> bool:
         """Whether the channels of ``topic`` publish whatever their clients push: then a client may as well publish."""
         options = self.options.for_topic(topic)
-        return options is not None and self.channel_class(options).handle_push is Channel.handle_push
+        return options is not None and self.channel_class(options).publishes_pushes()
 
     # -- for channels --
 
