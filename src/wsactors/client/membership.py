@@ -91,7 +91,6 @@ class Membership:
         self.response, self.recovered = joined.response, joined.recovered
         if joined.recovered is False:
             self._lose()
-        self.presence.clear()
         self._target, self._missed = native.Position(joined.epoch, joined.offset), joined.missed
         if not self._missed:
             self._see(self._target)
@@ -136,6 +135,7 @@ class Membership:
         if self.phase in {"joining", "joined"}:
             self.phase = "wanted"
         self.ref = 0
+        self.presence.is_known = False
 
     def end(self, error: Exception | None) -> None:
         """No more will come; what waits can still be read."""

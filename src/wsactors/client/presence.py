@@ -22,7 +22,7 @@ class PresenceMirror:
     def __init__(self) -> None:
         self._metas: dict[str, dict[Any, Meta]] = {}
         self.is_known = False
-        """Whether a state has come."""
+        """Whether a state has come on the present connection; else this is how it was on the one before."""
 
     def __len__(self) -> int:
         return len(self._metas)

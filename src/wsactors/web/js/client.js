@@ -281,7 +281,16 @@ export class Client {
 
   /** After anything was done with the core: act on its events, send its messages, mind its deadline. */
   settle() {
-    for (const event of this.core.takeEvents()) this.act(event);
+    for (const event of this.core.takeEvents()) {
+      try {
+        this.act(event);
+      } catch (error) {
+        // What a page's own function throws is the page's to see, and disturbs nobody else.
+        setTimeout(() => {
+          throw error;
+        });
+      }
+    }
     if (this.socket?.readyState === 1) {
       for (const message of this.core.takeOutgoing()) this.socket.send(encode(message));
     }

@@ -51,7 +51,6 @@ export class Membership {
     this.response = response;
     this.recovered = recovered;
     if (recovered === false) this.lose();
-    this.presence.clear();
     this.target = { epoch, offset };
     this.missed = missed;
     if (!missed) this.see(this.target);
@@ -83,6 +82,7 @@ export class Membership {
   loseConnection() {
     if (this.phase === "joining" || this.phase === "joined") this.phase = "wanted";
     this.ref = 0;
+    this.presence.known = false;
   }
 
   end(error) {
