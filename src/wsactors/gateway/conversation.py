@@ -63,6 +63,7 @@ async def converse(
     finally:
         port.websockets.discard(ws)
         port.drain.leave(ws)
+        ws.ask = ws.goodbye = None  # they belong to what has ended, and refer to this: cycles outlast their connection
     if ws.is_accepted:
         await ws.finish()
     else:

@@ -200,6 +200,7 @@ class EngineSession(Actor):
         self.at_death("sid", lambda _: server.forget(sid, handshake.address))
         self.at_death("sockets", lambda _: self._abandon())
         self._conversation = server.app.open(self)
+        self.at_death("conversation", lambda _: self._forget())
         self._arm()
         return None
 
@@ -346,6 +347,11 @@ class EngineSession(Actor):
         """In the death step: nobody would read from these any more."""
         for ws in self._sockets.values():
             ws.close(NORMAL)
+
+    def _forget(self) -> None:
+        """In the death step: these refer to this actor, and a cycle would stay until the garbage collector comes."""
+        del self._conversation
+        self.sink.end()
 
     def _leave_drain(self) -> None:
         if self._guest is not None and self._drain is not None:

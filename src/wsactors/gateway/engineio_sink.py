@@ -96,6 +96,10 @@ class EngineSink:
         if self._backlog is None or reason == TOO_SLOW:
             self._ws.close(code, reason)
 
+    def end(self) -> None:
+        """The session has ended: forget it. May be called again."""
+        self._wake = _nobody
+
     async def pump(self) -> None:
         """Write what waits, until nothing does. Run by the session while `needs_pump`."""
         ws, backlog = self._ws, self._backlog
@@ -136,3 +140,7 @@ class EngineSink:
             self._core.close(TOO_SLOW, trio.current_time())
         self._wake()
         return taken
+
+
+def _nobody() -> None:
+    """Is woken when the session has ended."""

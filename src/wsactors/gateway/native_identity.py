@@ -96,6 +96,8 @@ class Identity:
     def park(self, saved: Mapping[str, SavedTopic]) -> None:
         """The connection has ended: keep what it was a member of, until its client comes back."""
         self._set_alarm(None)
+        # They belong to who refers to this: a cycle would stay until the garbage collector comes.
+        self._expiring = self._expired = _tell_nobody
         if _living.pop(self._owner, None) is None or self._realtime is None:
             return
         if saved:
@@ -123,3 +125,7 @@ class Identity:
         self._alarm = None
         if callback is not None:
             self._alarm = SocketWatch.current().at(trio.current_time() + seconds, callback)
+
+
+def _tell_nobody(_seconds: float = 0.0) -> None:
+    """Of a token, once its connection has ended."""

@@ -177,6 +177,7 @@ class PhoenixConversation:
     def end(self) -> None:
         """The connection has ended; its channels end with its actor. May be called again."""
         self._expiry.cancel()
+        self._channels.clear()  # they refer to this: no cycle is left for the garbage collector
 
     async def receive(self, data: str | bytes) -> None:
         """Take one message, and some time if its client sends too fast. Raises `ProtocolError` when it is none."""

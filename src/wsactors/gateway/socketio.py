@@ -13,7 +13,6 @@ import attrs
 import trio
 
 from wsactors.actors import Down, Pid, Runtime, TimerRef, is_normal
-from wsactors.cluster import CHANGES
 from wsactors.errors import CallExit, CallTimeout, ChildError, MailboxFull, StartError
 from wsactors.realtime.identity import ANONYMOUS, AuthRefused, Credentials, User
 from wsactors.supervision import ChildSpec, DynamicSupervisor, start_child
@@ -117,8 +116,7 @@ class SocketIo:
 
     def forget(self, socket: Socket) -> None:
         """In the death step of its actor: a socket is over."""
-        socket.is_over = True
-        CHANGES.count += 1
+        socket.end()
         self._sockets.pop((socket.namespace, socket.sid), None)
         self._by_token.pop(socket.token, None)
         self._detached.pop(socket.token, None)

@@ -266,6 +266,12 @@ class Socket:
             waiting.arrived.set()
         self._acknowledgements = None
 
+    def end(self) -> None:
+        """It is over: its actor is gone."""
+        self.is_over = True
+        CHANGES.count += 1
+        self.hang_up = self.leave = _nothing
+
     def _welcome(self) -> None:
         data: Plain = {"sid": self.sid, **({"pid": self.token} if self.token else {})}
         packet = sio.Packet(sio.CONNECT, self.namespace, None if self._version == 3 else data)

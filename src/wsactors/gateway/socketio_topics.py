@@ -108,6 +108,8 @@ class Topics(Namespace):
     async def connect(self, auth: Any) -> None:
         """Everybody may come in whom the authenticator has let through."""
         self._topics: dict[str, _Membership] = {}
+        # Its channels end with it; their outlets refer to this actor, and cycles wait for the garbage collector.
+        self.at_death("topics", lambda _: self._topics.clear())
 
     async def handle_event(self, event: str, arguments: list[Plain], id: int | None) -> None:  # noqa: A002 - the field's name
         """See the events in ``docs/socketio.md``."""
