@@ -200,6 +200,26 @@ async def test_a_reader_that_does_not_read_is_cut_and_holds_nobody_up() -> None:
         await stalled.aclose()
 
 
+async def test_more_than_waits_for_a_response_to_begin_ends_it_and_leaves_no_gap(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(sse_module, "GATE_BYTES", 3_000)
+    async with open_topics(KEPT) as topics:
+        first = await topics.realtime.publish("room:1", "large", "x" * 1_000)
+        for _ in range(4):
+            await topics.realtime.publish("room:1", "large", "x" * 1_000)
+        with trio.fail_after(5):
+            async with listening(topics, "room:1", params={"since": f"{first.epoch}:0"}) as events:
+                heard = []
+                with pytest.raises(EOFError):
+                    while True:
+                        kind, data = await events.next()
+                        heard.append(data.get("offset") if kind == "message" else kind)
+        assert heard[0] == "joined"
+        assert heard[1:] == list(range(1, len(heard)))
+        assert len(heard) < 5
+
+
 class Tokens:
     """Knows two tokens."""
 

@@ -241,33 +241,37 @@ class _Response:
         await self._send({"type": "http.response.start", "status": 200, "headers": HEADERS})
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._end_on_disconnect, nursery.cancel_scope)
-            nursery.start_soon(self._cut_when_overflowed, nursery.cancel_scope)
             if self._sink is not None:
-                await self._outlet.sink.open(self._sink.write, self._sink)
-                await self._stay(seconds)
+                if await self._open(self._sink.write, self._sink):
+                    await self._stay(seconds)
             else:
                 pull = PullSink()
-                await self._outlet.sink.open(self._write, pull)
-                nursery.start_soon(self._pump, pull, nursery.cancel_scope)
-                await self._stay(seconds)
-                pull.finish()
-                await trio.sleep_forever()  # until what waits has been sent
+                if await self._open(self._write, pull):
+                    nursery.start_soon(self._pump, pull, nursery.cancel_scope)
+                    await self._stay(seconds)
+                    pull.finish()
+                    await trio.sleep_forever()  # until what waits has been sent
             nursery.cancel_scope.cancel()
         await self._send({"type": "http.response.body", "body": b""})
 
-    async def _stay(self, seconds: float) -> None:
+    async def _open(self, write: Callable[[bytes], Awaitable[None]], sink: Sink) -> bool:
+        """Send what came before the response; False when more came meanwhile than waits for a slow reader."""
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(self._beat)
-            with trio.move_on_after(seconds) as valid:
-                await self._outlet.ended.wait()
+            nursery.start_soon(self._cancel_when_overflowed, nursery.cancel_scope)
+            await self._outlet.sink.open(write, sink)
             nursery.cancel_scope.cancel()
-        if valid.cancelled_caught:
-            self._outlet.end("expired", "The token has expired. Connect again with a new one.")
+        return not self._outlet.sink.overflowed.is_set()
 
-    async def _beat(self) -> None:
-        while True:
-            await trio.sleep(HEARTBEAT_SECONDS)
-            self._outlet.beat()
+    async def _stay(self, seconds: float) -> None:
+        ends = trio.current_time() + seconds
+        outlet = self._outlet
+        while not outlet.ended.is_set():
+            with trio.move_on_at(min(ends, trio.current_time() + HEARTBEAT_SECONDS)):
+                await outlet.ended.wait()
+            if trio.current_time() >= ends:
+                outlet.end("expired", "The token has expired. Connect again with a new one.")
+            elif not outlet.ended.is_set():
+                outlet.beat()
 
     async def _write(self, data: bytes) -> None:
         await self._send({"type": "http.response.body", "body": data, "more_body": True})
@@ -285,9 +289,9 @@ class _Response:
             pass
         response.cancel()
 
-    async def _cut_when_overflowed(self, response: trio.CancelScope) -> None:
+    async def _cancel_when_overflowed(self, opening: trio.CancelScope) -> None:
         await self._outlet.sink.overflowed.wait()
-        response.cancel()
+        opening.cancel()
 
 
 def _seconds_left(user: User) -> float:
