@@ -62,6 +62,7 @@ async def test_the_pages_client_talks_on_topics_and_resumes(tmp_path: Path) -> N
             assert refused == "unmatched_topic"
             cable.target = None
             cable.cut()
+            await page.wait_for("!test.client.online")
             refused = await page.evaluate('test.room.publish("said", 1, { timeout: 0.2 }).catch((error) => error.code)')
             assert refused == "no_answer"
             await page.wait_for("test.states.at(-1) === 'failed'")

@@ -230,3 +230,15 @@ def test_a_node_that_breaks_the_protocol_is_an_error() -> None:
         core.receive(b"\xc1", 100.0)
     with pytest.raises(ProtocolError):
         core.receive(native.encode(native.JoinTopic(1, "a")), 100.0)
+
+
+def test_a_refused_request_is_not_why_the_connection_ends_later() -> None:
+    core = ready(retry=None)
+    core.join_topic(Membership("a"), now=100.0, timeout=10.0, resolve=lambda _: None)
+    core.receive(native.encode(native.Error("unmatched_topic", "no", "", sent(core)[0].ref, "a")), 100.0)
+    assert core.disconnected(None, "gone", 101.0).code == ""
+
+    core = ready(retry=None)
+    core.receive(native.encode(native.Error("expired", "Your token has expired.")), 100.0)
+    plan = core.disconnected(4401, "gone", 101.0)
+    assert (plan.code, plan.reason) == ("expired", "Your token has expired.")

@@ -242,8 +242,8 @@ class Core(MemberCore):
             self.measure(now)
 
     def _take_error(self, error: native.Error, now: float) -> None:
-        self.last_error = error
         if self.phase != "online" or not self.take_error(error, now):
+            self.last_error = error
             said = ClientError(f"{error.code}: {error.message}", error.code, after=error.after, details=error.details)
             self.requests.fail(said, of=lambda request: _is_about(request.key, error))
 

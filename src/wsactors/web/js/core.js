@@ -166,8 +166,8 @@ export class Core extends MemberCore {
   }
 
   takeAnyError(error, now) {
-    this.lastError = error;
     if (this.phase === "online" && this.takeError(error, now)) return;
+    this.lastError = error;
     this.events.push({ kind: "refused", message: error });
     const named = error.session ? [`joined ${error.session}`, `left ${error.session}`] : null;
     const about = ({ key }) => typeof key === "string" && (named === null || named.includes(key));
