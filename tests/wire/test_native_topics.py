@@ -190,6 +190,17 @@ def test_there_may_be_no_common_version() -> None:
     assert (native.common_version((1,)), native.common_version((9, 3)), native.common_version(())) == (1, None, None)
 
 
+def test_secrets_are_not_shown() -> None:
+    shown = repr(
+        (
+            native.Hello(token="hush", api_key="hush", resume="hush"),
+            native.Welcome(2, "n", resume="hush"),
+            native.Authenticate(1, "hush"),
+        )
+    )
+    assert "hush" not in shown
+
+
 def documented() -> list[tuple[str, str]]:
     return re.findall(r"`(\{\"t\".*?\})`[^`\n]*:\n\n    ([0-9a-f ]+)\n", PROTOCOL.read_text())
 

@@ -183,9 +183,12 @@ def _event_key(value: Any, path: str) -> str:
 # -- fields -----------------------------------------------------------------------------------------------------------
 
 
-def message_field(check: Check, default: Any = attrs.NOTHING, *, since: int = 1) -> Any:
-    """A field that came with version ``since``. Fields that came later than 1 are left out when they have the default."""
-    return attrs.field(default=default, metadata={"check": check, "since": since})
+def message_field(check: Check, default: Any = attrs.NOTHING, *, since: int = 1, secret: bool = False) -> Any:
+    """A field that came with version ``since``. Fields that came later than 1 are left out when they have the default.
+
+    What is ``secret`` is never shown.
+    """
+    return attrs.field(default=default, repr=not secret, metadata={"check": check, "since": since, "secret": secret})
 
 
 @attrs.frozen

@@ -79,10 +79,10 @@ class Hello:
     KIND: ClassVar[str] = "hello"
     versions: tuple[int, ...] = message_field(tuple_of(_version, 16), VERSIONS)
     client: str = message_field(text(MAX_NAME), "")
-    token: str = message_field(text(MAX_TOKEN), "", since=2)
+    token: str = message_field(text(MAX_TOKEN), "", since=2, secret=True)
     """Who it is: a JSON Web Token."""
-    api_key: str = message_field(text(MAX_TEXT), "", since=2)
-    resume: str = message_field(text(256), "", since=2)
+    api_key: str = message_field(text(MAX_TEXT), "", since=2, secret=True)
+    resume: str = message_field(text(256), "", since=2, secret=True)
     """What the `Welcome` of the connection before gave."""
     topics: Mapping[str, Position] = message_field(
         map_of(topic_text, position, MAX_TOPICS), attrs.Factory(dict), since=2
@@ -105,7 +105,7 @@ class Welcome:
     """Seconds of silence after which the node asks whether the client is there."""
     limit: int = message_field(integer(0, MAX_EXACT_INT), 0, since=2)
     """Largest message that the node takes, in bytes."""
-    resume: str = message_field(text(256), "", since=2)
+    resume: str = message_field(text(256), "", since=2, secret=True)
     """For `Hello.resume`, should this connection break; empty: cannot be resumed."""
     resume_for: float = message_field(seconds, 0.0, since=2)
     """Seconds after the break in which it can be used."""

@@ -116,7 +116,7 @@ class Authenticate:
 
     KIND: ClassVar[str] = "auth"
     ref: int = message_field(u32, since=2)
-    token: str = message_field(text(MAX_TOKEN, empty=False), since=2)
+    token: str = message_field(text(MAX_TOKEN, empty=False), since=2, secret=True)
 
 
 # -- server -----------------------------------------------------------------------------------------------------------
