@@ -32,8 +32,11 @@ MODULES: Final = HERE.parent / "tests" / "interop" / "js"
 PYTHON: Final = sys.executable
 FEW: Final = 1_000
 MANY: Final = 4_000
-MESSAGES: Final = 5
-"""Messages in one round."""
+QUICK: Final = {FEW: 1_000, MANY: 2_000}
+"""How many they are with --quick."""
+QUICK_ROUNDS: Final = 5
+QUICK_OTHERS: Final = 250
+"""And how many of each kind of connection that has a floor of its own."""
 
 OURS: Final = ("native", "phoenix", "socketio")
 """The WebSocket protocols in clear."""
@@ -76,7 +79,9 @@ CLEAR: Final[dict[str, Callable[[], Contender]]] = {
     "trio_websocket": partial(python_peer, "trio_websocket_loop.py", "websocket", "trio_websocket"),
 }
 PEER_NAMES: Final = [name for name in CLEAR if name not in {"floor", *OURS}]
+RECOVERY: Final = "gateway.socketio.namespaces.main.handler=wsactors.gateway.socketio_topics:Topics"
 OTHERS: Final[dict[str, tuple[Callable[[], Contender], Callable[[], Contender]]]] = {
+    "socketio_recovery": (partial(ours, "our_socketio", RECOVERY), partial(floor, "raw")),
     "tls": (partial(ours, "native_tls", "gateway.tls.mode=on"), partial(floor, "tls", "websocket_tls")),
     "deflate": (
         partial(ours, "native_deflate", "gateway.deflate=true"),
@@ -104,23 +109,27 @@ class Field:
     def enter(self, contenders: Mapping[str, Callable[[], Contender]]) -> None:
         """Start all of them."""
         crowd = (PYTHON, str(HERE / "_gateway_crowd.py"))
-        for name, contender in contenders.items():
-            try:
-                self.arenas[name] = Arena(name, contender(), crowd)
-            except PeerUnavailable as reason:
-                self._drop(name, reason)
-        self._each(Arena.warm_up)
 
-    def grow(self, members: int) -> None:
-        """Let every server have so many members, two at a time."""
-        self._each(partial(Arena.grow, members=members))
+        def start(name: str) -> None:
+            self.arenas[name] = Arena(name, contenders[name](), crowd)
+            self.arenas[name].warm_up()
 
-    def measure(self, rounds: int) -> None:
-        """Rounds of all, in turn, after one that does not count."""
+        self._each(contenders, start)
+        self.arenas = {name: self.arenas[name] for name in contenders if name in self.arenas}
+
+    def grow(self, members: int, names: Iterable[str]) -> None:
+        """Let these servers have so many members."""
+        self._each(names, lambda name: self.arenas[name].grow(members))
+
+    def measure(self, rounds: int, names: Sequence[str]) -> None:
+        """Rounds of these, in turn, after one that does not count."""
         for turn in range(rounds + 1):
-            for name, arena in tuple(self.arenas.items()):
+            for name in names:
+                if name not in self.arenas:
+                    continue
+                arena = self.arenas[name]
                 try:
-                    arena.measure(MESSAGES)
+                    arena.measure()
                 except PeerUnavailable as reason:
                     self._drop(name, reason)
                 if not turn:
@@ -131,18 +140,18 @@ class Field:
         for arena in self.arenas.values():
             arena.close()
 
-    def _each(self, do: Callable[[Arena], None]) -> None:
-        def attempt(arena: Arena) -> PeerUnavailable | None:
+    def _each(self, names: Iterable[str], do: Callable[[str], None]) -> None:
+        """Two at a time."""
+
+        def attempt(name: str) -> None:
             try:
-                do(arena)
+                do(name)
             except PeerUnavailable as reason:
-                return reason
-            return None
+                self._drop(name, reason)
 
         with ThreadPoolExecutor(2) as pool:
-            for name, reason in zip(tuple(self.arenas), pool.map(attempt, self.arenas.values()), strict=True):
-                if reason is not None:
-                    self._drop(name, reason)
+            for _ in pool.map(attempt, [name for name in names if name not in self.missing]):
+                pass
 
     def _drop(self, name: str, reason: PeerUnavailable) -> None:
         print(f"{name} dropped out: {reason}", file=sys.stderr)
@@ -176,32 +185,39 @@ def rounded(value: float | None) -> float | None:
     return None if value is None else float(f"{value:.4g}")
 
 
-def delivery(metric: str, entered: Field, members: int, mine: Sequence[str], peers: Sequence[str]) -> Row:
-    """CPU time per delivered message: the slowest of ``mine``, the floor, and peers."""
+def delivery(metric: str, entered: Field, members: int, mine: Sequence[str], least: str, peers: Sequence[str]) -> Row:
+    """CPU time per delivered message: the slowest of ``mine``, the floor ``least``, and peers."""
     row = Row("gateway", metric, "µs")
     arenas = entered.arenas
-    medians = {name: value for name in mine if name in arenas and (value := arenas[name].median(members)) is not None}
-    if medians:
-        slowest = max(medians, key=lambda name: medians[name])
+    medians = {
+        name: value for name in (*mine, least, *peers) if (value := _median(arenas.get(name), members)) is not None
+    }
+    slowest = max((name for name in mine if name in medians), key=lambda name: medians[name], default=None)
+    if slowest is not None:
         row.ours = rounded(medians[slowest])
         if len(mine) > 1:
             row.add(f"ours is {slowest}, the slowest of {', '.join(mine)}")
-    if "floor" in arenas:
-        row.floor = rounded(arenas["floor"].median(members))
+    row.floor = rounded(medians.get(least))
+    if not metric.startswith(f"delivery_{members}"):
+        row.add(f"{members:,} members")
     for name in peers:
-        row.peers[name] = rounded(arenas[name].median(members)) if name in arenas else None
-    for name in ("floor", *mine, *peers):
-        if name not in arenas:
-            row.add(f"{name}: {entered.missing.get(name, 'not measured')}")
-        elif arenas[name].rounds.get(members):
+        row.peers[name] = rounded(medians.get(name))
+    for name in (least, *mine, *peers):
+        if name in medians:
             row.add(spread(name, arenas[name].rounds[members]))
+        else:
+            row.add(f"{name}: {entered.missing.get(name, 'not measured with --quick')}")
     return row.settle(("floor",))
 
 
-def idle(entered: Field, counts: Sequence[int]) -> Row:
+def _median(arena: Arena | None, members: int) -> float | None:
+    return None if arena is None else arena.median(members)
+
+
+def idle(entered: Field, last: int) -> Row:
     """Resident memory per connection that has joined a topic."""
     row = Row("gateway", "idle_connection_kib", "KiB")
-    arenas, last = entered.arenas, counts[-1]
+    arenas = entered.arenas
     mine = {name: arenas[name].idle_kib[last] for name in OURS if name in arenas and last in arenas[name].idle_kib}
     if mine:
         most = max(mine, key=lambda name: mine[name])
@@ -220,30 +236,50 @@ def idle(entered: Field, counts: Sequence[int]) -> Row:
     return row.settle(PEER_NAMES)
 
 
-def clear_rows(options: Options, wanted: Iterable[str]) -> list[Row]:
-    """Everything that is measured on WebSockets in clear."""
-    names = set(wanted)
-    counts = [members for members in (FEW, MANY) if any(name.startswith(f"delivery_{members}") for name in names)]
-    if "idle_connection_kib" in names and not counts:
-        counts = [FEW]
+def contenders(wanted: set[str]) -> dict[str, Callable[[], Contender]]:
+    """Who is needed for these rows."""
+    others = {kind: OTHERS[kind] for kind in OTHERS if f"delivery_{FEW}_{kind}" in wanted}
+    needs_clear = wanted - {f"delivery_{FEW}_{kind}" for kind in OTHERS} - {"stalled_reader_p99"}
+    found = dict(CLEAR) if needs_clear else {}
+    for kind, (mine, least) in others.items():
+        found[kind] = mine
+        found[f"{kind} floor"] = least
+    return found
+
+
+def delivery_rows(options: Options, wanted: set[str]) -> list[Row]:
+    """Everything that is measured on many connections."""
+    few, many = (QUICK[FEW], QUICK[MANY]) if options.quick else (FEW, MANY)
+    most_others = QUICK_OTHERS if options.quick else FEW
+    rounds = min(options.rounds, QUICK_ROUNDS) if options.quick else options.rounds
+    kinds = [kind for kind in OTHERS if f"delivery_{FEW}_{kind}" in wanted]
     rows = []
-    with field(CLEAR) as entered:
-        for members in counts:
-            entered.grow(members)
-            entered.measure(options.rounds)
-            rows.append(delivery(f"delivery_{members}", entered, members, OURS, PEER_NAMES))
-            rows += [delivery(f"delivery_{members}_{each}", entered, members, (each,), ()) for each in OURS]
-        rows.append(idle(entered, counts))
+    with field(contenders(wanted)) as entered:
+        others = [name for kind in kinds for name in (kind, f"{kind} floor")]
+        clear = [name for name in CLEAR if name in entered.arenas]
+        entered.grow(few, clear)
+        entered.grow(most_others, others)
+        entered.measure(rounds, [*clear, *others])
+        for kind in kinds:
+            floor_name = f"{kind} floor"
+            rows.append(delivery(f"delivery_{FEW}_{kind}", entered, most_others, (kind,), floor_name, ()))
+        if clear:
+            rows += protocol_rows(entered, FEW, few)
+            idle_at = few
+            if any(name.startswith(f"delivery_{MANY}") for name in wanted):
+                grown = [name for name in clear if not options.quick or name in {"floor", *OURS}]
+                entered.grow(many, grown)
+                entered.measure(rounds, grown)
+                rows += protocol_rows(entered, MANY, many)
+                idle_at = few if options.quick else many
+            rows.append(idle(entered, idle_at))
     return rows
 
 
-def other_row(options: Options, kind: str) -> Row:
-    """One kind of connection beside its own floor."""
-    mine, least = OTHERS[kind]
-    with field({"ours": mine, "floor": least}) as entered:
-        entered.grow(FEW)
-        entered.measure(options.rounds)
-        return delivery(f"delivery_{FEW}_{kind}", entered, FEW, ("ours",), ())
+def protocol_rows(entered: Field, called: int, members: int) -> list[Row]:
+    """All of our WebSocket protocols in clear: together, beside the peers, and each."""
+    together = delivery(f"delivery_{called}", entered, members, OURS, "floor", PEER_NAMES)
+    return [together, *(delivery(f"delivery_{called}_{name}", entered, members, (name,), "floor", ()) for name in OURS)]
 
 
 def stalled_row(options: Options) -> Row:
@@ -258,14 +294,14 @@ def stalled_row(options: Options) -> Row:
 def main(argv: Sequence[str] | None = None) -> None:
     """Measure and print."""
     options = parse(argv, (__doc__ or "").splitlines()[0], METRICS)
-    chosen = [name for name in METRICS if not options.only or name in options.only]
-    others = [kind for kind in OTHERS if f"delivery_{FEW}_{kind}" in chosen]
-    clear = [name for name in chosen if name not in {f"delivery_{FEW}_{kind}" for kind in OTHERS}]
-    rows = clear_rows(options, clear) if set(clear) - {"stalled_reader_p99"} else []
-    rows += [other_row(options, kind) for kind in others]
+    chosen = {name for name in METRICS if not options.only or name in options.only}
+    rows = delivery_rows(options, chosen) if chosen != {"stalled_reader_p99"} else []
     if "stalled_reader_p99" in chosen:
         rows.append(stalled_row(options))
-    report([row for row in rows if row.metric in chosen], options.as_json)
+    report(
+        sorted((row for row in rows if row.metric in chosen), key=lambda row: METRICS.index(row.metric)),
+        options.as_json,
+    )
 
 
 if __name__ == "__main__":
