@@ -23,7 +23,7 @@ from wsactors.wire import native
 HERE = Path(__file__).parent
 MODULES = HERE.parents[1] / "src" / "wsactors" / "web" / "js"
 TOPICS = ("a", "b", "ü")
-TRACES, STEPS = 150, 60
+TRACES, STEPS = 100, 60
 
 
 @attrs.define

@@ -55,7 +55,7 @@ steps = st.lists(
 )
 
 
-@settings(max_examples=500)
+@settings(max_examples=300)
 @given(steps, st.integers(0, 8))
 def test_whatever_happens_nothing_comes_twice_or_out_of_order_and_every_loss_is_told(
     history: list[str], size: int
