@@ -6,13 +6,14 @@ import logging
 import threading
 import time
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
 
-from wsactors.actors import Actor, ProcessActor, Request, call, send, send_many
+from wsactors.actors import Actor, ProcessActor, Request, call, send, send_many, stacks
 from wsactors.actors.watchdog import HoldReport, Watchdog
 from wsactors.supervision.node import Node
 
@@ -324,3 +325,11 @@ async def test_c_code_that_keeps_the_interpreter_lock_is_seen_afterwards() -> No
 async def test_watchdog_alone_has_no_shares_before_it_has_looked() -> None:
     async with Node("demo", watchdog=None) as node:
         assert Watchdog(node.sched).shares() == {}
+
+
+def test_a_frame_between_two_lines_is_no_reason_to_stop_watching() -> None:
+    def code() -> None: ...
+
+    between: Any = SimpleNamespace(f_code=code.__code__, f_lineno=None)  # what another thread's frame may say
+    assert stacks.line_of(between) == 0
+    assert stacks.source(between) == ""

@@ -37,7 +37,7 @@ def awaited(coroutine: Any) -> Iterator[tuple[FrameType, int]]:
         frame = _first_of(coroutine, "cr_frame", "gi_frame", "ag_frame")
         if frame is None:
             return
-        yield frame, frame.f_lineno
+        yield frame, line_of(frame)
         coroutine = _driven(frame) or _first_of(coroutine, "cr_await", "gi_yieldfrom", "ag_await")
         if coroutine is None:
             return
@@ -90,6 +90,12 @@ def own(frames: list[FrameType]) -> list[FrameType]:
     return frames[first:]
 
 
+def line_of(frame: FrameType) -> int:
+    """The number of the line a frame stands at; 0 between two lines: a thread that is looked at from another may be there."""
+    line: int | None = frame.f_lineno
+    return line or 0
+
+
 def source(frame: FrameType) -> str:
     """The line of source a frame stands at."""
-    return linecache.getline(frame.f_code.co_filename, frame.f_lineno).strip()
+    return linecache.getline(frame.f_code.co_filename, line_of(frame)).strip()

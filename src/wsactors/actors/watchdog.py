@@ -247,7 +247,9 @@ class Watchdog:
         if more is None:
             return
         extras = None if holder is None else holder.extras
-        lines = (f"{stacks.where(f.f_code, f.f_lineno)[1]}\n    {stacks.source(f)}" for f in own[-stacks.FRAMES :])
+        lines = (
+            f"{stacks.where(f.f_code, stacks.line_of(f))[1]}\n    {stacks.source(f)}" for f in own[-stacks.FRAMES :]
+        )
         report = HoldReport(
             node=self._sched.home.name,
             pid="" if holder is None else str(holder.pid),
