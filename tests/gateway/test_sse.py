@@ -286,3 +286,21 @@ async def test_a_reader_of_http_1_0_is_served_too() -> None:
                 while b'"payload":7' not in got:
                     got += await stream.receive_some()
                 assert b"chunked" not in got
+
+
+async def test_behind_the_end_of_a_response_nothing_of_it_follows() -> None:
+    async with open_topics(KEPT) as topics:
+        with trio.fail_after(5):
+            async with listening(topics, "room:1") as events:
+                await events.next("joined")
+                (seat,) = topics.realtime.seats.values()
+                assert isinstance(seat.outlet, sse_module.SseOutlet)
+                seat.outlet.end("expired", "as if")
+                await say(topics, 1, 2, 3)  # its channel is still there
+                assert (await events.next())[0] == "closed"
+                with pytest.raises(EOFError):
+                    await events.next()
+                await events.stream.send_all(request("/health", headers="Connection: close\r\n"))
+                rest = b"".join([piece async for piece in events.stream])
+                assert rest.startswith(b"HTTP/1.1 200")
+                assert rest.endswith(b"ok\n")

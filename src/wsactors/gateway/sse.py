@@ -8,6 +8,7 @@ Over HTTP/2, where each stream has its own window, a task hands them on.
 
 from __future__ import annotations
 
+import socket
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable
@@ -17,6 +18,7 @@ import trio
 from starlette.requests import Request
 from starlette.routing import BaseRoute, Route
 
+from wsactors.cluster import CHANGES
 from wsactors.realtime.identity import Refused, User
 from wsactors.realtime.outlet import Joined
 from wsactors.realtime.publication import Position, PresenceDiff, PresenceState, Publication
@@ -87,15 +89,18 @@ CHUNKED: Final = SseFormat(chunked=True)
 
 
 class _Gate:
-    """Keeps what comes before the response has begun, then passes everything on."""
+    """Keeps what comes before the response has begun, then passes everything on, until the reader was told that it ends."""
 
     def __init__(self) -> None:
         self._kept: deque[bytes] = deque()
         self._size = 0
         self._sink: Sink | None = None
+        self._is_closed = False
         self.overflowed = trio.Event()
 
     def offer(self, data: bytes, key: object = None) -> bool:
+        if self._is_closed:
+            return False
         if self._sink is not None:
             return self._sink.offer(data, key)
         self._size += len(data)
@@ -105,6 +110,15 @@ class _Gate:
         self._kept.append(data)
         return True
 
+    def shortcut(self) -> socket.socket | None:
+        """See `wsactors.cluster.Shortcut`."""
+        return self._sink.shortcut() if isinstance(self._sink, SocketSink) and not self._is_closed else None
+
+    def sent_partly(self, data: bytes, sent: int, key: object) -> None:
+        """See `wsactors.cluster.Shortcut`."""
+        assert isinstance(self._sink, SocketSink)
+        self._sink.sent_partly(data, sent, key)
+
     async def open(self, write: Callable[[bytes], Awaitable[None]], sink: Sink) -> None:
         """Hand what was kept to ``write``, which waits for a slow reader; everything after it goes to ``sink``."""
         while self._kept:
@@ -112,6 +126,12 @@ class _Gate:
             await write(data)
             self._size -= len(data)
         self._sink = sink
+        CHANGES.count += 1
+
+    def close(self) -> None:
+        """Take no more: behind the end of a response nothing of it may follow."""
+        self._is_closed = True
+        CHANGES.count += 1
 
 
 class SseOutlet:
@@ -162,6 +182,7 @@ class SseOutlet:
         """Tell the reader why it ends, once, and end."""
         if not self.ended.is_set():
             self._send({"code": code, "reason": reason}, kind="closed", retry=retry)
+            self.sink.close()
             self.ended.set()
 
     def beat(self) -> None:
@@ -252,6 +273,7 @@ class _Response:
                     pull.finish()
                     await trio.sleep_forever()  # until what waits has been sent
             nursery.cancel_scope.cancel()
+        self._outlet.sink.close()
         await self._send({"type": "http.response.body", "body": b""})
 
     async def _open(self, write: Callable[[bytes], Awaitable[None]], sink: Sink) -> bool:
