@@ -110,10 +110,10 @@ class Names:
 
 
 @asynccontextmanager
-async def realtime_node(options: RealtimeOptions = OPTIONS) -> AsyncIterator[Realtime]:
+async def realtime_node(options: RealtimeOptions = OPTIONS, **more: Any) -> AsyncIterator[Realtime]:
     """A node with topics."""
     async with Node("conversations", debug=True) as node:
-        more = {"allowed_packages": ("wsactors", __name__.partition(".")[0]), "authenticator": Names()}
+        more |= {"allowed_packages": ("wsactors", __name__.partition(".")[0]), "authenticator": Names()}
         await node.spawn(RealtimeSupervisor, options, kwargs=more)
         yield Realtime.of(node)
 

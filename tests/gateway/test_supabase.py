@@ -161,6 +161,7 @@ async def test_private_channels_are_for_those_whom_the_policy_allows(autojump_cl
         assert (await ada.enter("room:1", token="ada", private=True))[0] == replied(T, OK, ref="j")
         [seat] = realtime.seats.values()
         assert seat.user.subject == "ada"
+        assert (seat.topic, seat.private) == ("private:room:1", True)
         assert seat.params == {"config": {"private": True}}, "tokens are no business of a channel"
 
 
@@ -187,15 +188,16 @@ async def test_a_channel_that_is_ended_says_why(autojump_clock: MockClock) -> No
 async def test_private_channels_replay_the_newest_since_a_time(autojump_clock: MockClock) -> None:
     async with realtime_node() as realtime:
         for number in range(5):
-            await realtime.publish("room:1", "hit", {"n": number}, id=f"id{number}" if number else "")
-        gap = await realtime.history("room:1")
+            await realtime.publish("private:room:1", "hit", {"n": number}, id=f"id{number}" if number else "")
+        await realtime.publish("room:1", "hit", {"n": "public"})
+        gap = await realtime.history("private:room:1")
         ada = await SupabaseTalker.of(realtime, version=V1)
         replay = {"since": 0, "limit": 3}
         got = await ada.enter("room:1", token="ada", private=True, broadcast={"replay": replay})
         assert [each["payload"] for each in got[1:]] == [
             broadcast_payload("hit", {"n": n}, {"replayed": True, "id": f"id{n}"}) for n in (2, 3, 4)
         ]
-        await realtime.publish("room:1", "hit", {"n": 5})
+        await realtime.publish("private:room:1", "hit", {"n": 5})
         assert [each["payload"]["payload"]["n"] for each in await settled(ada)] == [5], "live from here, and none twice"
 
         bob = await SupabaseTalker.of(realtime, version=V1)

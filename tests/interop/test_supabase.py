@@ -105,7 +105,14 @@ def test_refusals(play: Scenarios) -> None:
 
 
 def test_private_channels(play: Scenarios) -> None:
-    assert play("private") == [{"heard": {"secret": True}}]
+    assert play("private") == [
+        {"heard": {"secret": True}},
+        {"sent": {"success": True}},
+        {"heard": {"secret": True}},
+        {"all": ["chat", "rest", "last"]},
+        {"refused": "Unauthorized"},
+        {"prefixed": "PrivateOnly"},
+    ]
 
 
 def test_replay(play: Scenarios) -> None:

@@ -170,7 +170,9 @@ def test_a_batch_has_a_bound() -> None:
 def test_single_messages() -> None:
     assert parse_single("a", "e", "", "application/json; charset=utf-8", b'{"x":1}') == RestMessage("a", "e", {"x": 1})
     assert parse_single("a", "e", "private=true", None, b"{}") == RestMessage("a", "e", {}, private=True)
-    assert parse_single("a", "e", "private=1", "application/octet-stream", b"\xff") == RestMessage("a", "e", b"\xff")
+    assert parse_single("a", "e", "x=1&private=FALSE", "application/octet-stream", b"\xff") == RestMessage(
+        "a", "e", b"\xff"
+    )
     assert parse_single("a", "e", "", "application/octet-stream", b"") == RestMessage("a", "e", b"")
 
 
@@ -187,3 +189,16 @@ def test_single_messages_that_are_refused(
 ) -> None:
     with pytest.raises(error):
         parse_single(topic, event, "", media, body)
+
+
+@pytest.mark.parametrize("query", ["private", "private=", "private=1", "private=TRUE", "private=false&private=true"])
+def test_what_may_mean_private_is_not_published_to_all(query: str) -> None:
+    assert parse_single("a", "e", query, None, b"{}").private
+
+
+@pytest.mark.parametrize(
+    "query", ["private=true&" + "a=1&" * 30, "private=true&a=" + "x" * 2_000, "private=true&a=\xe9"]
+)
+def test_a_query_that_cannot_be_read_is_refused(query: str) -> None:
+    with pytest.raises(ProtocolError):
+        parse_single("a", "e", query, None, b"{}")

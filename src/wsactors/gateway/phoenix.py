@@ -234,6 +234,10 @@ class PhoenixConversation:
         if outlet.channel is not None:
             self.connection.realtime.leave(outlet.channel, reason)
 
+    def refuse(self, refusal: JoinRefused, message: Message) -> None:
+        """Tell the client that it is not let in."""
+        self.reply(message, "error", self.refusal(refusal, message))
+
     def refusal(self, refusal: JoinRefused, message: Message) -> Plain:
         """What the client of a refused join is told."""
         response: dict[str, Plain] = {}
@@ -276,7 +280,7 @@ class PhoenixConversation:
         except Refused as refusal:
             self.forget(outlet)
             if outlet.channel is None:
-                self.reply(message, "error", self.refusal(_as_join(refusal), message))
+                self.refuse(_as_join(refusal), message)
             # else it was let in and has ended since, which the client has been told in this order
         except BaseException:
             self.forget(outlet)

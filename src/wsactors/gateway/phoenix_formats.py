@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Any, Final, Protocol, TypeVar
 
 from wsactors.actors.log import log
+from wsactors.realtime.options import PRIVATE_PREFIX
 from wsactors.realtime.publication import Format, Metas, PresenceDiff, PresenceState, Publication
 from wsactors.wire import phoenix, supabase
 from wsactors.wire.errors import ProtocolError
@@ -125,8 +126,20 @@ class SupabaseFormat(_Format):
         """What clients call the topic ``name``."""
         return REALTIME_PREFIX + name
 
+    def of_private(self) -> PrivateSupabaseFormat:
+        """The one format like this one for channels whose topic is called ``private:NAME`` here, and NAME by its clients."""
+        return _one(PrivateSupabaseFormat, self.version, self._framing)
+
     def _encode(self, message: Message) -> Frame:
         return supabase.encode_server(message, self.version)
+
+
+class PrivateSupabaseFormat(SupabaseFormat):
+    """Supabase Realtime, for those who say by `wsactors.wire.supabase_payloads.Join.private` what the topic's name says here."""
+
+    def topic_of(self, name: str) -> str:
+        """What clients call the topic ``name``."""
+        return REALTIME_PREFIX + name.removeprefix(PRIVATE_PREFIX)
 
 
 def object_or_bytes(payload: Plain) -> Plain:

@@ -1,7 +1,9 @@
 """Supabase Realtime: the server's side of one connection, on top of Phoenix's.
 
-A client's topic ``realtime:NAME`` is the topic NAME here. What a client broadcasts is published as it is, so that clients of
-all protocols hear each other; what anybody publishes reaches Supabase's clients as a broadcast.
+A client's topic ``realtime:NAME`` is the topic NAME here, and that of a private channel ``private:NAME``, unless NAME is
+private by itself: a private and a public channel of one name have nothing to do with each other. What a client broadcasts is
+published as it is, so that clients of all protocols hear each other; what anybody publishes reaches Supabase's clients as a
+broadcast.
 """
 
 from __future__ import annotations
@@ -22,6 +24,7 @@ from wsactors.wire.supabase_payloads import Join, Replay, parse_broadcast, parse
 
 from .phoenix import ChannelOutlet, Connection, PhoenixConversation
 from .phoenix_formats import REALTIME_PREFIX, SupabaseFormat
+from .ws import TRY_AGAIN_LATER
 
 KEY_PREFIX: Final = "sb_"
 """What the project keys begin with that are not tokens: they are nobody's, and renew nothing."""
@@ -62,18 +65,25 @@ def auth_error(refusal: AuthRefused) -> tuple[int, str]:
 class SupabaseOutlet(ChannelOutlet):
     """The receiving end of one channel of a Supabase client."""
 
-    __slots__ = ("asked", "name", "replay", "token", "tracked", "user")
+    __slots__ = ("asked", "name", "node_topic", "replay", "token", "tracked", "user")
 
     format: SupabaseFormat
 
     def __init__(self, conversation: PhoenixConversation, message: Message) -> None:
         super().__init__(conversation, message)
-        self.name = message.topic.removeprefix(REALTIME_PREFIX)
+        self.name = self.node_topic = message.topic.removeprefix(REALTIME_PREFIX)
+        """As the client calls it and as the node does, who differ if the channel is private: see `enter_private`."""
         self.asked = Join()
         self.user = conversation.connection.user
         self.token: str | None = None
         self.replay: Replay | None = None
         self.tracked: dict[str, Plain] | None = None
+
+    def enter_private(self, topic: str) -> None:
+        """The channel is private: its topic is ``topic``, which the client goes on calling by its own name."""
+        if topic != self.name:
+            self.node_topic = topic
+            self.format = self.format.of_private()
 
     def joined(self, joined: Joined) -> None:
         """See `wsactors.realtime.outlet.Outlet`."""
@@ -161,12 +171,14 @@ class SupabaseConversation(PhoenixConversation):
             outlet.token = asked.access_token
             outlet.user = await self._user_of(asked.access_token)
         connection = self.connection
-        options = connection.realtime.options.for_topic(outlet.name)
-        if options is not None and options.private and not asked.private:
+        private_name = connection.realtime.options.private_name(outlet.name)
+        if asked.private:
+            outlet.enter_private(private_name)
+        elif private_name == outlet.name:
             raise JoinRefused("private_only", "This topic is private")
         since = await self._replay_from(outlet) if asked.replay is not None else None
         await connection.realtime.join(
-            outlet.name,
+            outlet.node_topic,
             outlet,
             owner=connection.owner,
             user=outlet.user,
@@ -176,8 +188,6 @@ class SupabaseConversation(PhoenixConversation):
             private=asked.private,
             self_broadcast=asked.self_broadcast,
         )
-        if asked.private and options is not None and not options.private:
-            log(__name__, "warning", "private_channel_on_public_topic", topic=outlet.name)
 
     async def _user_of(self, token: str) -> User:
         return await self.connection.realtime.authenticate(attrs.evolve(self._credentials, token=token))
@@ -186,11 +196,17 @@ class SupabaseConversation(PhoenixConversation):
         """The position whose missed publications are those to replay. Raises `JoinRefused` if they may not be read."""
         realtime, replay = self.connection.realtime, outlet.asked.replay
         assert replay is not None
-        await realtime.check_join(outlet.user, outlet.name, None, private=True)
-        gap = await realtime.history(outlet.name, None, replay.limit)
+        await realtime.check_join(outlet.user, outlet.node_topic, None, private=True)
+        gap = await realtime.history(outlet.node_topic, None, replay.limit)
         wanted = [each for each in gap.missed if each.at * 1000 >= replay.since]
         outlet.replay = replay
         return Position(wanted[0].epoch, wanted[0].offset - 1) if wanted else None
+
+    def refuse(self, refusal: JoinRefused, message: Message) -> None:
+        """Tell the client that it is not let in; who joins too fast is disconnected, too, so that it backs off."""
+        super().refuse(refusal, message)
+        if refusal.code == "rate":
+            self.connection.close(TRY_AGAIN_LATER, "too many joins per second")
 
     def refusal(self, refusal: JoinRefused, message: Message) -> Plain:
         """What the client of a refused join is told: ``Code: text``."""
@@ -259,7 +275,7 @@ class SupabaseConversation(PhoenixConversation):
                 user = await self._user_of(token)
             else:
                 user = await realtime.reauthenticate(outlet.user, token)
-            await realtime.check_join(user, outlet.name, None, private=outlet.asked.private)
+            await realtime.check_join(user, outlet.node_topic, None, private=outlet.asked.private)
         except AuthRefused as refusal:
             text = refusal.message if refusal.code == "forbidden" else AUTH_TEXTS.get(refusal.code)
             self._dismiss(outlet, text or "The token cannot be checked now")

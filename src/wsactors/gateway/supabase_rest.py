@@ -72,15 +72,17 @@ async def _publish(port: Port, access: Access, request: Request, *, single: bool
 
 async def _publish_all(realtime: Realtime, user: User, messages: tuple[RestMessage, ...]) -> None:
     """Publish all of them, or none if one may not be."""
-    for topic, private in dict.fromkeys((message.topic, message.private) for message in messages):
-        if realtime.options.for_topic(topic) is None:
+    options = realtime.options
+    topics = [options.private_name(each.topic) if each.private else each.topic for each in messages]
+    for topic in dict.fromkeys(topics):
+        if options.for_topic(topic) is None:
             raise PublishRefused("unmatched_topic", "There is no such topic.")
-        await realtime.check_publish(user, topic, private=private)
+        await realtime.check_publish(user, topic)
         if not realtime.publishes_pushes(topic):
             # What its channels look at when it is pushed must not come in by another door.
             raise PublishRefused("unauthorized", "The channels of this topic decide what is published: join it.")
-    for message in messages:
-        await realtime.publish(message.topic, message.event, message.payload, id=message.id)
+    for topic, message in zip(topics, messages, strict=True):
+        await realtime.publish(topic, message.event, message.payload, id=message.id)
 
 
 def _single(request: Request, body: bytes) -> RestMessage:

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import re
-from typing import Literal
+from functools import lru_cache
+from typing import Final, Literal
 
 import attrs
 
 SlowPolicy = Literal["disconnect", "drop_oldest", "latest"]
+
+PRIVATE_PREFIX: Final = "private:"
+"""Topics whose names begin so are private, whatever the configuration says of them."""
 
 
 @attrs.frozen
@@ -19,7 +23,8 @@ class TopicOptions:
     channel: str = "wsactors.realtime.channel:Channel"
     """The channel class, as ``module:Class``."""
     private: bool = False
-    """Whether only those may join whom the policy allows by name: what no rule allows is refused."""
+    """Whether only those may join whom the policy allows by name: what no rule allows is refused. Topics whose names begin with
+    ``private:`` are private anyway."""
     history: int = 100
     """Publications kept for those who come back; 0 keeps none."""
     history_seconds: float = 300.0
@@ -37,7 +42,9 @@ class TopicOptions:
     """Seconds that a topic without channels is kept; its history lasts as long at least."""
 
     def matches(self, topic: str) -> bool:
-        """Whether these options are for ``topic``."""
+        """Whether these options are for ``topic``: ``private:NAME`` is like NAME, unless options are for ``private:`` itself."""
+        if not self.match.startswith(PRIVATE_PREFIX):
+            topic = topic.removeprefix(PRIVATE_PREFIX)
         if self.match.endswith("*"):
             return topic.startswith(self.match[:-1])
         return topic == self.match
@@ -65,7 +72,20 @@ class RealtimeOptions:
         """The options of ``topic``; None when there can be no such topic."""
         if not is_topic(topic, self.topic_length):
             return None
-        return next((options for options in self.topics if options.matches(topic)), None)
+        options = next((options for options in self.topics if options.matches(topic)), None)
+        if options is not None and not options.private and topic.startswith(PRIVATE_PREFIX):
+            return _made_private(options)
+        return options
+
+    def private_name(self, topic: str) -> str:
+        """The private topic that belongs to ``topic``: itself if it is one, else ``private:`` and its name."""
+        options = self.for_topic(topic)
+        return topic if options is not None and options.private else PRIVATE_PREFIX + topic
+
+
+@lru_cache(maxsize=256)
+def _made_private(options: TopicOptions) -> TopicOptions:
+    return attrs.evolve(options, private=True)
 
 
 EVENT_LENGTH = 255

@@ -290,13 +290,11 @@ class Realtime:
 
     async def check_join(self, user: User, topic: str, params: Plain, *, private: bool) -> None:
         """Raises `JoinRefused` when ``user`` may not join."""
-        await self.permission.check_join(user, topic, params, private=private)
+        await self.permission.check_join(user, topic, params, private=private or self._is_private(topic))
 
     async def check_publish(self, user: User, topic: str, *, private: bool = False) -> None:
         """Raises `PublishRefused` when ``user`` may not publish. ``private``: the client says that the topic is."""
-        options = self.options.for_topic(topic)
-        private = private or (options is not None and options.private)
-        await self.permission.check("publish", user, topic, private=private)
+        await self.permission.check("publish", user, topic, private=private or self._is_private(topic))
 
     def check_rate(self, channel: Pid, size: int) -> None:
         """Count a message of ``size`` bytes that a channel's client sends; a client that can be slowed down, is.
@@ -376,6 +374,9 @@ class Realtime:
             return await self.node.call(pid, question, timeout=self.options.join_seconds)
         except CallExit:
             return None
+
+    def _is_private(self, topic: str) -> bool:
+        return (options := self.options.for_topic(topic)) is not None and options.private
 
     def _topic_options(self, topic: str) -> TopicOptions:
         if (options := self.options.for_topic(topic)) is None:

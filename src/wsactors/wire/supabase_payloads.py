@@ -292,7 +292,7 @@ def parse_single(topic: str, event: str, query: str, content_type: str | None, b
     Raises:
         Unprocessable: The topic or the event is too long, or a JSON body is not a map.
         UnsupportedMedia: The body is neither JSON nor bytes.
-        ProtocolError: The body is not JSON.
+        ProtocolError: The body is not JSON, or the query cannot be read.
     """
     wrong: dict[str, Plain] = {
         name: ["is invalid"] for name, value in (("topic", topic), ("event", event)) if not _is_name(value)
@@ -300,7 +300,7 @@ def parse_single(topic: str, event: str, query: str, content_type: str | None, b
     if wrong:
         raise Unprocessable(wrong)
     media = "application/json" if content_type is None else content_type.partition(";")[0].strip().lower()
-    private = ("private", "true") in parse_qsl(query, max_num_fields=20) if _QUERY.fullmatch(query) else False
+    private = _is_private(query)
     if media == "application/octet-stream":
         return RestMessage(topic, event, body, private)
     if media != "application/json":
@@ -312,3 +312,14 @@ def parse_single(topic: str, event: str, query: str, content_type: str | None, b
 
 
 _QUERY: Final = re.compile(r"[!-~]{0,2000}")
+
+
+def _is_private(query: str) -> bool:
+    """Whether a query says so; what cannot be read does, or is refused: nobody's secret may become public."""
+    if not _QUERY.fullmatch(query):
+        raise ProtocolError("the query is too long, or not plain text")
+    try:
+        fields = parse_qsl(query, keep_blank_values=True, max_num_fields=20)
+    except ValueError:
+        raise ProtocolError("the query has too many parameters") from None
+    return any(name == "private" and value.lower() != "false" for name, value in fields)

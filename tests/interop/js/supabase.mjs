@@ -118,18 +118,29 @@ async function refuse(say) {
 
 async function privately(say) {
   const config = { private: true };
-  const [a, b] = [await enter("private:1", { token: "ada", config }), await enter("private:1", { token: "eve", config })];
-  const chat = heard(b, "chat");
+  const [a, b] = [await enter("den", { token: "ada", config }), await enter("den", { token: "eve", config })];
+  const [stranger, passer] = [await enter("den"), await enter("den")];
+  const [chat, rest, last] = [heard(b, "chat"), heard(b, "rest"), heard(stranger, "last")];
+  const all = [];
+  for (const channel of [b, stranger]) channel.on("broadcast", { event: "*" }, ({ event }) => all.push(event));
   await send(a, "chat", { secret: true });
   say({ heard: (await chat)[0].payload });
+  say({ sent: await a.httpSend("rest", { secret: true }) });
+  say({ heard: (await rest)[0].payload });
+  await send(passer, "last", {});
+  await last;
+  say({ all });
+  const reason = await subscribe(connect().channel("den", { config }));
+  say({ refused: reason.error.split(":")[0] });
+  say({ prefixed: (await subscribe(connect().channel("private:den"))).error.split(":")[0] });
 }
 
 async function replay(say) {
   const started = Date.now();
-  const a = await enter("private:replay", { token: "ada", config: { private: true, broadcast: { ack: true } } });
+  const a = await enter("replay", { token: "ada", config: { private: true, broadcast: { ack: true } } });
   for (let n = 0; n < 5; n++) await send(a, "chat", { n });
   const client = connect({ token: "eve" });
-  const channel = client.channel("private:replay", {
+  const channel = client.channel("replay", {
     config: { private: true, broadcast: { replay: { since: started - 1000, limit: 3 } } },
   });
   const chat = heard(channel, "chat", 3);

@@ -114,9 +114,9 @@ async def presence(say: Say, url: str, tokens: dict[str, str]) -> None:
 async def refuse(say: Say, url: str, tokens: dict[str, str]) -> None:
     """A private channel, for those who may and those who may not."""
     anon, ada = Client(url, tokens["anon"]), Client(url, tokens["ada"])
-    _, states = await anon.subscribe("private:py", private=True)
+    _, states = await anon.subscribe("py-den", private=True)
     say(refused=states)
-    channel, states = await ada.subscribe("private:py", private=True)
+    channel, states = await ada.subscribe("py-den", private=True)
     await ada.client.set_auth(tokens["ada2"])
     await channel.push("presence", {"event": "track", "payload": {}})
     say(entered=states)
