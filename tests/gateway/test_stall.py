@@ -5,10 +5,13 @@ The full size (500 listeners, interleaved rounds) is ``benchmarks/_gateway_stall
 
 from __future__ import annotations
 
+import pytest
 import trio
 
 from tests.gateway.harness import RATE, TestDirectory, TestSession, open_gateway, until
 from wsactors.loadtest import LightListener, gaps, percentile
+
+pytestmark = pytest.mark.alone
 
 LISTENERS = 60
 STALLED = 6

@@ -265,7 +265,7 @@ async def test_a_stalled_server_shows_in_all_messages_it_held_up(node: RunningNo
     # 40 messages per second to 2 listeners: 72 of those due in the second of silence came over 0.1 s too late.
     assert late >= 50
     assert ears.latency.highest > 0.9
-    assert 70 <= results.groups["mouths"].sent <= 82, "it went on sending by the clock"
+    assert 70 <= results.groups["mouths"].sent <= 110, "it went on sending by the clock"
 
 
 async def test_a_dead_worker_ends_the_run(node: RunningNode) -> None:
