@@ -7,6 +7,7 @@ import struct
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import h2.config
 import h2.connection
@@ -18,7 +19,7 @@ import pytest
 import trio
 import trio.lowlevel
 from starlette.requests import Request
-from starlette.responses import PlainTextResponse, Response, StreamingResponse
+from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
 from tests.gateway.h2_client import connected, trusting
@@ -32,6 +33,23 @@ CALM = h2.errors.ErrorCodes.ENHANCE_YOUR_CALM
 LIMITS = Limits(body_bytes=200_000, body_seconds=1.0, stall_seconds=1.0, http2_streams=20)
 
 
+class Endless:
+    """An answer without end, by a handler that asks nobody whether the reader is still there."""
+
+    def __init__(self) -> None:
+        self.running = 0
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        self.running += 1
+        try:
+            while True:
+                await send({"type": "http.response.body", "body": b"x" * 10_000, "more_body": True})
+                await trio.lowlevel.checkpoint()
+        finally:
+            self.running -= 1
+
+
 class Handlers:
     """What the routes of these tests have seen."""
 
@@ -39,19 +57,11 @@ class Handlers:
         self.running = 0
         self.peak = 0
         self.release = trio.Event()
+        self.endless = Endless()
 
 
 async def echo(request: Request) -> Response:
     return PlainTextResponse(await request.body())
-
-
-async def endless(_: Request) -> Response:
-    async def body() -> AsyncIterator[bytes]:
-        while True:
-            yield b"x" * 10_000
-            await trio.lowlevel.checkpoint()
-
-    return StreamingResponse(body())
 
 
 @pytest.fixture
@@ -67,7 +77,7 @@ def handlers(monkeypatch: pytest.MonkeyPatch) -> Handlers:
             seen.running -= 1
         return PlainTextResponse("done")
 
-    more = [Route("/echo", echo, methods=["POST"]), Route("/endless", endless), Route("/hang", hang)]
+    more = [Route("/echo", echo, methods=["POST"]), Route("/endless", seen.endless), Route("/hang", hang)]
     monkeypatch.setattr("wsactors.gateway.port.routes_of", lambda port: [*routes_of(port), *more])
     return seen
 
@@ -268,6 +278,7 @@ async def test_an_answer_of_which_nothing_is_taken_is_given_up(pem: Path, handle
                 await client.flush()
                 await trio.sleep(0.02)
         assert reset.stream_id == stream_id
+        await until(lambda: not handlers.endless.running)
         await still_serves(gateway, pem)
 
 

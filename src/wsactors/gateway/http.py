@@ -21,6 +21,7 @@ from hypercorn.config import Config
 from hypercorn.events import Closed, Event, RawData, Updated
 from hypercorn.logging import Logger
 from hypercorn.protocol.h11 import H11Protocol
+from hypercorn.protocol.http_stream import HTTPStream
 from hypercorn.trio.task_group import TaskGroup
 from hypercorn.trio.tcp_server import TCPServer
 from hypercorn.trio.worker_context import WorkerContext
@@ -92,6 +93,27 @@ def check_nothing(head: RequestHead, peer: str, secure: bool) -> None:
     """Let every request pass."""
 
 
+class ClientGone(OSError):
+    """Raised in a handler that sends to a client who has left: hypercorn itself would let it go on, for nobody, for ever."""
+
+
+class _App(ASGIWrapper):
+    """hypercorn's way to call an application, ended by `ClientGone`."""
+
+    async def __call__(self, scope: Any, receive: Any, send: Any, *_: Any) -> None:
+        stream: HTTPStream = send.__self__
+
+        async def send_if_there(message: Any) -> None:
+            if stream.closed:
+                raise ClientGone("the client has left")
+            await send(message)
+
+        try:
+            await self.app(scope, receive, send_if_there)
+        except* ClientGone:
+            pass
+
+
 class HttpServer:
     """Serves plain HTTP on single connections with one ASGI application.
 
@@ -107,7 +129,7 @@ class HttpServer:
         self._meters = meters
         self._admit = admit
         self._budget = BodyBudget(limits.bodies_bytes)
-        self._app = ASGIWrapper(app)
+        self._app = _App(app)
         self._config = http_config(limits)
         self._context = WorkerContext(None)
 
