@@ -215,6 +215,7 @@ class _Mount(TCPServer):
                 # Closing waits for nobody but the sink, which has its own deadline and ends when its connection is ended.
                 with trio.CancelScope(shield=True):
                     await self._close()
+            vars(self).pop("protocol", None)  # it refers to this: a cycle would wait for the garbage collector
         if self._leaving is not None:
             raise self._leaving
 
