@@ -171,11 +171,11 @@ async def test_deadlines_that_were_cancelled_are_not_kept_for_their_whole_time()
     far = trio.current_time() + 1e6
     for _ in range(20_000):
         watch.at(far, fill_nothing).cancel()
-    assert len(watch) < 3_000
+    assert len(watch) < 300
     kept = [watch.at(far, fill_nothing) for _ in range(3_000)]
     for _ in range(20_000):
         watch.at(far, fill_nothing).cancel()
-    assert 3_000 <= len(watch) < 10_000
+    assert 3_000 <= len(watch) <= 6_001
     assert all(each.is_pending for each in kept)
     for each in kept:
         each.cancel()

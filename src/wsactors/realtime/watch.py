@@ -19,7 +19,7 @@ from wsactors.actors.log import log
 
 _AT_ONCE: Final = 32
 """Sockets served before other tasks run: a flush costs some 20 µs, and the loop is not held for much over a millisecond."""
-_WORTH_SWEEPING: Final = 1024
+_WORTH_SWEEPING: Final = 256
 _ONCE: Final = select.EPOLLOUT | select.EPOLLONESHOT
 
 
@@ -50,13 +50,14 @@ class Deadline:
 class SocketWatch:
     """The one that waits; see `current`. Linux only, as it is made of epoll."""
 
-    __slots__ = ("_deadlines", "_known", "_numbers", "_poll", "_scope", "_waiting")
+    __slots__ = ("_deadlines", "_known", "_numbers", "_poll", "_scope", "_sweep_beyond", "_waiting")
 
     def __init__(self) -> None:
         self._poll = select.epoll()
         self._known: set[int] = set()
         self._waiting: dict[int, Callable[[], object]] = {}
         self._deadlines: list[tuple[float, int, Deadline]] = []
+        self._sweep_beyond = _WORTH_SWEEPING
         self._numbers = itertools.count()
         self._scope: trio.CancelScope | None = None
 
@@ -101,16 +102,19 @@ class SocketWatch:
         heapq.heappush(self._deadlines, (when, next(self._numbers), deadline))
         if self._scope is not None and when < self._scope.deadline:
             self._scope.deadline = when
-        if len(self._deadlines) > _WORTH_SWEEPING and not len(self._deadlines) % _WORTH_SWEEPING:
+        if len(self._deadlines) > self._sweep_beyond:
             self._sweep()
         return deadline
 
     def _sweep(self) -> None:
-        """Most deadlines are cancelled long before they come: do not keep them all that long."""
+        """Most deadlines are cancelled long before they come: do not keep them all that long.
+
+        Looking at all of them once they have doubled costs each a constant.
+        """
         kept = [entry for entry in self._deadlines if entry[2].is_pending]
-        if len(kept) * 2 < len(self._deadlines):
-            heapq.heapify(kept)
-            self._deadlines = kept
+        heapq.heapify(kept)
+        self._deadlines = kept
+        self._sweep_beyond = max(2 * len(kept), _WORTH_SWEEPING)
 
     async def _run(self) -> None:
         try:
