@@ -175,6 +175,25 @@ def test_a_published_state_does_not_change_under_the_one_who_holds_it() -> None:
     assert refs(present.published()) == {"bob": {"2"}}
 
 
+def test_those_who_left_are_not_kept_for_a_state_that_nobody_asks_for() -> None:
+    present = PresenceSet("n")
+    present.join("ada", 0, {}, "0")
+    present.take_diff()
+    assert refs(present.published()) == {"ada": {"0"}}
+    gc.collect()
+    before = len(gc.get_objects())
+    for number in range(1, 3_000):
+        present.join(f"guest {number}", number, {}, f"{number}")
+        present.take_diff()
+        present.leave(number)
+        present.take_diff()
+    gc.collect()
+    assert len(gc.get_objects()) < before + 100
+    present.leave(0)
+    present.take_diff()
+    assert present.published() == {}
+
+
 def test_ten_thousand_joins_are_one_diff_in_thirty_milliseconds() -> None:
     taken = []
     for _ in range(3):

@@ -163,6 +163,9 @@ class PresenceSet:
         joins, leaves = _by_key(self._joined.values()), _by_key(self._left.values())
         for key in {**joins, **leaves}:
             held, new = self._visible.get(key, {}), joins.get(key, [])
+            if not held and key not in self._published:
+                self._republish.pop(key, None)  # nobody asked in between, and names of those who left would add up
+                continue
             # As many as have just joined: these are they.
             self._republish[key] = new if len(held) == len(new) else [each.meta for each in held.values()]
         self._joined.clear()
