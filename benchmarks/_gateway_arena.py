@@ -14,11 +14,9 @@ TEXT: Final = "0123456789" * 12
 """The message: 120 bytes of text."""
 FIRST: Final = 32
 """Connections before which memory is not counted: what a server makes once is not a connection's."""
-ROUND: Final = 0.2
-"""Seconds that a round should take."""
 MOST_MESSAGES: Final = 10
 ROUND_SECONDS: Final = 20.0
-"""And may take."""
+"""That a round may take."""
 QUIET: Final = 0.15
 """Seconds without a byte after which nothing more is coming."""
 
@@ -89,9 +87,9 @@ class Arena:
         self._pause = 0.002 + 1.2 * seconds
         self.rounds[members] = []
 
-    def measure(self) -> None:
-        """One round: some messages, as many as take a moment, each after the last one has reached everybody."""
-        messages = max(2, min(MOST_MESSAGES, round(ROUND / self._pause)))
+    def measure(self, seconds: float) -> None:
+        """One round: as many messages as take about so long, each after the last one has reached everybody."""
+        messages = max(2, min(MOST_MESSAGES, round(seconds / self._pause)))
         if self._polls:
             cpu = sum(self._deliver(1)[0] for _ in range(messages))
         else:

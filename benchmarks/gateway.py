@@ -34,7 +34,8 @@ FEW: Final = 1_000
 MANY: Final = 4_000
 QUICK: Final = {FEW: 1_000, MANY: 2_000}
 """How many they are with --quick."""
-QUICK_ROUNDS: Final = 5
+QUICK_ROUNDS: Final = 4
+QUICK_LEFT_OUT: Final = ("socketio_recovery",)
 QUICK_OTHERS: Final = 250
 """And how many of each kind of connection that has a floor of its own."""
 
@@ -121,15 +122,15 @@ class Field:
         """Let these servers have so many members."""
         self._each(names, lambda name: self.arenas[name].grow(members))
 
-    def measure(self, rounds: int, names: Sequence[str]) -> None:
-        """Rounds of these, in turn, after one that does not count."""
+    def measure(self, rounds: int, seconds: float, names: Sequence[str]) -> None:
+        """Rounds of these, in turn, of about so many seconds each, after one that does not count."""
         for turn in range(rounds + 1):
             for name in names:
                 if name not in self.arenas:
                     continue
                 arena = self.arenas[name]
                 try:
-                    arena.measure()
+                    arena.measure(seconds)
                 except PeerUnavailable as reason:
                     self._drop(name, reason)
                 if not turn:
@@ -236,9 +237,9 @@ def idle(entered: Field, last: int) -> Row:
     return row.settle(PEER_NAMES)
 
 
-def contenders(wanted: set[str]) -> dict[str, Callable[[], Contender]]:
-    """Who is needed for these rows."""
-    others = {kind: OTHERS[kind] for kind in OTHERS if f"delivery_{FEW}_{kind}" in wanted}
+def contenders(wanted: set[str], kinds: Sequence[str]) -> dict[str, Callable[[], Contender]]:
+    """Who is needed for these rows, and these kinds of connection beside."""
+    others = {kind: OTHERS[kind] for kind in kinds}
     needs_clear = wanted - {f"delivery_{FEW}_{kind}" for kind in OTHERS} - {"stalled_reader_p99"}
     found = dict(CLEAR) if needs_clear else {}
     for kind, (mine, least) in others.items():
@@ -251,15 +252,16 @@ def delivery_rows(options: Options, wanted: set[str]) -> list[Row]:
     """Everything that is measured on many connections."""
     few, many = (QUICK[FEW], QUICK[MANY]) if options.quick else (FEW, MANY)
     most_others = QUICK_OTHERS if options.quick else FEW
-    rounds = min(options.rounds, QUICK_ROUNDS) if options.quick else options.rounds
-    kinds = [kind for kind in OTHERS if f"delivery_{FEW}_{kind}" in wanted]
-    rows = []
-    with field(contenders(wanted)) as entered:
+    rounds, seconds = (min(options.rounds, QUICK_ROUNDS), 0.1) if options.quick else (options.rounds, 0.3)
+    left_out = QUICK_LEFT_OUT if options.quick else ()
+    kinds = [kind for kind in OTHERS if f"delivery_{FEW}_{kind}" in wanted and kind not in left_out]
+    rows = [Row("gateway", f"delivery_{FEW}_{kind}", "µs", note="not measured with --quick") for kind in left_out]
+    with field(contenders(wanted, kinds)) as entered:
         others = [name for kind in kinds for name in (kind, f"{kind} floor")]
         clear = [name for name in CLEAR if name in entered.arenas]
         entered.grow(few, clear)
         entered.grow(most_others, others)
-        entered.measure(rounds, [*clear, *others])
+        entered.measure(rounds, seconds, [*clear, *others])
         for kind in kinds:
             floor_name = f"{kind} floor"
             rows.append(delivery(f"delivery_{FEW}_{kind}", entered, most_others, (kind,), floor_name, ()))
@@ -269,7 +271,7 @@ def delivery_rows(options: Options, wanted: set[str]) -> list[Row]:
             if any(name.startswith(f"delivery_{MANY}") for name in wanted):
                 grown = [name for name in clear if not options.quick or name in {"floor", *OURS}]
                 entered.grow(many, grown)
-                entered.measure(rounds, grown)
+                entered.measure(rounds, seconds, grown)
                 rows += protocol_rows(entered, MANY, many)
                 idle_at = few if options.quick else many
             rows.append(idle(entered, idle_at))
