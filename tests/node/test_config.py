@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -183,6 +185,27 @@ def test_a_secret_comes_from_a_file_and_is_shown_nowhere(config: Path, tmp_path:
     assert settings.gateway.tls.key_password.reveal() == "hunter2"
     assert "hunter2" not in repr(settings)
     assert "hunter2" not in f"{settings.gateway.tls.key_password} {settings.gateway.tls.key_password!r}"
+
+
+def test_secrets_come_from_files_in_the_first_configuration_that_a_process_reads(config: Path, tmp_path: Path) -> None:
+    """In a process of its own: having read one changes what Python knows about the types of the settings."""
+    write(tmp_path / "secret", "hunter2-hunter2-hunter2-hunter2-hunter2\n")
+    write(config, "[auth]\nsecret_file = 'secret'\n[gateway.tls]\nkey_password_file = 'secret'")
+    program = (
+        "import sys; from pathlib import Path; from wsactors.node.config import load_settings;"
+        "read = load_settings(Path(sys.argv[1]), overrides=[f'admin.http.token_file={sys.argv[2]}'], environ={});"
+        "print(*(secret.reveal() for secret in (read.auth.secret, read.gateway.tls.key_password, read.admin.http.token)))"
+    )
+
+    done = subprocess.run(
+        [sys.executable, "-c", program, config, tmp_path / "secret"],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+    assert (done.stdout.split(), done.stderr) == (["hunter2-hunter2-hunter2-hunter2-hunter2"] * 3, "")
 
 
 def test_a_secret_and_its_file_together_are_refused_without_showing_it(config: Path, tmp_path: Path) -> None:

@@ -210,11 +210,12 @@ def _origin(origins: Mapping[str, str], key: str, source: str) -> str:
 def _read_secret_files(
     kind: Any, tree: dict[str, Any], base: Path, source: str, path: str, faults: list[Fault]
 ) -> None:
+    kinds = strict.kinds(kind)  # what the class itself has are names until somebody has resolved them
     for field in attrs.fields(kind):
         key = f"{path}{field.name}"
         value = tree.get(field.name)
-        if attrs.has(field.type) and isinstance(value, dict):
-            _read_secret_files(field.type, value, base, source, f"{key}.", faults)
+        if attrs.has(inner := kinds[field.name]) and isinstance(value, dict):
+            _read_secret_files(inner, value, base, source, f"{key}.", faults)
         if field.metadata.get("secret") and (file := tree.pop(f"{field.name}_file", None)) is not None:
             if value is not None:
                 faults.append(Fault(source, key, f"expected {field.name} or {field.name}_file, got both"))
