@@ -121,8 +121,11 @@ def make_battle() -> ToneBattle:
     return ToneBattle.make(seed)
 
 
-async def check_sound(page: Page, battle: ToneBattle, stage: Stage, seconds: float, source: str = TAP) -> None:
-    """Press the one button; hear deck a, move the crossfader, hear deck b, without a jump for ``seconds``."""
+async def check_sound(page: Page, battle: ToneBattle, stage: Stage, seconds: float, source: str = TAP) -> str:
+    """Press the one button; hear deck a, move the crossfader, hear deck b, without a jump for ``seconds``.
+
+    Why that could not be told, if it could not.
+    """
     await tap(page, source)
     await page.goto(stage.url)
     await page.click("#sessions button")
@@ -134,9 +137,10 @@ async def check_sound(page: Page, battle: ToneBattle, stage: Stage, seconds: flo
     after = await recording.next(3.2)
     await recording.more(max(0.0, seconds + SETTLE / RATE - recording.size / RATE))
 
-    await assert_continuous(page, stage, recording, seconds)
+    disturbed = await assert_continuous(page, stage, recording, seconds)
     assert_tones(battle, before[SETTLE:], during, after)
     assert page.complaints() == []
+    return disturbed
 
 
 def assert_tones(battle: ToneBattle, before: Sound, during: Sound, after: Sound) -> None:
@@ -157,19 +161,25 @@ def assert_crossfade(falling: Sound, rising: Sound) -> None:
     assert np.hypot(falling, rising).min() > 0.1
 
 
-async def assert_continuous(page: Page, stage: Stage, recording: Recording, seconds: float) -> None:
-    """``seconds`` without a jump of either pilot, in one of a few recordings: a busy machine starves the node or the browser."""
-    found = []
+async def assert_continuous(page: Page, stage: Stage, recording: Recording, seconds: float) -> str:
+    """``seconds`` without a jump of either pilot, in one of a few recordings.
+
+    A busy machine starves the node or the browser, which both count it. A jump that nobody has counted is a fault; where every
+    recording was disturbed and counted as such, this machine cannot tell: that is returned, else nothing.
+    """
+    counted, found = 0, []
     for _ in range(CHANCES):
         sound = recording.last(seconds)
-        counted = await troubles(page, stage)
+        before, now_counted = counted, await troubles(page, stage)
+        counted = sum(now_counted.values())
         jumps = await jumps_in(sound)
         if not any(jumps):
-            return
-        found.append((jumps, counted))
+            return ""
+        found.append((jumps, now_counted))
         print("jumps and known troubles:", found[-1])
+        assert counted > before, f"jumps that nobody has counted: {found}"
         await recording.more(1 + seconds)
-    raise AssertionError(f"no {seconds} s without a jump in {CHANCES} recordings (jumps, known troubles): {found}")
+    return f"too busy a machine: no {seconds} s without a dropout in {CHANCES} recordings: {found}"
 
 
 async def jumps_in(sound: Sound) -> list[list[float]]:
@@ -236,8 +246,10 @@ def small_heap() -> Iterator[None]:
 async def test_chromium_plays_both_decks_on_the_right_channels_for_thirty_seconds(tmp_path: Path) -> None:
     battle = make_battle()
     async with battle_stage(battle, 220) as stage, open_chromium(tmp_path) as page:
-        await check_sound(page, battle, stage, 30)
+        disturbed = await check_sound(page, battle, stage, 30)
         await assert_shows_what_is_played(page, stage)
+    if disturbed:
+        pytest.skip(disturbed)
 
 
 @pytest.mark.alone
@@ -246,9 +258,11 @@ async def test_firefox_plays_both_decks_on_the_right_channels(tmp_path: Path, so
     """Without a sound device (``apt-get install pulseaudio`` makes one) what Firefox decodes is judged instead."""
     battle = make_battle()
     async with battle_stage(battle, 90) as stage, open_firefox(tmp_path) as page:
-        await check_sound(page, battle, stage, 6, TAP if sound_device else DECODED_TAP)
+        disturbed = await check_sound(page, battle, stage, 6, TAP if sound_device else DECODED_TAP)
         shown = await page.evaluate("document.getElementById('player-state').textContent")
         assert ("sound device" in shown) is not sound_device
+    if disturbed:
+        pytest.skip(disturbed)
 
 
 async def test_without_webcodecs_the_plain_player_plays_the_same(tmp_path: Path) -> None:
