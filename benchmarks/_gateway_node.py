@@ -15,7 +15,6 @@ from typing import Final
 import trio
 
 from wsactors.actors import ProcessActor
-from wsactors.gateway.socketio_topics import Topics
 from wsactors.node.cli import main as wsactors
 from wsactors.node.context import context_of
 from wsactors.realtime.service import Realtime
@@ -24,12 +23,6 @@ TOPIC: Final = "bench:room"
 CONFIG: Final = Path(__file__).with_name("config") / "gateway.toml"
 ANSWERS: Final = "WSACTORS_BENCH_ANSWERS"
 """Environment variable with the descriptor for answers: standard output is the node's own."""
-
-
-class Rooms(Topics):
-    """Topics for Socket.IO clients without connection state recovery, which the peer has not switched on either."""
-
-    recovers = False
 
 
 class Publisher(ProcessActor):

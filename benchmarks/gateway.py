@@ -35,7 +35,6 @@ MANY: Final = 4_000
 QUICK: Final = {FEW: 1_000, MANY: 2_000}
 """How many they are with --quick."""
 QUICK_ROUNDS: Final = 4
-QUICK_LEFT_OUT: Final = ("socketio_recovery",)
 QUICK_OTHERS: Final = 250
 """And how many of each kind of connection that has a floor of its own."""
 
@@ -80,9 +79,7 @@ CLEAR: Final[dict[str, Callable[[], Contender]]] = {
     "trio_websocket": partial(python_peer, "trio_websocket_loop.py", "websocket", "trio_websocket"),
 }
 PEER_NAMES: Final = [name for name in CLEAR if name not in {"floor", *OURS}]
-RECOVERY: Final = "gateway.socketio.namespaces.main.handler=wsactors.gateway.socketio_topics:Topics"
 OTHERS: Final[dict[str, tuple[Callable[[], Contender], Callable[[], Contender]]]] = {
-    "socketio_recovery": (partial(ours, "our_socketio", RECOVERY), partial(floor, "raw")),
     "tls": (partial(ours, "native_tls", "gateway.tls.mode=on"), partial(floor, "tls", "websocket_tls")),
     "deflate": (
         partial(ours, "native_deflate", "gateway.deflate=true"),
@@ -253,9 +250,8 @@ def delivery_rows(options: Options, wanted: set[str]) -> list[Row]:
     few, many = (QUICK[FEW], QUICK[MANY]) if options.quick else (FEW, MANY)
     most_others = QUICK_OTHERS if options.quick else FEW
     rounds, seconds = (min(options.rounds, QUICK_ROUNDS), 0.1) if options.quick else (options.rounds, 0.3)
-    left_out = QUICK_LEFT_OUT if options.quick else ()
-    kinds = [kind for kind in OTHERS if f"delivery_{FEW}_{kind}" in wanted and kind not in left_out]
-    rows = [Row("gateway", f"delivery_{FEW}_{kind}", "µs", note="not measured with --quick") for kind in left_out]
+    kinds = [kind for kind in OTHERS if f"delivery_{FEW}_{kind}" in wanted]
+    rows = []
     with field(contenders(wanted, kinds)) as entered:
         others = [name for kind in kinds for name in (kind, f"{kind} floor")]
         clear = [name for name in CLEAR if name in entered.arenas]

@@ -156,6 +156,55 @@ class FastPeer(SocketSink):
         self._peer.read()
 
 
+class LoggedSink(SocketSink):
+    """A sink that notes whatever is sent."""
+
+    def __init__(self, peer: Peer) -> None:
+        super().__init__(peer.sink._sock, limit=1 << 20)
+        self.log: list[bytes] = []
+
+    def witness(self) -> Callable[[bytes], object]:
+        return self.log.append
+
+    def offer(self, data: bytes, key: object = None) -> bool:
+        self.log.append(data)
+        return super().offer(data, key)
+
+    def sent_partly(self, data: bytes, sent: int, key: object) -> None:
+        self.log.append(data)
+        super().sent_partly(data, sent, key)
+
+
+@pytest.mark.parametrize("seed", range(4))
+async def test_a_witness_is_told_of_what_is_sent_when_it_is_sent(seed: int) -> None:
+    chance = random.Random(seed)
+    peers = [Peer(number, send_buffer=4096) for number in range(12)]
+    logged = chance.sample(peers, 6)
+    for peer in logged:
+        peer.sink = LoggedSink(peer)
+        peer.receiver = Receiver(peers.index(peer), "numbered", peer.sink.offer, peer.sink)
+    async with relay_to(*peers) as relay:
+        wanted: dict[int, list[bytes]] = {number: [] for number in range(12)}
+        for number in range(100):
+            message = Numbered(number, 8 * chance.choice([4, 400]), exclude=chance.choice([None, *range(12)]))
+            relay.publish("g", message)
+            for place in range(12):
+                if place != message.exclude:
+                    wanted[place].append(message.encode(None))
+            await settle()
+            if chance.random() < 0.2:  # something for one alone, in between
+                place = chance.randrange(12)
+                wanted[place].append(b"alone")
+                peers[place].sink.offer(b"alone")
+            for peer in chance.sample(peers, 6):
+                peer.read(chance.choice([1_000, 100_000]))
+        for place, peer in enumerate(peers):
+            await peer.read_all(len(b"".join(wanted[place])))
+            assert bytes(peer.got) == b"".join(wanted[place])
+            if isinstance(peer.sink, LoggedSink):
+                assert peer.sink.log == wanted[place]
+
+
 async def during_a_broadcast(relay: Relay, peers: list[Peer], do: Callable[[], object]) -> None:
     """Publish number 1, and call ``do`` when the first of ``peers`` have it."""
 

@@ -49,12 +49,30 @@ class Lanes:
     """All receivers of a bucket, as they were when `CHANGES` had counted so far."""
 
     sockets: tuple[socket.socket, ...]
-    """The shortcuts."""
+    """The shortcuts; those with a witness come last."""
+    witnesses: tuple[Callable[[bytes], object], ...]
     direct: tuple[Receiver, ...]
     """Whose they are."""
     offered: tuple[Receiver, ...]
     """Those that have none."""
     changes: int
+
+    def without(self, place: int) -> Lanes:
+        """Without the one at ``place``."""
+        alone = len(self.sockets) - len(self.witnesses)
+        witness = place - alone
+        return attrs.evolve(
+            self,
+            sockets=self.sockets[:place] + self.sockets[place + 1 :],
+            witnesses=self.witnesses if witness < 0 else self.witnesses[:witness] + self.witnesses[witness + 1 :],
+            direct=self.direct[:place] + self.direct[place + 1 :],
+        )
+
+    def tell(self, data: bytes, start: int, end: int) -> None:
+        """Tell the witnesses of those from ``start`` to before ``end``, who have just been sent it."""
+        alone = len(self.sockets) - len(self.witnesses)
+        for witness in self.witnesses[max(start - alone, 0) : max(end - alone, 0)]:
+            witness(data)
 
 
 class Bucket:
@@ -93,33 +111,36 @@ class Bucket:
             lanes = self._lanes = self._made()
         if number <= self.since:
             late = tuple(each for each in self.by_member.values() if each.since < number and each.member != exclude)
-            return Lanes((), (), late, lanes.changes)
+            return Lanes((), (), (), late, lanes.changes)
         excluded = None if exclude is None else self.by_member.get(exclude)
         if excluded is None:
             return lanes
         if excluded.place < 0:
             offered = tuple(each for each in lanes.offered if each is not excluded)
             return attrs.evolve(lanes, offered=offered)
-        before, after = excluded.place, excluded.place + 1
-        return attrs.evolve(
-            lanes,
-            sockets=lanes.sockets[:before] + lanes.sockets[after:],
-            direct=lanes.direct[:before] + lanes.direct[after:],
-        )
+        return lanes.without(excluded.place)
 
     def _made(self) -> Lanes:
-        sockets: list[socket.socket] = []
-        direct: list[Receiver] = []
         offered: list[Receiver] = []
+        alone: list[tuple[socket.socket, Receiver]] = []
+        witnessed: list[tuple[socket.socket, Receiver]] = []
+        witnesses: list[Callable[[bytes], object]] = []
         seen: set[socket.socket] = set()
         for receiver in self.by_member.values():
+            receiver.place = -1
             sock = receiver.sink.shortcut() if receiver.sink is not None else None
-            if sock is None or sock in seen:  # twice in one walk, it could be full when it is met again
-                receiver.place = -1
-                offered.append(receiver)
+            if receiver.sink is None or sock is None or sock in seen:
+                offered.append(receiver)  # twice in one walk, a socket could be full when it is met again
+                continue
+            seen.add(sock)
+            witness = receiver.sink.witness()
+            if witness is None:
+                alone.append((sock, receiver))
             else:
-                seen.add(sock)
-                receiver.place = len(sockets)
-                sockets.append(sock)
-                direct.append(receiver)
-        return Lanes(tuple(sockets), tuple(direct), tuple(offered), CHANGES.count)
+                witnessed.append((sock, receiver))
+                witnesses.append(witness)
+        both = alone + witnessed
+        for place, (_, receiver) in enumerate(both):
+            receiver.place = place
+        sockets, direct = tuple(sock for sock, _ in both), tuple(receiver for _, receiver in both)
+        return Lanes(sockets, tuple(witnesses), direct, tuple(offered), CHANGES.count)

@@ -75,12 +75,19 @@ class _Deliver:
 
 
 class _Load:
-    """What waits for one partition."""
+    """What waits for one partition, and what has gone out by shortcuts, of which no sink knows."""
 
-    __slots__ = ("count", "size")
+    __slots__ = ("count", "sent", "size")
 
     def __init__(self) -> None:
         self.count = self.size = 0
+        self.sent: dict[str, tuple[int, int]] = {}
+        """Messages and bytes, by the protocol of their format."""
+
+    def add_sent(self, wire_format: Hashable, count: int, size: int) -> None:
+        protocol: str = getattr(wire_format, "protocol", "other")
+        before, bytes_before = self.sent.get(protocol, (0, 0))
+        self.sent[protocol] = before + count, bytes_before + size
 
 
 @attrs.frozen
@@ -123,6 +130,15 @@ class Relay:
     def partition_args(self) -> list[tuple[str, _Groups, _Load]]:
         """For each partition its registered name, and the arguments of its ``init``."""
         return list(zip(self._names, self._groups, self._loads, strict=True))
+
+    def sent(self) -> dict[str, tuple[int, int]]:
+        """How many messages, and bytes, went out by shortcuts, by the ``protocol`` that formats name."""
+        found: dict[str, tuple[int, int]] = {}
+        for load in self._loads:
+            for protocol, (count, size) in load.sent.items():
+                before, bytes_before = found.get(protocol, (0, 0))
+                found[protocol] = before + count, bytes_before + size
+        return found
 
     def count(self, group: str) -> int:
         """How many receivers this node has in ``group``."""
@@ -252,23 +268,29 @@ class RelayPartition(Actor):
                 continue
             lanes = bucket.lanes(number, item.exclude)
             if type(data) is bytes:
-                await self._send(bucket, lanes, data, item.key)
+                count = await self._send(bucket, lanes, data, item.key)
+                self._load.add_sent(wire_format, count, count * len(data))
             else:  # it says more than its bytes, to sinks that look
                 await self._offer(lanes.direct, data, item.key)
             await self._offer(lanes.offered, data, item.key)
 
-    async def _send(self, bucket: Bucket, lanes: Lanes, data: bytes, key: object) -> None:
-        """Take the shortcuts. As soon as one may have ended, the rest is offered."""
+    async def _send(self, bucket: Bucket, lanes: Lanes, data: bytes, key: object) -> int:
+        """Take the shortcuts; how many. As soon as one may have ended, the rest is offered."""
         removals, place, most = bucket.removals, 0, len(lanes.sockets)
+        direct = 0
         while place < most:
             await self._breathe()
             if bucket.removals != removals or lanes.changes != CHANGES.count:
-                return await self._offer(lanes.direct[place:], data, key)
+                await self._offer(lanes.direct[place:], data, key)
+                break
             reached = min(place + BREATH - self._served, most)
             while place < reached and bucket.removals == removals:
                 count, sent = send_to_each(lanes.sockets[place:reached], data)
+                if lanes.witnesses:
+                    lanes.tell(data, place, place + count)
                 self._served += count
                 place += count
+                direct += count
                 if place < reached:
                     changes = CHANGES.count
                     _take_over(lanes.direct[place], data, sent, key)
@@ -277,7 +299,7 @@ class RelayPartition(Actor):
                         lanes = attrs.evolve(lanes, changes=CHANGES.count)
                     self._served += 1
                     place += 1
-        return None
+        return direct
 
     async def _offer(self, receivers: Sequence[Receiver], data: bytes, key: object) -> None:
         place = 0

@@ -12,7 +12,7 @@ open socket, `CHANGES` is counted up: whoever keeps sockets looks whether it sti
 from __future__ import annotations
 
 import socket
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final, Protocol, runtime_checkable
 
 
@@ -22,6 +22,10 @@ class Shortcut(Protocol):
 
     def shortcut(self) -> socket.socket | None:
         """The non-blocking socket, which until `CHANGES` is counted up may be sent whole messages; None: offer them here."""
+        ...
+
+    def witness(self) -> Callable[[bytes], object] | None:
+        """What must be told of everything that is sent whole by the shortcut, right then; None: nothing."""
         ...
 
     def sent_partly(self, data: bytes, sent: int, key: object) -> None:

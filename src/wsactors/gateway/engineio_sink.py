@@ -71,6 +71,9 @@ class EngineSink:
         ws = self._ws
         return None if ws is None or self._backlog is not None or self._core.version == 3 else ws.sink.shortcut()
 
+    def witness(self) -> None:
+        """See `wsactors.cluster.Shortcut`."""
+
     def sent_partly(self, data: bytes, sent: int, key: object) -> None:
         """See `wsactors.cluster.Shortcut`."""
         assert self._ws is not None

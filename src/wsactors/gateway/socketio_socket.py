@@ -191,14 +191,18 @@ class Socket:
         return self._sink.offer(data, key) if self._sink is not None else self._log is not None
 
     def shortcut(self) -> socket.socket | None:
-        """See `wsactors.cluster.Shortcut`: for who needs no log of what was sent."""
-        if self._sink is None or self._held is not None or self._log is not None or self.is_over:
-            return None
-        return self._sink.shortcut()
+        """See `wsactors.cluster.Shortcut`."""
+        return None if self._sink is None or self._held is not None or self.is_over else self._sink.shortcut()
+
+    def witness(self) -> Callable[[bytes], object] | None:
+        """See `wsactors.cluster.Shortcut`."""
+        return None if self._log is None else self._log.add
 
     def sent_partly(self, data: bytes, sent: int, key: object) -> None:
         """See `wsactors.cluster.Shortcut`."""
         assert self._sink is not None
+        if self._log is not None:
+            self._log.add(data)
         self._sink.sent_partly(data, sent, key)
 
     def send(self, kind: int, data: Plain, number: int | None = None, *, key: object = None) -> bool:
@@ -290,6 +294,9 @@ class RoomFormat:
         namespace: Its name.
         offsets: What its events end with; None: clients cannot come back.
     """
+
+    protocol = "socketio"
+    """What it counts as: see `wsactors.gateway.metrics`."""
 
     def __init__(self, namespace: str, offsets: Offsets | None = None) -> None:
         self.namespace = namespace

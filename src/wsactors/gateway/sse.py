@@ -58,6 +58,9 @@ def routes_of(port: Port) -> list[BaseRoute]:
 class SseFormat:
     """Publications and presence as events. ``chunked``: framed for HTTP/1.1's chunked coding."""
 
+    protocol = "http"
+    """What it counts as, as its connection does: see `wsactors.gateway.metrics`."""
+
     def __init__(self, *, chunked: bool) -> None:
         self._chunked = chunked
 
@@ -113,6 +116,9 @@ class _Gate:
     def shortcut(self) -> socket.socket | None:
         """See `wsactors.cluster.Shortcut`."""
         return self._sink.shortcut() if isinstance(self._sink, SocketSink) and not self._is_closed else None
+
+    def witness(self) -> None:
+        """See `wsactors.cluster.Shortcut`."""
 
     def sent_partly(self, data: bytes, sent: int, key: object) -> None:
         """See `wsactors.cluster.Shortcut`."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+from collections.abc import Callable
 
 from wsactors.cluster import CHANGES
 
@@ -19,6 +20,10 @@ class ShortcutSocket:
     def shortcut(self) -> socket.socket | None:
         """See `wsactors.cluster.Shortcut`. What is sent that way is not in the sink's statistics: it costs the sink nothing."""
         return self._sock if self._ready else None
+
+    def witness(self) -> Callable[[bytes], object] | None:
+        """See `wsactors.cluster.Shortcut`."""
+        return None
 
     def _turn(self, *, ready: bool) -> None:
         """From here on, there is a shortcut, or none."""
