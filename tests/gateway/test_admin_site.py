@@ -88,6 +88,23 @@ async def test_a_scrape_counts_what_happened() -> None:
             found = await samples(client)
 
 
+async def test_every_delivery_is_counted_also_those_that_no_sink_saw() -> None:
+    async with open_admin() as (topics, client):
+        with trio.fail_after(8):
+            async with listening(topics, "room:1") as one, listening(topics, "room:1") as two:
+                await one.next("joined")
+                await two.next("joined")
+                before = await samples(client)
+                for number in range(10):
+                    await topics.realtime.publish("room:1", "n", number)
+                for events in (one, two):
+                    assert [(await events.next("message"))[1]["payload"] for _ in range(10)] == list(range(10))
+                after = await samples(client)
+        assert sum(count for count, _ in topics.realtime.relay.sent().values()) > 0
+        assert after["wsactors_messages_out_total", "http"] - before["wsactors_messages_out_total", "http"] >= 20
+        assert after["wsactors_bytes_out_total", "http"] - before["wsactors_bytes_out_total", "http"] > 20 * 100
+
+
 async def test_nothing_that_a_client_says_becomes_a_label() -> None:
     async with open_admin() as (topics, client):
         evil = "evil-label-value"

@@ -116,7 +116,7 @@ class AdminApi:
     async def node(self, _: Request) -> Response:
         gateway = Port.of(self._port.node)
         if gateway is not None:
-            await gateway.meters.refresh()
+            await gateway.refresh_meters()
         found: dict[str, Any] = {
             "name": self._port.node.name,
             "region": self._port.options.region,

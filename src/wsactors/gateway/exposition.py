@@ -39,7 +39,7 @@ class Exposition:
         """What a scrape gets."""
         port = Port.of(self._node)
         if port is not None:
-            await port.meters.refresh()
+            await port.refresh_meters()
         return generate_latest(self._registry)
 
 

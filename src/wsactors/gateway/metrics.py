@@ -6,8 +6,9 @@ their protocol has had so far. Protocols are a closed set: a path that a client 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
 import trio
@@ -112,9 +113,16 @@ class Meters:
         finally:
             meter.open -= 1
 
-    async def refresh(self) -> None:
-        """Sum up what is open now. Lets others run in between."""
+    async def refresh(self, direct: Mapping[str, tuple[int, int]] = MappingProxyType({})) -> None:
+        """Sum up what is open now. Lets others run in between.
+
+        ``direct``: messages and bytes that never met a sink, by protocol (`wsactors.cluster.Relay.sent`).
+        """
         totals = {label: _copied(meter) for label, meter in self._meters.items()}
+        for label, (count, size) in direct.items():
+            if label in totals:
+                totals[label].messages_out += count
+                totals[label].bytes_out += size
         waiting = most = 0
         for number, (sink, (meter, _)) in enumerate(list(self.connections.items()), 1):
             if sink in self.connections:

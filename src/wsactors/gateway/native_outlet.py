@@ -25,6 +25,8 @@ class NativeFormat:
     """Publications and presence as the native protocol's version 2 has them, put on WebSockets by ``framing``."""
 
     __slots__ = ("_framing",)
+    protocol: Final = "native"
+    """What it counts as: see `wsactors.gateway.metrics`."""
 
     def __init__(self, framing: Framing) -> None:
         self._framing = framing

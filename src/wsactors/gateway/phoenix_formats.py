@@ -47,6 +47,9 @@ class ChannelsFormat(Format, Protocol):
 class _Format:
     """What both protocols write alike."""
 
+    protocol = "phoenix"
+    """What it counts as: see `wsactors.gateway.metrics`."""
+
     def __init__(self, version: Version, framing: Framing) -> None:
         self.version: Version = version
         self._framing = framing
@@ -109,6 +112,8 @@ class TextPhoenixFormat(PhoenixFormat):
 
 class SupabaseFormat(_Format):
     """Supabase Realtime."""
+
+    protocol = "supabase"
 
     def publication(self, publication: Publication, *, replayed: bool = False) -> bytes | None:
         """See `wsactors.realtime.publication.Format`. ``replayed`` ones say so, and have an id."""

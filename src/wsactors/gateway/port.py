@@ -189,6 +189,14 @@ class Port:
         if refusal is not None:
             raise RequestRefused(refusal.status, refusal.message)
 
+    async def refresh_meters(self) -> None:
+        """Bring what `meters` says up to date."""
+        try:
+            direct = self.realtime.relay.sent()
+        except LookupError:  # this node has no topics
+            direct = {}
+        await self.meters.refresh(direct)
+
     def statistics(self) -> PortStatistics:
         """How it is doing now."""
         sinks = tuple(sink.statistics() for sink in self.meters.connections)
