@@ -15,7 +15,10 @@ from .admission import Admission
 from .options import GatewayOptions, GatewayRefused, check_exposure
 from .proxies import UNIX
 
-BACKLOG: Final = 512
+BACKLOG: Final = 4_096
+"""Connections that may wait to be accepted: all clients of a node that was started again come at once. Linux may allow fewer."""
+_AT_ONCE: Final = 32
+"""Connections that are started together."""
 _OUT_OF_RESOURCES: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS})
 _PAUSE_SECONDS: Final = 0.1
 _TOO_MANY: Final = (
@@ -67,29 +70,40 @@ async def accept_connections(
     """Accept for ever. ``start`` gets the socket and the peer's address, which `Admission.leave` wants back at the end.
 
     A connection over the limits is told so and closed. Running out of descriptors pauses accepting, nothing else.
+    Several are started at a time: on a busy node each start takes a few rounds of the loop, and while as many as can be
+    waiting have come, the kernel breaks off the next.
     """
     while True:
         await trio.lowlevel.wait_readable(listener.fileno())
-        try:
-            sock, name = listener.accept()
-        except BlockingIOError:
-            continue
-        except OSError as error:
-            if error.errno in _OUT_OF_RESOURCES:
-                log(__name__, "warning", "accept_paused", reason=error.strerror)
-                await trio.sleep(_PAUSE_SECONDS)
-            continue  # the peer left between its SYN and our accept
-        sock.setblocking(False)
-        address = str(name[0]) if isinstance(name, tuple) else UNIX
-        if not admission.enter(address, trio.current_time()):
-            _turn_away(sock)
-            continue
-        try:
-            await start(sock, address)
-        except BaseException:
-            admission.leave(address)
-            sock.close()
-            raise
+        async with trio.open_nursery() as nursery:
+            for _ in range(_AT_ONCE):
+                try:
+                    sock, name = listener.accept()
+                except BlockingIOError:
+                    break
+                except OSError as error:
+                    if error.errno in _OUT_OF_RESOURCES:
+                        log(__name__, "warning", "accept_paused", reason=error.strerror)
+                        await trio.sleep(_PAUSE_SECONDS)
+                        break
+                    continue  # the peer left between its SYN and our accept
+                sock.setblocking(False)
+                address = str(name[0]) if isinstance(name, tuple) else UNIX
+                if admission.enter(address, trio.current_time()):
+                    nursery.start_soon(_begin, start, sock, address, admission)
+                else:
+                    _turn_away(sock)
+
+
+async def _begin(
+    start: Callable[[socket.socket, str], Awaitable[None]], sock: socket.socket, address: str, admission: Admission
+) -> None:
+    try:
+        await start(sock, address)
+    except BaseException:
+        admission.leave(address)
+        sock.close()
+        raise
 
 
 def _turn_away(sock: socket.socket) -> None:
