@@ -20,6 +20,7 @@ from wsactors.gateway.server import Address, Gateway
 from wsactors.gateway.socketio_options import SocketIoOptions
 from wsactors.realtime.identity import Authenticator
 from wsactors.realtime.options import RealtimeOptions
+from wsactors.realtime.permission import PermissionOptions
 from wsactors.realtime.service import Realtime
 from wsactors.realtime.start import start_realtime
 from wsactors.supervision import Node
@@ -81,12 +82,17 @@ async def serving(
     *,
     realtime: RealtimeOptions = RealtimeOptions(),  # noqa: B008 - frozen
     authenticator: Authenticator | None = None,
+    permission: PermissionOptions = PermissionOptions(),  # noqa: B008 - frozen
     **gateway: Any,
 ) -> AsyncIterator[Served]:
     opened: list[Address] = []
     async with Node("engines") as node:
         topics = await start_realtime(
-            node, realtime, authenticator=authenticator, allowed_packages=("wsactors", "tests")
+            node,
+            realtime,
+            authenticator=authenticator,
+            permission=permission,
+            allowed_packages=("wsactors", "tests"),
         )
         options = GatewayOptions(port=0, engineio=engine, socketio=socketio, **gateway)
         await node.spawn(Gateway, options, None, opened.append, TestDirectory())

@@ -134,6 +134,11 @@ class EngineServer:
         """An id that nobody can guess."""
         return secrets.token_urlsafe(SID_BYTES)
 
+    def has_room(self, address: str) -> bool:
+        """Whether a client at ``address`` may have another session. Asked when one begins, too: many may be on their way."""
+        full = len(self._sessions) >= self.options.max_sessions
+        return not full and self._addresses[address] < self.options.max_sessions_per_address
+
     def admit(self, sid: str, pid: Pid, handshake: Handshake) -> None:
         """A session has begun."""
         self._sessions[sid] = _Entry(pid, handshake.version)
@@ -292,8 +297,7 @@ class EngineServer:
                 raise Refused(BAD_VERSION)
 
     def _check_room(self, address: str) -> None:
-        full = len(self._sessions) >= self.options.max_sessions
-        if full or self._addresses[address] >= self.options.max_sessions_per_address:
+        if not self.has_room(address):
             raise Refused(TOO_MANY)
 
     async def _start(self, handshake: Handshake) -> tuple[Pid, int]:

@@ -172,6 +172,8 @@ class EngineSession(Actor):
         handshake = server.arriving.get(number)
         if handshake is None:
             return Stop("the client has gone")
+        if not server.has_room(handshake.address):
+            return Stop("too many sessions")
         self.handshake = handshake
         self.options: EngineOptions = server.options
         self._now = trio.current_time()

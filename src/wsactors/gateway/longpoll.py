@@ -134,9 +134,11 @@ class _Look:
 class LongPollSession(Actor):
     """Owns the channels of one client; ends when nobody asks for them."""
 
-    def init(self, service: LongPoll, number: int) -> None:
+    def init(self, service: LongPoll, number: int) -> Stop | None:
         """``number`` is that of the session that waits for its actor."""
         session = service.arriving.pop(number)
+        if not service.has_room(session.address):
+            return Stop("too many sessions")
         self._outbox = session.outbox
         self._patience = PATIENCE * service.window
         outbox = session.outbox
@@ -148,6 +150,7 @@ class LongPollSession(Actor):
         service.begin(session)
         self.at_death("session", lambda _: service.end(session))
         self.send_after(self._patience, self.pid, _Look())
+        return None
 
     def handle_info(self, message: Any) -> Stop | None:
         """Time has passed."""
@@ -188,6 +191,10 @@ class LongPoll:
         """The supervisor of the sessions."""
         kwargs = {"max_children": self.port.options.limits.connections, "extra_args": (self,)}
         return ChildSpec("longpoll", DynamicSupervisor, kwargs=kwargs, name=self.supervisor, type="supervisor")
+
+    def has_room(self, address: str) -> bool:
+        """Whether a client at ``address`` may have another session. Asked when one begins, too: many may be on their way."""
+        return self._addresses[address] < self.port.options.limits.connections_per_address
 
     def begin(self, session: _Session) -> None:
         """A session has its actor."""
@@ -249,7 +256,7 @@ class LongPoll:
             user = await self.port.realtime.authenticate(door.credentials)
         except (ProtocolError, AuthRefused, LookupError):
             return {"status": 403}
-        if self._addresses[client] >= self.port.options.limits.connections_per_address:
+        if not self.has_room(client):
             return {"status": 403}
         session = _Session(user, door.version, client)
         number = next(self._numbers)
@@ -258,7 +265,7 @@ class LongPoll:
             await start_child(self.supervisor, ChildSpec("session", LongPollSession, (number,), restart="temporary"))
         except (ChildError, StartError, CallExit) as error:
             log(__name__, "warning", "session_not_started", reason=str(error))
-            return {"status": 500}
+            return {"status": 500 if self.has_room(client) else 403}
         finally:
             self.arriving.pop(number, None)
         return {"status": 410, "token": self._sign(session.id), "messages": []}

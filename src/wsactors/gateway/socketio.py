@@ -21,7 +21,7 @@ from wsactors.wire.errors import ProtocolError
 from wsactors.wire.plain import Plain
 
 from .engineio_events import SERVER_CLOSE
-from .socketio_namespace import CLIENT_LEFT, Connect, Lost, Namespace, Returned, Said, refusal
+from .socketio_namespace import CLIENT_LEFT, Connect, Lost, MayReturn, Namespace, Returned, Said, refusal
 from .socketio_options import SocketIoOptions
 from .socketio_rooms import Publisher, topics_of
 from .socketio_socket import Offsets, RecoveryLog, Socket, frames_of
@@ -136,6 +136,20 @@ class SocketIo:
             oldest = self._detached.pop(next(iter(self._detached)))
             self.node.cast(oldest.actor, Lost("transport close", may_return=False))
         return True
+
+    async def may_return_as(self, token: str, user: User) -> bool:
+        """Whether ``user`` may have what the socket of ``token`` has missed; if not, that is forgotten. Another's token is
+        left to `returning`."""
+        socket = self._by_token.get(token)
+        if socket is None or socket.user.subject != user.subject:
+            return True
+        try:
+            if await self.node.call(socket.actor, MayReturn(user), timeout=self.options.connect_timeout):
+                return True
+        except (CallExit, CallTimeout, MailboxFull):
+            return False
+        self.node.cast(socket.actor, Lost("transport close", may_return=False))
+        return False
 
     def returning(self, token: str, namespace: str, user: User) -> Socket | None:
         """The socket to which ``token`` is the key, taken from whichever session still carries it."""
@@ -265,7 +279,7 @@ class SocketIoConversation:
             return self._refuse(namespace, refusal(refused.message, {"code": refused.code}))
         except trio.TooSlowError:
             return self._refuse(namespace, refusal("Authentication took too long.", {"code": "timeout"}))
-        if self._recover(namespace, auth, user):
+        if await self._recover(namespace, auth, user):
             return None
         socket = app.new_socket(namespace, user, self._version)
         refused_with = await app.start(socket, session.pid, said)
@@ -277,12 +291,14 @@ class SocketIoConversation:
         self._carry(socket)
         return socket.enter(session.sink)
 
-    def _recover(self, namespace: str, auth: dict[str, Plain], user: User) -> bool:
+    async def _recover(self, namespace: str, auth: dict[str, Plain], user: User) -> bool:
         """Whether the client comes back to what it had, whole."""
         token, offset = auth.get("pid"), auth.get("offset")
         if not isinstance(token, str) or not isinstance(offset, str | None):
             return False
         app, session = self._app, self._session
+        if not await app.may_return_as(token, user):
+            return False
         socket = app.returning(token, namespace, user)
         if socket is None:
             return False

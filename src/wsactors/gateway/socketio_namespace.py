@@ -107,6 +107,15 @@ class Lost:
     may_return: bool
 
 
+@attrs.frozen(eq=False)
+class MayReturn:
+    """Call: may the client come back to what it had, as ``user``? Answered with a bool."""
+
+    __is_value__ = True
+
+    user: User
+
+
 @attrs.frozen
 class Returned:
     """Cast: the client is back, in the session ``session``."""
@@ -180,6 +189,10 @@ class Namespace(Actor):
 
     async def interrupted(self, reason: str) -> None:
         """The client has lost its connection, and may come back."""
+
+    async def may_return(self, user: User) -> bool:
+        """Whether the client may come back to what it had as ``user``: the same person, perhaps with another token."""
+        return True
 
     async def recovered(self) -> None:
         """It has come back, and got what it missed."""
@@ -304,6 +317,8 @@ class Namespace(Actor):
                 self._is_in = True
                 self._recheck_later()
                 return Stop("normal", reply=None) if await self._has_ended() else None
+            case MayReturn(user):
+                return await self.may_return(user)
             case _:
                 return UNHANDLED
 

@@ -11,7 +11,7 @@ from typing import Any, ClassVar, Final
 import attrs
 
 from wsactors.actors import Pid
-from wsactors.realtime.identity import JoinRefused, Refused
+from wsactors.realtime.identity import JoinRefused, Refused, User
 from wsactors.realtime.outlet import Joined
 from wsactors.realtime.publication import Position
 from wsactors.realtime.service import Realtime
@@ -108,6 +108,8 @@ class Topics(Namespace):
     async def connect(self, auth: Any) -> None:
         """Everybody may come in whom the authenticator has let through."""
         self._topics: dict[str, _Membership] = {}
+        self._lost_one = False
+        """Whether a membership ended while the client was away: then it may not have what it missed there."""
         # Its channels end with it; their outlets refer to this actor, and cycles wait for the garbage collector.
         self.at_death("topics", lambda _: self._topics.clear())
 
@@ -141,17 +143,32 @@ class Topics(Namespace):
             if membership.channel is not None and membership.meta is not None:
                 self._realtime.untrack(membership.channel)
 
+    async def may_return(self, user: User) -> bool:
+        """Only who may still join all his topics gets what he missed: it cannot be told apart."""
+        realtime = self._realtime
+        seats = [realtime.seats.get(each.channel) for each in self._topics.values() if each.channel is not None]
+        try:
+            for seat in seats:
+                if seat is not None:
+                    await realtime.check_join(user, seat.topic, seat.params, private=seat.private)
+        except JoinRefused:
+            return False
+        return not self._lost_one
+
     async def recovered(self) -> None:
-        """Show it again as it was."""
+        """Show it again as it was, by the token that it has now."""
         for membership in self._topics.values():
-            if membership.channel is not None and membership.meta is not None:
-                self._realtime.track(membership.channel, membership.meta)
+            if membership.channel is not None:
+                self._realtime.renew(membership.channel, self.user)
+                if membership.meta is not None:
+                    self._realtime.track(membership.channel, membership.meta)
 
     def over(self, topic: str, outlet: TopicOutlet) -> None:
         """A membership has ended."""
         membership = self._topics.get(topic)
         if membership is not None and membership.outlet is outlet:
             del self._topics[topic]
+            self._lost_one |= not self.socket.is_attached
 
     @property
     def _realtime(self) -> Realtime:

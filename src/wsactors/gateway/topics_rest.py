@@ -141,6 +141,12 @@ class _Topics:
         user = await self._access.user(request)
         topic: str = request.path_params["topic"]
         await self._access.check_read(user, topic, presence=presence)
+        realtime = self._port.realtime
+        options = realtime.options.for_topic(topic)
+        if options is not None and not realtime.channel_class(options).lets_everybody_in():
+            # Whom the application does not let in does not read past it.
+            owner = request.scope["state"]["owner"]
+            realtime.leave(await realtime.join(topic, PollOutlet(keeps=True), owner=owner, user=user, presence=False))
         return topic
 
 

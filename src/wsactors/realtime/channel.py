@@ -146,6 +146,11 @@ class Channel(Actor):
         """Whether whatever clients push is published, so that they may as well publish without a channel, as by REST."""
         return cls.handle_push is Channel.handle_push
 
+    @classmethod
+    def lets_everybody_in(cls) -> bool:
+        """Whether it leaves all of that decision to the policy, so that who may join may as well read without joining."""
+        return cls.join is Channel.join
+
     def handle_push(self, event: str, payload: Plain) -> Any:
         """Take what the client sends; may be ``async``.
 
@@ -237,9 +242,17 @@ class Channel(Actor):
         seat.take(pid)
         realtime.seats[pid] = seat
         self.at_death("seat", realtime.vacate)
-        at_death(seat.owner, pid, lambda _: realtime.vacate(pid, tell=False))
-        self.at_death("owner", lambda _: not_at_death(seat.owner, pid))
+        at_death(seat.owner, pid, self._owner_is_gone)
+        self.at_death("owner", self._let_owner_go)
         self._owner_ref = self.monitor(seat.owner)
+
+    # Methods: a function made for each would be kept for each.
+
+    def _owner_is_gone(self, _: Pid) -> None:
+        self._realtime.vacate(self.pid, tell=False)
+
+    def _let_owner_go(self, pid: Pid) -> None:
+        not_at_death(self._seat.owner, pid)
 
     async def _subscribe(self, response: Plain, *, again: bool) -> None:
         seat = self._seat

@@ -19,6 +19,7 @@ from wsactors.wire.plain import Plain
 from .channel import Channel, Leave, Push, Renew, SetPresence
 from .history import Gap, HistoryBudget, estimate
 from .identity import ANONYMOUS, Authenticator, Credentials, JoinRefused, PublishRefused, User
+from .idle import IdleTopics
 from .metrics import Metrics, RealtimeMetrics, counted
 from .options import EVENT_LENGTH, RealtimeOptions, TopicOptions, is_event
 from .outlet import Outlet
@@ -54,14 +55,13 @@ class Realtime:
         self.node = node
         self.options = options
         self.relay = Relay(node, backbone or LocalExchange().join(node.name), options.relay_partitions)
-        self.seats: dict[Pid, Seat] = {}
-        """Of the channels that live."""
+        self.seats: dict[Pid, Seat] = {}  # of the channels that live
         self.arriving: dict[int, Seat] = {}
         """Of those that are being started, by number: messages are values, and a seat is none."""
         self.permission = Permission(node, permission, authenticator)
         self.history_budget = HistoryBudget(options.history_bytes)
-        self.places = ResumeStore()
-        """Of clients that may take up again what their connection broke off."""
+        self.idle = IdleTopics()
+        self.places = ResumeStore()  # of clients that may take up again what their connection broke off
         self.metrics = RealtimeMetrics(Metrics.of(node), self.seats)
         self._actors: dict[tuple[str, Pid], Receiver] = {}
         self._numbers = itertools.count(1)
@@ -174,8 +174,7 @@ class Realtime:
             self.check_rate(channel, estimate(payload))
         except PublishRefused as refusal:
             if ref is not None:
-                answer: Plain = {"reason": refusal.message, "code": refusal.code}
-                self.seats[channel].outlet.reply(ref, "error", answer)
+                self.seats[channel].outlet.reply(ref, "error", {"reason": refusal.message, "code": refusal.code})
             return True
         return self.node.cast(channel, Push(event, payload, ref))
 
@@ -326,9 +325,10 @@ class Realtime:
             except StartError:  # somebody else starts it, or has started it, or it has ended again
                 pid = self.node.whereis(name)
             except ChildError as error:
-                raise JoinRefused(
-                    "too_many" if error.reason == "max_children" else "crash", "too many topics"
-                ) from None
+                full = error.reason == "max_children"
+                if full and await self.idle.end_oldest(self._here(TOPICS)):
+                    continue
+                raise JoinRefused("too_many" if full else "crash", "too many topics") from None
             except CallExit:
                 raise JoinRefused("timeout", "the node is overloaded") from None
             if pid is not None:

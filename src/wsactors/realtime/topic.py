@@ -71,6 +71,8 @@ class Topic(Actor):
         self._last_used = trio.current_time()
         self._idle_timer = False
         self._look_idle_later()
+        realtime.idle.add(self.pid)
+        self.at_death("idle", realtime.idle.discard)
         self.at_death("metrics", lambda _: realtime.metrics.count_present(topic, 0))
 
     def handle_call(self, message: Any, caller: Any) -> Any:
@@ -118,6 +120,7 @@ class Topic(Actor):
                 if self._presence.leave(channel):
                     self._tell_presence_later()
                 if not self._members:
+                    self._realtime.idle.add(self.pid)
                     self._last_used = trio.current_time()
                     self._look_idle_later()
             case _TellPresence():
@@ -150,6 +153,7 @@ class Topic(Actor):
         self._realtime.relay.admit(self._topic, seat.receiver)
         if message.channel not in self._members:
             self._members[message.channel] = self.monitor(message.channel)
+            self._realtime.idle.discard(self.pid)
         return None
 
     def _joined(self, message: Subscribe) -> Joined:
@@ -175,6 +179,8 @@ class Topic(Actor):
         self._published += 1
         self._realtime.metrics.published += 1
         self._last_used = now = trio.current_time()
+        if not self._members:
+            self._realtime.idle.add(self.pid)
         kept = self._options.history > 0
         publication = Publication(
             topic=self._topic,
