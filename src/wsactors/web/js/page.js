@@ -266,6 +266,7 @@ function showHealth(health) {
   $("health-target").textContent = `${Math.round(health.aim * 1000)} ms`;
   $("health-underruns").textContent = health.underruns;
   $("health-late").textContent = health.late;
+  $("health-missing").textContent = health.missing;
   if (heard !== null) decks.tick(heard - health.held * 48000);
 }
 
