@@ -92,10 +92,13 @@ class AdminApi:
             if is_open and self._port.options.is_loopback:
                 return
             raise Refused("closed", "This needs a token: set admin.http.token.")
+        client, now = request.client.host if request.client else "", trio.current_time()
+        if self._tries.is_spent(client, now):  # before looking: the right guess must not stand out among the wrong ones
+            raise Refused("rate", "Too many wrong tokens. Try again later.")
         scheme, _, shown = request.headers.get("authorization", "").partition(" ")
         if scheme.lower() == "bearer" and hmac.compare_digest(shown.strip().encode(), wanted.encode()):
             return
-        if not self._tries.take(request.client.host if request.client else "", trio.current_time()):
+        if not self._tries.take(client, now):
             raise Refused("rate", "Too many wrong tokens. Try again later.")
         raise Refused("missing", "Send Authorization: Bearer with the token of admin.http.token.")
 

@@ -50,6 +50,11 @@ class Rates:
         self._key_burst = key_burst
         self._keys: OrderedDict[str, Bucket] = OrderedDict()
 
+    def is_spent(self, key: str, now: float) -> bool:
+        """Whether ``key`` has nothing left."""
+        bucket = self._keys.get(key)
+        return bucket is not None and bucket.wait_time(now) > 0
+
     def take(self, key: str | None, now: float, cost: float = 1.0) -> bool:
         """``cost`` more of ``key``, at ``now``; None is counted with everybody only."""
         if key is not None:
