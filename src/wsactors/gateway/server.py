@@ -9,7 +9,7 @@ from pathlib import Path
 
 import attrs
 
-from wsactors.actors import ProcessActor, Request, reply
+from wsactors.actors import Pid, ProcessActor, Request, reply
 from wsactors.actors.log import log
 from wsactors.errors import ChildError, StartError
 from wsactors.realtime.sinks import SocketSink
@@ -194,18 +194,24 @@ class Connection(ProcessActor):
 
     def init(self, binding: Binding, ticket: int) -> None:
         """Take over the accepted socket that waits under ``ticket``."""
-        self._sock, peer = binding.waiting.pop(ticket)
+        self._sock, self._peer = binding.waiting.pop(ticket)
         self._port = binding.port
+        self._sink: SocketSink | None = None
         # Also when it is killed before it runs, and when its tasks do not unwind.
-        self.at_death("socket", lambda _: self._sock.close())
-        self.at_death("place", lambda _: binding.port.admission.leave(peer))
+        self.at_death("connection", self._is_over)
 
     async def run(self) -> None:
         """Serve it."""
         await serve_connection(self._sock, self._port, self.pid, on_sink=self._own)
 
     def _own(self, sink: SocketSink) -> None:
-        self.at_death("socket", lambda _: sink.close())
+        self._sink = sink
+
+    def _is_over(self, _: Pid) -> None:
+        try:
+            (self._sock if self._sink is None else self._sink).close()
+        finally:
+            self._port.admission.leave(self._peer)
 
 
 def public_hosts(options: GatewayOptions) -> tuple[str, ...]:

@@ -13,7 +13,7 @@ from wsactors.actors import Pid, Runtime, at_death
 from wsactors.errors import NoProcess
 from wsactors.wire.plain import Plain
 
-from .auth import RECHECK_SECONDS, seconds_left
+from .auth import RECHECK_SECONDS, KeyedAuthenticator, seconds_left
 from .identity import AllowAnybody, Authenticator, AuthRefused, Credentials, JoinRefused, PublishRefused, User
 from .limits import TOO_MANY, ConnectionLimits, LimitOptions
 from .policy import Decider, Decision, Policy, PolicyOptions
@@ -76,6 +76,7 @@ class Permission:
         self._node = node
         self._authenticator: Authenticator = authenticator or AllowAnybody()
         self._living = self._authenticator if isinstance(self._authenticator, LivingAuthenticator) else None
+        self._leeway = authenticator.options.leeway if isinstance(authenticator, KeyedAuthenticator) else 0.0
         self._clock = clock
         self._limits: dict[Pid, ConnectionLimits] = {}
         """Of each connection that has joined anything."""
@@ -110,6 +111,14 @@ class Permission:
             return self._living.recheck_seconds(user)
         left = seconds_left(user, self._clock())
         return None if left is None else min(max(left, 0.0), RECHECK_SECONDS)
+
+    def expires(self, user: User) -> float | None:
+        """Since when, in Unix time, nobody is let in any more with ``user``'s token; None: it does not expire.
+
+        What ends a connection goes by this: were it ended sooner, a client that comes back with the same token were let in,
+        and ended, over and over.
+        """
+        return None if user.expires is None else user.expires + self._leeway
 
     def revoke(self, subject: str) -> None:
         """From now on refuse every token that ``subject`` has. What is open goes on until it is asked `stay`: kick it, too.
@@ -167,6 +176,9 @@ class Permission:
 
     # --- how much -------------------------------------------------------------------------------------------------
 
+    def _forget_limits(self, owner: Pid) -> None:
+        self._limits.pop(owner, None)
+
     def joining(self, seat: Seat) -> None:
         """A connection tries to join; `left` must follow when it fails or ends.
 
@@ -177,7 +189,7 @@ class Permission:
         if limits is None:
             limits = ConnectionLimits(seat.user.limits or self.options.limits, trio.current_time())
             try:
-                at_death(owner, "limits", lambda _: self._limits.pop(owner, None))
+                at_death(owner, "limits", self._forget_limits)
             except NoProcess:
                 raise JoinRefused("crash", "The connection has ended.") from None
             self._limits[owner] = limits
