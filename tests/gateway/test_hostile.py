@@ -14,8 +14,9 @@ from tests.gateway.harness import exchange, until, upgrade
 from tests.gateway.test_longpoll import Poller, open_site
 from tests.gateway.topics import listening, open_topics
 from wsactors.client import open_websocket
+from wsactors.gateway import access
 from wsactors.gateway.engineio_options import EngineOptions
-from wsactors.gateway.options import GatewayOptions
+from wsactors.gateway.options import GatewayOptions, Limits
 from wsactors.realtime.channel import Channel
 from wsactors.realtime.identity import Credentials, JoinRefused, User
 from wsactors.realtime.options import RealtimeOptions, TopicOptions
@@ -88,6 +89,24 @@ async def test_one_address_has_so_many_longpoll_sessions_also_when_it_asks_for_a
         object.__setattr__(options.limits, "connections_per_address", 3)
         answers = await together(lambda: Poller(site).get())
         assert sorted(each["status"] for each in answers) == [403] * (AT_ONCE - 3) + [410] * 3
+
+
+async def test_a_client_with_a_whole_ipv6_network_is_one_client(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(access, "REQUESTS_BURST", 3.0)
+    monkeypatch.setattr(access, "REQUESTS_PER_SECOND", 0.001)
+    limits = Limits(connections_per_address=3)
+    engine = EngineOptions(max_sessions_per_address=3)
+    async with serving(engine, trusted_proxies=("127.0.0.1",), limits=limits) as served:
+        asked: list[tuple[int, int, int]] = []
+        for number in range(5):
+            mine = {"x-forwarded-for": f"2001:db8::{number + 1:x}"}
+            polling = await served.http.get(served.url("/socket.io/"), headers=mine)
+            topics = await served.http.get("/api/topics/a/history", headers=mine)
+            phoenix = await served.http.get("/socket/longpoll?vsn=2.0.0", headers=mine)
+            asked.append((polling.status_code, topics.status_code, phoenix.json()["status"]))
+        assert asked == [(200, 200, 410)] * 3 + [(503, 429, 403)] * 2
+        other = await served.http.get(served.url("/socket.io/"), headers={"x-forwarded-for": "2001:db8:0:1::1"})
+        assert other.status_code == 200
 
 
 def no_more_than_a_member(question: Decide) -> bool:

@@ -16,6 +16,7 @@ from wsactors.wire.json_door import dumps
 from wsactors.wire.plain import Plain
 from wsactors.wire.sse import decode_position
 
+from .admission import block_of
 from .rates import Rates
 
 if TYPE_CHECKING:
@@ -65,7 +66,7 @@ class Access:
 
     def pay(self, client: str, cost: float = 1.0) -> None:
         """Count ``cost`` requests of ``client``. Raises `Refused` when they are too many."""
-        if not self._rates.take(client, trio.current_time(), cost):
+        if not self._rates.take(block_of(client), trio.current_time(), cost):
             raise Refused("rate", "Too many requests. Try again in a second.")
 
     async def check_read(self, user: User, topic: str, *, presence: bool = False) -> None:

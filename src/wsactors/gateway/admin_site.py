@@ -26,6 +26,7 @@ from wsactors.wire.plain import Plain
 
 from .access import Endpoint, answer, body_map, told
 from .admin_openapi import document
+from .admission import block_of
 from .exposition import CONTENT_TYPE, Exposition, LoopLag
 from .native import CLOSE_KICKED
 from .port import Port, Site
@@ -92,7 +93,7 @@ class AdminApi:
             if is_open and self._port.options.is_loopback:
                 return
             raise Refused("closed", "This needs a token: set admin.http.token.")
-        client, now = request.client.host if request.client else "", trio.current_time()
+        client, now = block_of(request.client.host if request.client else ""), trio.current_time()
         if self._tries.is_spent(client, now):  # before looking: the right guess must not stand out among the wrong ones
             raise Refused("rate", "Too many wrong tokens. Try again later.")
         scheme, _, shown = request.headers.get("authorization", "").partition(" ")

@@ -53,7 +53,7 @@ class Admission:
 
     def enter_client(self, address: str) -> bool:
         """Count ``address`` itself, for whom a proxy's connection turned out to be; False when that is one too many."""
-        block = _block(address)
+        block = block_of(address)
         if self._by_address[block] >= self._per_address:
             self.refused += 1
             return False
@@ -68,7 +68,7 @@ class Admission:
 
     def leave_client(self, address: str) -> None:
         """Take back one `enter_client` that was granted."""
-        block = _block(address)
+        block = block_of(address)
         self._by_address[block] -= 1
         if not self._by_address[block]:
             del self._by_address[block]
@@ -78,10 +78,15 @@ class Admission:
         return address == UNIX or self._proxies.trusts(address)
 
     def _is_slow(self, address: str | None, now: float) -> bool:
-        return self._rates is None or self._rates.take(None if address is None else _block(address), now)
+        return self._rates is None or self._rates.take(None if address is None else block_of(address), now)
 
 
-def _block(address: str) -> str:
+def block_of(address: str) -> str:
+    """Whom ``address`` is counted as: of IPv6, where one client has addresses without end, its /64.
+
+    >>> block_of("192.0.2.7"), block_of("2001:db8::1") == block_of("2001:db8::2")
+    ('192.0.2.7', True)
+    """
     try:
         parsed = ipaddress.ip_address(address.partition("%")[0])
     except ValueError:

@@ -26,6 +26,7 @@ from wsactors.wire.engineio import Packet, Version
 from wsactors.wire.errors import ProtocolError
 from wsactors.wire.json_door import dumps
 
+from .admission import block_of
 from .engineio_options import EngineOptions
 from .engineio_session import (
     Attach,
@@ -137,20 +138,21 @@ class EngineServer:
     def has_room(self, address: str) -> bool:
         """Whether a client at ``address`` may have another session. Asked when one begins, too: many may be on their way."""
         full = len(self._sessions) >= self.options.max_sessions
-        return not full and self._addresses[address] < self.options.max_sessions_per_address
+        return not full and self._addresses[block_of(address)] < self.options.max_sessions_per_address
 
     def admit(self, sid: str, pid: Pid, handshake: Handshake) -> None:
         """A session has begun."""
         self._sessions[sid] = _Entry(pid, handshake.version)
-        self._addresses[handshake.address] += 1
+        self._addresses[block_of(handshake.address)] += 1
 
     def forget(self, sid: str, address: str) -> None:
         """A session has ended."""
         if self._sessions.pop(sid, None) is None:
             return
-        self._addresses[address] -= 1
-        if not self._addresses[address]:
-            del self._addresses[address]
+        block = block_of(address)
+        self._addresses[block] -= 1
+        if not self._addresses[block]:
+            del self._addresses[block]
 
     # -- HTTP --
 

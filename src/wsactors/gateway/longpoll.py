@@ -36,6 +36,7 @@ from wsactors.wire.errors import ProtocolError
 from wsactors.wire.json_door import dumps
 from wsactors.wire.plain import Plain
 
+from .admission import block_of
 from .phoenix import Connection, PhoenixConversation
 from .phoenix_formats import longpoll_format
 from .phoenix_sockets import phoenix_door
@@ -194,21 +195,22 @@ class LongPoll:
 
     def has_room(self, address: str) -> bool:
         """Whether a client at ``address`` may have another session. Asked when one begins, too: many may be on their way."""
-        return self._addresses[address] < self.port.options.limits.connections_per_address
+        return self._addresses[block_of(address)] < self.port.options.limits.connections_per_address
 
     def begin(self, session: _Session) -> None:
         """A session has its actor."""
         self.sessions[session.id] = session
-        self._addresses[session.address] += 1
+        self._addresses[block_of(session.address)] += 1
         session.stay.enter_context(self.port.meters.visiting("phoenix"))
         session.stay.enter_context(self.port.drain.hosting(session))
 
     def end(self, session: _Session) -> None:
         """In the session's death step."""
         self.sessions.pop(session.id, None)
-        self._addresses[session.address] -= 1
-        if not self._addresses[session.address]:
-            del self._addresses[session.address]
+        block = block_of(session.address)
+        self._addresses[block] -= 1
+        if not self._addresses[block]:
+            del self._addresses[block]
         session.outbox.on_close = lambda: None
         session.outbox.close()
         session.conversation.end()
