@@ -13,7 +13,7 @@ import attrs
 import httpx
 import pytest
 import trio
-from trio_websocket import WebSocketConnection, connect_websocket_url
+from trio_websocket import ConnectionClosed, WebSocketConnection, connect_websocket_url
 
 from tests.gateway.harness import TestDirectory, exchange, upgrade
 from tests.realtime.tokens import SECRET, jwk, signed
@@ -168,6 +168,30 @@ async def test_the_right_person_only_gets_in_by_every_door() -> None:
                 config = {"config": {"private": True}}
                 await ws.send_message(json.dumps(["1", "1", "realtime:private:ada", "phx_join", config]))
                 assert (await told(ws))[4]["status"] == status
+
+
+async def test_what_a_token_has_opened_ends_when_it_opens_no_door_any_more() -> None:
+    """Sooner, and a stock client that comes back with the same token would be let in and sent away in a tight loop."""
+    async with house() as doors, doors.http as http:
+        late = token(exp=time.time() - 8.5)  # over, but not by more than clocks may differ
+        socket = f"/socket/websocket?vsn=2.0.0&token={late}"
+        async with doors.socket(socket) as ws, trio.open_nursery() as nursery:
+            await ws.send_message('["1","1","private:ada","phx_join",{}]')
+            assert (await told(ws))[4]["status"] == "ok"
+
+            @nursery.start_soon
+            async def read_until_sent_away() -> None:
+                events = await http.get("/api/topics/private:ada/events", params={"access_token": late})
+                assert '"expired"' in events.text
+                assert (
+                    await http.get("/api/topics/private:ada/events", params={"access_token": late})
+                ).status_code == 401
+
+            with pytest.raises(ConnectionClosed) as caught, trio.fail_after(10):
+                while True:
+                    await ws.get_message()
+        assert caught.value.reason.code == 1008
+        assert (await exchange(doors.port, upgrade(socket))).split()[1] == b"403"
 
 
 async def test_a_supabase_channel_s_own_token_counts_and_cannot_become_another_s() -> None:

@@ -188,6 +188,25 @@ async def test_a_policy_may_shut_the_door_itself(autojump_clock: MockClock) -> N
 # --- tokens on live connections -----------------------------------------------------------------------------------
 
 
+async def test_what_a_token_has_opened_lasts_as_long_as_it_opens_anything(autojump_clock: MockClock) -> None:
+    """Were it ended sooner, its client would come back with the same token, be let in, and be ended, in a tight loop."""
+    clock = Clock()
+    keys = KeyedAuthenticator(AuthOptions(secret=SECRET, leeway=10.0), clock=clock)
+    async with realtime_node(authenticator=keys) as realtime:
+        token = signed(claims(exp=NOW + 100))
+        user = await realtime.authenticate(Credentials(token=token))
+        assert realtime.permission.expires(user) == NOW + 110
+        assert realtime.permission.expires(ANONYMOUS) is None
+
+        await trio.sleep_until(109)
+        await realtime.authenticate(Credentials(token=token))
+        await trio.sleep_until(110)
+        with pytest.raises(AuthRefused, match="expired"):
+            await realtime.authenticate(Credentials(token=token))
+    async with realtime_node(authenticator=None) as realtime:
+        assert realtime.permission.expires(User("ada", expires=NOW)) == NOW
+
+
 async def test_memberships_end_with_their_token_and_go_on_with_a_new_one(autojump_clock: MockClock) -> None:
     keys = KeyedAuthenticator(AuthOptions(secret=SECRET, leeway=0), clock=Clock())
     async with realtime_node(authenticator=keys) as realtime:

@@ -172,7 +172,8 @@ class PhoenixConversation:
     def mind_expiry(self) -> None:
         """End the connection when the token expires that opened it."""
         close = self.connection.close
-        self._expiry.set(self.connection.user.expires, lambda: close(POLICY_VIOLATION, "your token has expired"))
+        expires = self.connection.realtime.permission.expires(self.connection.user)
+        self._expiry.set(expires, lambda: close(POLICY_VIOLATION, "your token has expired"))
 
     def end(self) -> None:
         """The connection has ended; its channels end with its actor. May be called again."""

@@ -223,9 +223,13 @@ class EventsRoute:
             return
         try:
             with self._port.drain.hosting(outlet), self._port.meters.visiting("sse"):
-                await _Response(outlet, scope["state"].get("sink"), receive, send).serve(_seconds_left(user))
+                await _Response(outlet, scope["state"].get("sink"), receive, send).serve(self._seconds_left(user))
         finally:
             realtime.leave(channel)
+
+    def _seconds_left(self, user: User) -> float:
+        expires = self._port.realtime.permission.expires(user)
+        return float("inf") if expires is None else max(0.0, expires - time.time())
 
     async def _join(self, request: Request, user: User) -> tuple[SseOutlet, Pid]:
         realtime, scope = self._port.realtime, request.scope
@@ -320,7 +324,3 @@ class _Response:
     async def _cancel_when_overflowed(self, opening: trio.CancelScope) -> None:
         await self._outlet.sink.overflowed.wait()
         opening.cancel()
-
-
-def _seconds_left(user: User) -> float:
-    return float("inf") if user.expires is None else max(0.0, user.expires - time.time())

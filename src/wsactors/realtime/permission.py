@@ -28,6 +28,10 @@ GUEST = "guest:"
 """What precedes a presence key that somebody chose who has not logged in, where those who have are bound to theirs."""
 
 
+_CONNECTION_FIRST = 0.5
+"""Seconds by which a membership outlives its connection's token."""
+
+
 @runtime_checkable
 class LivingAuthenticator(Protocol):
     """An authenticator that can be asked again about those whom it let in."""
@@ -106,11 +110,17 @@ class Permission:
             raise AuthRefused("expired", "Your token has expired: send a new one, or log in again.")
 
     def recheck_seconds(self, user: User) -> float | None:
-        """When to ask `stay` again; None: never."""
+        """When to ask `stay` again; None: never.
+
+        That is a moment after a token has expired, so that a connection, which goes by `expires`, ends before its memberships:
+        clients join again when they lose a connection, but not when they are told that a membership is over.
+        """
         if self._living is not None:
-            return self._living.recheck_seconds(user)
-        left = seconds_left(user, self._clock())
-        return None if left is None else min(max(left, 0.0), RECHECK_SECONDS)
+            seconds = self._living.recheck_seconds(user)
+        else:
+            left = seconds_left(user, self._clock())
+            seconds = None if left is None else min(max(left, 0.0), RECHECK_SECONDS)
+        return None if seconds is None else seconds + _CONNECTION_FIRST
 
     def expires(self, user: User) -> float | None:
         """Since when, in Unix time, nobody is let in any more with ``user``'s token; None: it does not expire.
