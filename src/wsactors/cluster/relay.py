@@ -25,8 +25,10 @@ from wsactors.cluster.receivers import Bucket, Lanes, Receiver, refuse
 from wsactors.cluster.shortcut import CHANGES, send_to_each
 
 PARTITIONS = 4
-BREATH = 256
-"""Receivers served between two looks at the rest of the node: about a millisecond."""
+BREATH = 64
+"""Receivers served between two looks at the rest of the node. All partitions may be at it: together they take a millisecond or
+two of each round of the loop, of which all actors' turns get half a one. With 256, a node that was busy with broadcasts let
+nobody in for seconds; what the looks cost is a fiftieth of a message."""
 LANE = "relay"
 WAITING = 2_000
 """Deliveries that may wait for one partition when something is still taken for it; its mailbox holds five times as many."""
