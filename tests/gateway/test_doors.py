@@ -190,6 +190,7 @@ async def test_what_a_token_has_opened_ends_when_it_opens_no_door_any_more() -> 
             with pytest.raises(ConnectionClosed) as caught, trio.fail_after(10):
                 while True:
                     await ws.get_message()
+        assert caught.value.reason is not None
         assert caught.value.reason.code == 1008
         assert (await exchange(doors.port, upgrade(socket))).split()[1] == b"403"
 
