@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 import attrs
 import trio
 
-from wsactors.actors import UNHANDLED, Actor, Mailbox, NoReply, Request, Stop, TimerRef, reply
+from wsactors.actors import UNHANDLED, Actor, Mailbox, NoReply, Pid, Request, Stop, TimerRef, reply
 from wsactors.wire.engineio import Packet, Version
 from wsactors.wire.errors import ProtocolError
 from wsactors.wire.ws_frame import text_frame
@@ -197,12 +197,10 @@ class EngineSession(Actor):
             self._guest = _PollingGuest(self)
             self._drain = server.drain
             self._drain.enter(self._guest)
-            self.at_death("guest", lambda _: self._leave_drain())
         server.admit(sid, self.pid, handshake)
-        self.at_death("sid", lambda _: server.forget(sid, handshake.address))
-        self.at_death("sockets", lambda _: self._abandon())
+        self._server = server
+        self.at_death("session", self._is_over)
         self._conversation = server.app.open(self)
-        self.at_death("conversation", lambda _: self._forget())
         self._arm()
         return None
 
@@ -345,14 +343,14 @@ class EngineSession(Actor):
         else:
             self.sink.close(NORMAL)
 
-    def _abandon(self) -> None:
-        """In the death step: nobody would read from these any more."""
+    def _is_over(self, _: Pid) -> None:
+        """In the death step: it is not found any more, and nobody would read from its WebSockets."""
+        self._server.forget(self._core.sid, self.handshake.address)
+        self._leave_drain()
         for ws in self._sockets.values():
             ws.close(NORMAL)
-
-    def _forget(self) -> None:
-        """In the death step: these refer to this actor, and a cycle would stay until the garbage collector comes."""
-        del self._conversation
+        # These refer to this actor, and a cycle would stay until the garbage collector comes.
+        vars(self).pop("_conversation", None)
         self.sink.end()
 
     def _leave_drain(self) -> None:

@@ -299,9 +299,13 @@ class Namespace(Actor):
         self._session: MonitorRef | None = self.monitor(session)
         self._ends = self._is_in = False
         self._give_up: TimerRef | None = None
-        self.at_death("socket", lambda _: app.forget(self.socket))
-        self.at_death("rooms", lambda _: self._rooms.leave_all())
+        self.at_death("namespace", self._is_over)
         return None
+
+    def _is_over(self, _: Pid) -> None:
+        """In the death step."""
+        self._app.forget(self.socket)
+        self._rooms.leave_all()
 
     async def handle_call(self, message: Any, caller: Any) -> Any:
         match message:

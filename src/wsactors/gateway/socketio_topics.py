@@ -111,7 +111,10 @@ class Topics(Namespace):
         self._lost_one = False
         """Whether a membership ended while the client was away: then it may not have what it missed there."""
         # Its channels end with it; their outlets refer to this actor, and cycles wait for the garbage collector.
-        self.at_death("topics", lambda _: self._topics.clear())
+        self.at_death("topics", self._forget_topics)
+
+    def _forget_topics(self, _: Pid) -> None:
+        self._topics.clear()
 
     async def handle_event(self, event: str, arguments: list[Plain], id: int | None) -> None:  # noqa: A002 - the field's name
         """See the events in ``docs/socketio.md``."""
