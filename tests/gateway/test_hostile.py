@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -230,3 +231,57 @@ async def test_no_route_answers_a_page_of_another_site() -> None:
                 host = headers.get("host", "127.0.0.1")
                 refused = await exchange(served.port, upgrade(path, host=host, headers=lines))
                 assert refused.split()[1] == str(status).encode(), (path, headers)
+
+
+@pytest.mark.parametrize("path", ["/api/topics/a/publish", "/api/publish", "/api/broadcast"])
+async def test_large_bodies_count_as_the_many_small_ones_that_they_could_be(
+    path: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(access, "REQUESTS_BURST", 40.0)
+    monkeypatch.setattr(access, "REQUESTS_PER_SECOND", 0.001)
+    message = {"topic": "a", "event": "x", "payload": {"text": "x" * 1_000_000}}
+    body: dict[str, Any] = {"messages": [message]}
+    if path.startswith("/api/topics"):
+        message.pop("topic")
+        body = message
+    async with serving() as served:
+        first, second, third = [(await served.http.post(path, json=body)).status_code for _ in range(3)]
+        assert first < 300
+        assert second < 300
+        assert third == 429
+
+
+ODD = (
+    "", "%00", "%ff", "%C3%28", "%ED%A0%80", "%0d%0aset-cookie:%20x", "..%2f..", "%2e%2e/", "private:", "socketio:/:x",
+    "realtime:", "topic:", "%F0%9F%98%80" * 40, "a" * 3_000, "{sub}", "*", "99999999999999999999999", "-1", "nan", "1e999",
+    "a:9" + "9" * 400, "%D9%A3", ":", "::", "a:-1", "a:+1", "a:1_0", "0x10", "null", "[]", "a.b.c",
+)  # fmt: skip
+PLACES = (
+    "/{}", "/api/topics/{}/history", "/api/topics/{}/presence", "/api/topics/a/history?since={}", "/api/topics/{}/poll",
+    "/api/topics/a/history?limit={}", "/api/topics/a/poll?timeout={}", "/api/topics/a/poll?timeout=0&since={}", "/listen/{}",
+    "/socket/longpoll?vsn={}", "/socket/longpoll?vsn=2.0.0&token={}", "/engine.io/?EIO={}&transport=polling",
+    "/engine.io/?EIO=4&transport={}", "/engine.io/?EIO=4&transport=polling&sid={}",
+    "/socket.io/?EIO=4&transport=polling&a={}",
+)  # fmt: skip
+POSTED = (
+    "/api/broadcast/{}/events/e", "/api/broadcast/a/events/{}", "/api/broadcast/a/events/e?private={}",
+    "/api/topics/{}/publish",
+)  # fmt: skip
+
+
+async def test_odd_names_and_numbers_are_refused_and_never_a_failure(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(access, "REQUESTS_BURST", 10_000.0)
+    fields = "HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-length: 0\r\n\r\n"
+    async with serving() as served:
+        for method, places in (("GET", PLACES), ("POST", POSTED)):
+            for place in places:
+                asked = "".join(f"{method} {place.replace('{}', odd)} {fields}" for odd in ODD)
+                last = "GET /health HTTP/1.1\r\nhost: 127.0.0.1\r\nconnection: close\r\n\r\n"
+                answers = await exchange(served.port, (asked + last).encode(), seconds=20)
+                statuses = [int(each) for each in re.findall(rb"HTTP/1\.1 (\d+) ", answers)]
+                assert len(statuses) == len(ODD) + 1, place
+                assert max(statuses) < 500, place
+                assert b"set-cookie" not in answers
+    assert "http_application_failed" not in caplog.text

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 REQUESTS_PER_SECOND: Final = 100.0
 """Of one client, in the long run; a message of a batch counts as one."""
 REQUESTS_BURST: Final = 400.0
+REQUEST_BYTES: Final = 64 * 1024
+"""Of a body that count as one more request."""
 ALL_REQUESTS_PER_SECOND: Final = 5_000.0
 NO_STORE: Final = {"cache-control": "no-store"}
 _STATUS: Final[Mapping[str, int]] = {
@@ -68,6 +70,13 @@ class Access:
         """Count ``cost`` requests of ``client``. Raises `Refused` when they are too many."""
         if not self._rates.take(block_of(client), trio.current_time(), cost):
             raise Refused("rate", "Too many requests. Try again in a second.")
+
+    async def body(self, request: Request) -> bytes:
+        """What is to be published. Raises `Refused` when it is too much, by its size, too."""
+        body = await request.body()
+        if len(body) >= REQUEST_BYTES:
+            self.pay(request.client.host if request.client is not None else "", len(body) // REQUEST_BYTES)
+        return body
 
     async def check_read(self, user: User, topic: str, *, presence: bool = False) -> None:
         """Raises `Refused` when ``user`` may not read ``topic``: what may not be joined may not be read.

@@ -48,7 +48,7 @@ async def _publish(port: Port, access: Access, request: Request, *, single: bool
     try:
         realtime = port.realtime
         user = await access.user(request)
-        body = await request.body()
+        body = await access.body(request)
         messages = (_single(request, body),) if single else parse_batch(body)
         if len(messages) > 1:
             access.pay(request.client.host if request.client is not None else "", len(messages) - 1)

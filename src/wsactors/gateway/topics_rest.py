@@ -55,7 +55,7 @@ class _Topics:
     async def publish(self, request: Request) -> Response:
         user = await self._access.user(request)
         topic: str = request.path_params["topic"]
-        body = await request.body()
+        body = await self._access.body(request)
         if request.headers.get("content-type", "").partition(";")[0].strip().lower() == "application/octet-stream":
             message: dict[str, Any] = {"event": request.query_params.get("event", ""), "payload": body}
         else:
@@ -64,7 +64,7 @@ class _Topics:
 
     async def publish_batch(self, request: Request) -> Response:
         user = await self._access.user(request)
-        messages = body_map(loads(await request.body()), frozenset({"messages"})).get("messages")
+        messages = body_map(loads(await self._access.body(request)), frozenset({"messages"})).get("messages")
         if not isinstance(messages, list) or not 0 < len(messages) <= MAX_BATCH:
             raise ProtocolError(f"expected messages: a list of 1 to {MAX_BATCH}")
         self._access.pay(request.client.host if request.client else "", len(messages) - 1)
