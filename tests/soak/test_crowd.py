@@ -78,6 +78,7 @@ connects_per_second_per_address = 100000
 match = "soak:*"
 channel = "soakapp:Fragile"
 history_seconds = {SECONDS / 8}
+presence_interval = 1.0
 [admin]
 allow_changes = true
 """
