@@ -15,6 +15,7 @@ from wsactors.errors import NoProcess
 
 if TYPE_CHECKING:
     from wsactors.actors.pid import Pid
+    from wsactors.actors.process import Hooks
 
 
 def at_death(pid: Pid, key: Hashable, callback: Callable[[Pid], object]) -> None:
@@ -31,22 +32,34 @@ def at_death(pid: Pid, key: Hashable, callback: Callable[[Pid], object]) -> None
         raise NoProcess(pid)
 
     extras = process.more()
-    if extras.hooks is None:
-        extras.hooks = {}
-    extras.hooks[key] = callback
+    hooks = extras.hooks
+    if isinstance(hooks, dict):
+        hooks[key] = callback
+    elif hooks is None:
+        extras.hooks = (key, callback)
+    elif hooks[0] == key:
+        extras.hooks = (hooks[0], callback)
+    else:
+        extras.hooks = {hooks[0]: hooks[1], key: callback}
 
 
 def not_at_death(pid: Pid, key: Hashable) -> bool:
     """Take ``at_death`` back; False when there was nothing of that key, or the actor is dead."""
     process = pid._process
-    if process is None or process.extras is None or process.extras.hooks is None:
+    if process is None or process.extras is None:
         return False
-    return process.extras.hooks.pop(key, None) is not None
+    hooks = process.extras.hooks
+    if isinstance(hooks, dict):
+        return hooks.pop(key, None) is not None
+    if hooks is None or hooks[0] != key:
+        return False
+    process.extras.hooks = None
+    return True
 
 
-def run_hooks(pid: Pid, hooks: dict[Hashable, Callable[[Pid], object]]) -> None:
+def run_hooks(pid: Pid, hooks: Hooks) -> None:
     """Call what was asked for; the rest of the death happens whatever it raises."""
-    for callback in hooks.values():
+    for callback in hooks.values() if isinstance(hooks, dict) else hooks[1:]:
         try:
             callback(pid)
         except Exception as exc:

@@ -241,9 +241,8 @@ class Channel(Actor):
         pid, realtime = self.pid, self._realtime
         seat.take(pid)
         realtime.seats[pid] = seat
-        self.at_death("seat", realtime.vacate)
+        self.at_death("seat", self._is_over)
         at_death(seat.owner, pid, self._owner_is_gone)
-        self.at_death("owner", self._let_owner_go)
         self._owner_ref = self.monitor(seat.owner)
 
     # Methods: a function made for each would be kept for each.
@@ -251,8 +250,9 @@ class Channel(Actor):
     def _owner_is_gone(self, _: Pid) -> None:
         self._realtime.vacate(self.pid, tell=False)
 
-    def _let_owner_go(self, pid: Pid) -> None:
+    def _is_over(self, pid: Pid) -> None:
         not_at_death(self._seat.owner, pid)
+        self._realtime.vacate(pid)
 
     async def _subscribe(self, response: Plain, *, again: bool) -> None:
         seat = self._seat
