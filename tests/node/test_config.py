@@ -47,6 +47,7 @@ def test_an_empty_file_gives_the_defaults(config: Path) -> None:
         ("[gateway]\nport = '80'", "gateway.port", "expected a whole number, got '80'"),
         ("[gateway]\nport = true", "gateway.port", "expected a whole number, got true"),
         ("[gateway]\nport = 70000", "gateway.port", "expected a number from 0 to 65535, got 70000"),
+        ("[gateway.limits]\nmessage_bytes = 1", "gateway.limits.message_bytes", "from 1024 to 16777216, got 1"),
         ("[gateway]\nenabled = 'no'", "gateway.enabled", "expected true or false, got 'no'"),
         ("[gateway]\nallowed_hosts = 'abc'", "gateway.allowed_hosts", "expected a list of"),
         ("[gateway]\nallowed_hosts = ['a', 3]", "gateway.allowed_hosts.1", "expected text"),

@@ -40,7 +40,7 @@ def between(low: float, high: float) -> Check:
 
     def check(_: Any, attribute: attrs.Attribute[Any], value: float) -> None:
         if not low <= value <= high:
-            raise BadSetting(attribute.name, f"expected a number from {low:g} to {high:g}, got {value!r}")
+            raise BadSetting(attribute.name, f"expected a number from {low:.12g} to {high:.12g}, got {value!r}")
 
     return check
 
@@ -50,7 +50,7 @@ def zero_or(low: float, high: float) -> Check:
 
     def check(_: Any, attribute: attrs.Attribute[Any], value: float) -> None:
         if value != 0 and not low <= value <= high:
-            raise BadSetting(attribute.name, f"expected 0 or a number from {low:g} to {high:g}, got {value!r}")
+            raise BadSetting(attribute.name, f"expected 0 or a number from {low:.12g} to {high:.12g}, got {value!r}")
 
     return check
 
