@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import base64
+from collections.abc import Callable
 from typing import Any
 
 import pytest
+import trio
+import trio.testing
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, rule
@@ -13,6 +16,8 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invaria
 from wsactors.actors.redact import safe_repr
 from wsactors.realtime.identity import ANONYMOUS, AuthRefused, User
 from wsactors.realtime.resume import ResumeStore
+from wsactors.realtime.start import start_realtime
+from wsactors.supervision import Node
 
 ADA, BOB = User("ada"), User("bob")
 
@@ -229,3 +234,36 @@ def test_what_is_parked_is_bounded_in_bytes_and_the_oldest_gives_way() -> None:
     assert store.park(9, "more", 0.0, size=700)  # again: it counts once, with what it is now
     assert store.redeem(late, ADA, 0.0).state == "more"
     refused(store, tokens[3], ADA)
+
+
+def test_places_end_in_time_though_nobody_asks() -> None:
+    alarms: list[tuple[float, Callable[[], object]]] = []
+    store = ResumeStore(seconds=10.0)
+    store.later = lambda when, do: alarms.append((when, do))
+    for owner in range(100):
+        store.issue(User("ada"), owner)
+        store.park(owner, None, now=float(owner // 10))
+    assert len(store) == 100
+    times = []
+    while alarms:  # one at a time, not one for each
+        ((when, do),) = alarms
+        alarms.clear()
+        times.append(when)
+        do()
+    assert times == [10.0 + step for step in range(10)]
+    assert len(store) == 0
+    store.issue(User("ada"), 1)
+    store.park(1, None, now=50.0)
+    assert len(alarms) == 1
+
+
+async def test_a_node_forgets_places_when_their_time_has_come(autojump_clock: trio.testing.MockClock) -> None:
+    async with Node("forgetful", watchdog=None) as node:
+        places = (await start_realtime(node)).places
+        for owner in range(50):
+            places.issue(User("ada"), owner)
+            places.park(owner, {"much": "state"}, trio.current_time())
+        await trio.sleep(places.seconds - 1)
+        assert len(places) == 50
+        await trio.sleep(2)
+        assert len(places) == 0

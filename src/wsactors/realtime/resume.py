@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import secrets
 from collections import OrderedDict
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 from typing import Any, Final
 
 import attrs
@@ -74,6 +74,9 @@ class ResumeStore:
         self._most = most
         self._most_per_subject = most_per_subject
         self._most_bytes = most_bytes
+        self.later: Callable[[float, Callable[[], object]], object] | None = None
+        """How to have something done at a monotonic time; without it, what is over is kept until the next call."""
+        self._awaits: float | None = None
         self._bytes = 0
         self._places: dict[bytes, _Place] = {}
         self._parked: OrderedDict[bytes, None] = OrderedDict()
@@ -120,6 +123,7 @@ class ResumeStore:
         self._parked.move_to_end(digest)
         while len(self._parked) > self._most or self._bytes > self._most_bytes:
             self._end(next(iter(self._parked)))
+        self._expire_later()
         return True
 
     def redeem(self, token: str, user: User, now: float) -> Resumed:
@@ -151,6 +155,19 @@ class ResumeStore:
             if until is None or until > now:
                 return
             self._end(oldest)
+
+    def _expire_later(self) -> None:
+        """One time is awaited for all: that of the oldest."""
+        if self.later is not None and self._awaits is None and self._parked:
+            self._awaits = self._places[next(iter(self._parked))].until
+            if self._awaits is not None:
+                self.later(self._awaits, self._expire_due)
+
+    def _expire_due(self) -> None:
+        due, self._awaits = self._awaits, None
+        if due is not None:
+            self.expire(due)
+            self._expire_later()
 
     def __len__(self) -> int:
         """Places, of clients that are connected and of those that are awaited."""

@@ -10,6 +10,7 @@ from .identity import Authenticator
 from .options import RealtimeOptions
 from .permission import PermissionOptions
 from .service import CHANNELS, TOPICS, Realtime
+from .watch import SocketWatch
 
 
 class RealtimeSupervisor(Supervisor):
@@ -36,6 +37,7 @@ class RealtimeSupervisor(Supervisor):
             backbone=backbone,
             allowed_packages=allowed_packages,
         )
+        realtime.places.later = lambda when, do: SocketWatch.current().at(when, do)
         for topics in options.topics:
             realtime.channel_class(topics)
         children = [
