@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Awaitable, Callable
 from typing import Any
+from urllib.parse import quote
 
 import httpx
 import pytest
@@ -14,7 +16,7 @@ from tests.gateway.engines import SocketIoClient, serving, socketio_client
 from tests.gateway.harness import exchange, until, upgrade
 from tests.gateway.test_longpoll import Poller, open_site
 from tests.gateway.topics import listening, open_topics
-from wsactors.client import open_websocket
+from wsactors.client import Disconnected, open_websocket
 from wsactors.gateway import access
 from wsactors.gateway.engineio_options import EngineOptions
 from wsactors.gateway.options import GatewayOptions, Limits
@@ -22,7 +24,8 @@ from wsactors.realtime.channel import Channel
 from wsactors.realtime.identity import Credentials, JoinRefused, User
 from wsactors.realtime.options import RealtimeOptions, TopicOptions
 from wsactors.realtime.permission import PermissionOptions
-from wsactors.realtime.policy import Decide
+from wsactors.realtime.policy import Decide, PolicyOptions
+from wsactors.realtime.rules import Rule
 from wsactors.wire.plain import Plain
 
 ME = f"{__name__}:"
@@ -285,3 +288,49 @@ async def test_odd_names_and_numbers_are_refused_and_never_a_failure(
                 assert max(statuses) < 500, place
                 assert b"set-cookie" not in answers
     assert "http_application_failed" not in caplog.text
+
+
+async def test_no_name_but_its_own_leads_to_a_topic() -> None:
+    """What looks like the name of somebody's topic to a person, or to other software, is another topic here, or none."""
+    own = RealtimeOptions(topics=(TopicOptions("user:*", private=True), TopicOptions("*")))
+    rule = Rule(topics=("user:{sub}",), allow=("join", "publish", "presence_read", "presence_write"))
+    permission = PermissionOptions(policy=PolicyOptions(rules=(rule,)))
+    names = (
+        "user:ada", "USER:ada", "user:Ada", "user:ada ", " user:ada", "user:ada\u200b", "user\uff1aada", "user:a\u0308da",
+        "private:user:ada", "private:private:user:ada", "realtime:user:ada", "realtime:private:user:ada",
+        "socketio:/:user:ada", "user:*", "user:{sub}", "user:eve/../ada", "./user:ada", "user:ada/", "user%3Aada",
+    )  # fmt: skip
+    async with open_topics(own, authenticator=Named(), permission=permission) as topics, topics.client() as client:
+        ada, eve = ({"authorization": f"Bearer {name}"} for name in ("ada", "eve"))
+        url = f"ws://127.0.0.1:{topics.address.port}/socket/websocket?vsn=2.0.0&token=eve"
+        with trio.fail_after(10):
+            async with listening(topics, "user:ada", headers=ada) as events, open_websocket(url) as ws:
+                await events.next("joined")
+                for name in names:
+                    quoted = quote(name, safe="")
+                    await client.post(f"/api/topics/{quoted}/publish", json={"event": "forged"}, headers=eve)
+                    message = {"topic": name, "event": "forged", "payload": {}}
+                    for private in (False, True):
+                        batch = {"messages": [{**message, "private": private}]}
+                        await client.post("/api/broadcast", json=batch, headers=eve)
+                    await ws.send_message(json.dumps(["1", "1", name, "phx_join", {}]))
+                    while '"phx_reply"' not in (await ws.get_message()):
+                        pass
+                    await ws.send_message(json.dumps(["1", "2", name, "forged", {}]))
+                    for what in ("history", "presence"):
+                        answer = await client.get(f"/api/topics/{quoted}/{what}", headers=eve)
+                        assert "between us" not in answer.text
+                await topics.realtime.publish("user:ada", "chat", "between us")
+                assert (await events.next())[1]["payload"] == "between us"
+                await ws.send_message('[null,"beat","phoenix","heartbeat",{}]')
+                while '"beat"' not in (heard := await ws.get_message()):
+                    assert "between us" not in heard
+
+
+async def test_a_refused_client_shows_no_token() -> None:
+    async with open_topics(authenticator=Named()) as topics:
+        url = f"ws://127.0.0.1:{topics.address.port}/nowhere?token=planted-secret"
+        with pytest.raises(Disconnected) as caught:
+            async with open_websocket(url):
+                pass
+        assert "planted-secret" not in str(caught.value)

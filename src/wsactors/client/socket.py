@@ -68,11 +68,16 @@ async def open_websocket(
                 await socket.aclose()
             nursery.cancel_scope.cancel()
     except* HandshakeError as group:
-        failure = Disconnected(f"cannot connect to {url}: {_first(group)}", "connection_failed")
+        failure = Disconnected(f"cannot connect to {_shown(url)}: {_first(group)}", "connection_failed")
     finally:
         await trio.aclose_forcefully(stream)
     if failure is not None:
         raise failure
+
+
+def _shown(url: str) -> str:
+    """``url`` for a message: its query may hold a token."""
+    return url.partition("?")[0]
 
 
 def _nothing() -> None:
@@ -129,7 +134,7 @@ async def _open_stream(url: str, ssl_context: ssl.SSLContext | None, timeout: fl
     except (OSError, trio.BrokenResourceError, trio.TooSlowError) as error:
         if stream is not None:
             await trio.aclose_forcefully(stream)
-        raise Disconnected(f"cannot connect to {url}: {_reason(error)}", "connection_failed") from error
+        raise Disconnected(f"cannot connect to {_shown(url)}: {_reason(error)}", "connection_failed") from error
     return stream, parts.netloc.rpartition("@")[2], target
 
 
