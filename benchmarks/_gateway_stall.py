@@ -258,7 +258,7 @@ def main() -> None:
     )
     began = time.perf_counter()
     found = row(
-        trio.run(node_side, Plan(listeners=200, stalled=20, rounds=2, seconds=2.5) if arguments.quick else Plan())
+        trio.run(node_side, Plan(listeners=200, stalled=20, rounds=2, seconds=2) if arguments.quick else Plan())
     )
     if arguments.json:
         print(json.dumps([found]))
