@@ -24,6 +24,7 @@ from starlette.routing import Route
 
 from tests.gateway.h2_client import connected, trusting
 from tests.gateway.harness import Gateway, open_gateway, until
+from tests.gateway.test_churn import garbage, without_collector
 from wsactors.gateway import http2
 from wsactors.gateway.options import GatewayOptions, Limits, TlsOptions
 from wsactors.gateway.routes import routes_of
@@ -287,3 +288,22 @@ async def test_a_connection_without_requests_is_closed(pem: Path, monkeypatch: p
     async with gateway_with(pem) as gateway, connected(gateway.port, pem) as client:
         await client.hear_goodbye()
         await until(lambda: not gateway.shared.admission.open)
+
+
+async def test_nothing_stays_of_connections_that_have_ended(pem: Path) -> None:
+    async with gateway_with(pem) as gateway:
+
+        async def visit() -> None:
+            async with connected(gateway.port, pem) as client:
+                client.ask("/health")
+                await client.flush()
+                await client.hear(h2.events.StreamEnded)
+            await until(lambda: not gateway.shared.meters.connections)
+
+        await visit()
+        with without_collector():
+            for _ in range(10):
+                await visit()
+            assert [
+                name for name in garbage() if name.startswith("wsactors.")
+            ] == []  # h2's client leaves some of its own

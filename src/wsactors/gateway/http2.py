@@ -303,6 +303,15 @@ class Http2Mount(TCPServer):
             # Closing waits for nobody but the sink, which has its own deadline and ends when its connection is ended.
             with trio.CancelScope(shield=True):
                 await self._close()
+            self._forget()
+
+    def _forget(self) -> None:
+        """It has ended. These refer to each other, and h2's connection to itself: a cycle waits for the garbage collector."""
+        protocol: Http2Protocol | None = vars(self).pop("_http2", None)
+        vars(self).pop("protocol", None)
+        if protocol is not None:
+            vars(protocol.connection).clear()
+            vars(protocol).clear()
 
     async def protocol_send(self, event: Event) -> None:
         """To the peer; whose connection is not idle while the rest of a request is awaited."""
