@@ -143,6 +143,25 @@ async def test_bodies_that_hang_hold_a_bounded_amount_and_nobody_else_up() -> No
             assert (await client.post(f"{gateway.url}/echo", content=b"x" * 100_000)).status_code == 200
 
 
+async def test_one_client_s_bodies_keep_nobody_else_out() -> None:
+    limits = Limits(body_bytes=10_000, body_seconds=2.0, bodies_bytes=100_000)
+    async with open_gateway(GatewayOptions(port=0, limits=limits)) as gateway, trio.open_nursery() as nursery:
+        answers = []
+
+        async def ask() -> None:
+            answers.append((await drip(gateway, 9_000))[9:12])
+
+        for _ in range(20):
+            nursery.start_soon(ask)
+        await until(lambda: len(answers) == 18)
+        assert answers == [b"503"] * 18
+        async with httpx.AsyncClient() as here:
+            assert (await here.post(f"{gateway.url}/echo", content=b"x" * 9_000)).status_code == 503
+        async with httpx.AsyncClient(transport=httpx.AsyncHTTPTransport(local_address="127.0.0.2")) as elsewhere:
+            assert (await elsewhere.post(f"{gateway.url}/echo", content=b"x" * 9_000)).status_code == 200
+        nursery.cancel_scope.cancel()
+
+
 def test_a_lease_gives_back_what_it_held() -> None:
     budget = BodyBudget(10)
     with BodyLease.of(budget) as lease, BodyLease.of(budget) as other:

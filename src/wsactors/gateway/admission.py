@@ -73,6 +73,10 @@ class Admission:
         if not self._by_address[block]:
             del self._by_address[block]
 
+    def counted_as(self, address: str) -> str | None:
+        """Whom ``address`` is counted as; None: many may be behind it."""
+        return None if self._is_shared(address) else block_of(address)
+
     def _is_shared(self, address: str) -> bool:
         """Whether many clients may be behind ``address``."""
         return address == UNIX or self._proxies.trusts(address)

@@ -34,39 +34,52 @@ class RequestRefused(Exception):
 
 
 class BodyBudget:
-    """How many bytes of bodies one port holds at a time."""
+    """How many bytes of bodies one port holds at a time: in all, and of one client, who could else keep everybody out.
 
-    def __init__(self, total: int) -> None:
+    >>> budget = BodyBudget(total=10, share=6)
+    >>> budget.take(6, "ada")
+    >>> budget.take(4, "bob")
+    """
+
+    def __init__(self, total: int, share: int | None = None) -> None:
         self._left = total
+        self._share = total if share is None else share
+        self._held: dict[str, int] = {}
 
-    def take(self, size: int) -> None:
-        """Reserve ``size`` bytes. Raises `RequestRefused` when there are not as many left."""
-        if size > self._left:
+    def take(self, size: int, client: str | None = None) -> None:
+        """Reserve ``size`` bytes for ``client``, None for many; give back if it is negative.
+
+        Raises:
+            RequestRefused: there are not as many left, or not for one client.
+        """
+        held = self._held.get(client, 0) + size if client is not None else 0
+        if size > 0 and (size > self._left or held > self._share):
             raise RequestRefused(503, "this node is receiving too much at once; try again in a moment")
         self._left -= size
-
-    def give(self, size: int) -> None:
-        """Take back what `take` reserved."""
-        self._left += size
+        if client is not None:
+            self._held[client] = held
+            if not held:
+                del self._held[client]
 
 
 class BodyLease:
     """What one connection has reserved of a `BodyBudget`."""
 
-    def __init__(self, budget: BodyBudget) -> None:
+    def __init__(self, budget: BodyBudget, client: str | None = None) -> None:
         self._budget = budget
+        self._client = client
         self._held = 0
 
     def hold(self, size: int) -> None:
         """Hold ``size`` bytes from now on. Raises `RequestRefused`."""
-        self._budget.take(size - self._held)
+        self._budget.take(size - self._held, self._client)
         self._held = size
 
     @classmethod
     @contextlib.contextmanager
-    def of(cls, budget: BodyBudget) -> Iterator[BodyLease]:
-        """A lease that holds nothing afterwards."""
-        lease = cls(budget)
+    def of(cls, budget: BodyBudget, client: str | None = None) -> Iterator[BodyLease]:
+        """A lease of ``client``, None for many, that holds nothing afterwards."""
+        lease = cls(budget, client)
         try:
             yield lease
         finally:

@@ -32,6 +32,7 @@ from wsactors.actors.redact import safe_text
 from wsactors.wire.errors import HeadError
 from wsactors.wire.http_head import RequestHead, parse_head
 
+from .admission import block_of
 from .body import BodyBudget, BodyLease, RequestRefused, check_body, read_body
 from .http2 import Doors, Http2Mount
 from .metrics import HTTP, HTTP2, Meters
@@ -40,6 +41,8 @@ from .stream import ConnectionStream
 
 __all__ = ["HttpServer", "RequestRefused", "UpgradeRequested"]
 
+CLIENT_SHARE = 4
+"""Of the bytes that a port holds of bodies, one client holds one in so many at most."""
 KEEP_ALIVE_SECONDS = 15.0
 """Silence after which a kept-alive connection is closed."""
 
@@ -122,13 +125,22 @@ class HttpServer:
         limits: Bounds of the port.
         meters: Count requests.
         admit: Decides about a request before its body is read.
+        counted_as: Whom a peer is counted as; None: many may be behind it.
     """
 
-    def __init__(self, app: Any, limits: Limits, meters: Meters, admit: Admit = check_nothing) -> None:
+    def __init__(
+        self,
+        app: Any,
+        limits: Limits,
+        meters: Meters,
+        admit: Admit = check_nothing,
+        counted_as: Callable[[str], str | None] = block_of,
+    ) -> None:
         self._limits = limits
         self._meters = meters
         self._admit = admit
-        self._budget = BodyBudget(limits.bodies_bytes)
+        self._counted_as = counted_as
+        self._budget = BodyBudget(limits.bodies_bytes, max(limits.body_bytes, limits.bodies_bytes // CLIENT_SHARE))
         self._app = _App(app)
         self._config = http_config(limits)
         self._context = WorkerContext(None)
@@ -152,7 +164,7 @@ class HttpServer:
             RequestRefused: A request is not served; nothing was answered to it yet.
             HeadError: What should be a request is malformed or too large; nothing was answered to it yet.
         """
-        with BodyLease.of(self._budget) as lease:
+        with BodyLease.of(self._budget, self._counted_as(client[0])) as lease:
             doors = Doors(self._limits, lambda head: self._admit(head, client[0], secure), lease, self._meters[HTTP])
             found = {"sink": stream.sink, **(state or {})}
             mount = _Mount(stream, doors, self._app, self._config, self._context, found, stream)
@@ -168,7 +180,7 @@ class HttpServer:
         state: dict[str, Any] | None = None,
     ) -> None:
         """Serve HTTP/2 from ``stream`` until either side closes."""
-        with BodyLease.of(self._budget) as lease:
+        with BodyLease.of(self._budget, self._counted_as(client[0])) as lease:
             doors = Doors(self._limits, lambda head: self._admit(head, client[0], secure), lease, self._meters[HTTP2])
             mount = Http2Mount(doors, self._app, self._config, self._context, dict(state or {}), stream)
             await mount.serve(client, server)

@@ -90,7 +90,9 @@ class Port:
         object.__setattr__(self, "drain", Drain(self.options.drain))
         site = self._site
         app = build_app(site.routes(self), self.guard, self.proxies)
-        object.__setattr__(self, "http", HttpServer(app, self.options.limits, self.meters, self.admit))
+        object.__setattr__(
+            self, "http", HttpServer(app, self.options.limits, self.meters, self.admit, self.admission.counted_as)
+        )
         object.__setattr__(self, "conversations", site.conversations(self))
 
     @classmethod
