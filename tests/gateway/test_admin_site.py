@@ -58,6 +58,47 @@ async def samples(client: httpx.AsyncClient) -> dict[tuple[str, ...], float]:
     return found
 
 
+async def samples_with(client: httpx.AsyncClient, **is_open: int) -> dict[tuple[str, ...], float]:
+    """What a scrape says as soon as so many connections are open, by protocol."""
+    for _ in range(500):
+        found = await samples(client)
+        if all(found["wsactors_connections", protocol] == count for protocol, count in is_open.items()):
+            return found
+        await trio.sleep(0.01)
+    raise AssertionError(f"never {is_open}")
+
+
+async def test_a_connection_comes_as_what_it_turns_out_to_speak() -> None:
+    """A counter that goes back looks like a restart to Prometheus, which then adds all of it again."""
+    came, are_open = "wsactors_connections_opened_total", "wsactors_connections"
+    async with open_admin() as (topics, client):
+        with trio.fail_after(8):
+            stream = await trio.open_tcp_stream("127.0.0.1", topics.address.port)
+            silent = await samples_with(client, http=1)
+            assert silent[came, "http"] == 0
+            await stream.send_all(upgrade("/echo"))
+            await stream.receive_some()
+            speaking = await samples(client)
+            assert (speaking[are_open, "http"], speaking[are_open, "echo"]) == (0, 1)
+            assert (speaking[came, "http"], speaking[came, "echo"]) == (0, 1)
+            await stream.aclose()
+            await exchange(topics.address.port, b"rubbish\r\n\r\n")
+            over = await samples_with(client, http=0, echo=0)
+            assert (over[came, "http"], over[came, "echo"]) == (1, 1)
+
+
+async def test_a_socketio_client_that_polls_is_one() -> None:
+    polling = "/socket.io/?EIO=4&transport=polling"
+    async with open_admin() as (topics, client), topics.client() as poller:
+        with trio.fail_after(8):
+            sid = (await poller.get(polling)).text.split('"')[3]
+            found = await samples(client)
+            assert (found["wsactors_connections", "socketio"], found["wsactors_connections", "http"]) == (1, 1)
+            assert (await poller.post(f"{polling}&sid={sid}", content="1")).status_code == 200
+            found = await samples_with(client, socketio=0)
+            assert found["wsactors_connections_opened_total", "socketio"] == 1
+
+
 async def test_a_scrape_counts_what_happened() -> None:
     async with open_admin() as (topics, client):
         with trio.fail_after(8):

@@ -20,7 +20,7 @@ from .conversation import Conversation, converse
 from .guard import Refusal
 from .handshake import check_handshake, http_answer
 from .http import RequestRefused, UpgradeRequested
-from .metrics import HTTP2, protocol_of
+from .metrics import HTTP, HTTP2, protocol_of
 from .port import Port
 from .proxies import UNIX
 from .stream import ConnectionStream
@@ -144,6 +144,7 @@ class _Visit:
             while (head := await self._next_head()) is not None:
                 if head.wants_websocket:
                     return await self._websocket(head)
+                self._port.meters.speaks(self._stream.sink, HTTP)
                 try:
                     await self._http(self._port.http.serve)
                 except UpgradeRequested as upgrade:

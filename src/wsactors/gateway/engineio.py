@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from wsactors.wire.http_head import RequestHead
 
     from .drain import Drain
+    from .metrics import Meter
     from .port import Port
 
 SID_BYTES: Final = 18
@@ -102,13 +103,22 @@ class EngineServer:
         options: How they are kept.
         app: What is spoken in them.
         drain: Tells those who poll when the node stops.
+        meter: Counts those who poll; WebSockets are counted as connections.
     """
 
-    def __init__(self, node: Runtime, options: EngineOptions, app: EngineApp, drain: Drain | None = None) -> None:
+    def __init__(
+        self,
+        node: Runtime,
+        options: EngineOptions,
+        app: EngineApp,
+        drain: Drain | None = None,
+        meter: Meter | None = None,
+    ) -> None:
         self.node = node
         self.options = options
         self.app = app
         self.drain = drain
+        self.meter = meter
         self.arriving: dict[int, Handshake] = {}
         """By number: messages are values, and a WebSocket is none."""
         self.supervisor = f"engineio.{secrets.token_hex(6)}"

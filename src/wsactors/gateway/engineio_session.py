@@ -197,6 +197,8 @@ class EngineSession(Actor):
             self._guest = _PollingGuest(self)
             self._drain = server.drain
             self._drain.enter(self._guest)
+            if server.meter is not None:
+                server.meter.enter()
         server.admit(sid, self.pid, handshake)
         self._server = server
         self.at_death("session", self._is_over)
@@ -357,6 +359,8 @@ class EngineSession(Actor):
         if self._guest is not None and self._drain is not None:
             self._drain.leave(self._guest)
             self._guest = None
+            if self._server.meter is not None:
+                self._server.meter.leave()
 
     # -- time --
 

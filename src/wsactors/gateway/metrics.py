@@ -24,7 +24,8 @@ HTTP2: Final = "http2"
 PROTOCOLS: Final = (
     HTTP, HTTP2, "native", "phoenix", "supabase", "socketio", "engineio", "echo", "websocket", "sse", "poll",
 )  # fmt: skip
-"""``websocket`` is one whose path is none of ours; ``sse`` and ``poll`` come on connections that count as HTTP, too."""
+"""``websocket`` is one whose path is none of ours. ``sse``, ``poll`` and clients of ``phoenix``, ``socketio`` and ``engineio``
+that poll come on connections that count as HTTP, too; their messages and bytes count there alone."""
 _BY_PATH: Final = {
     "/ws": "native",
     "/socket/websocket": "phoenix",
@@ -52,6 +53,15 @@ class Meter:
         self.messages_out = self.bytes_out = 0
         self.aged_out = self.dropped = self.replaced = self.refused = self.slow = 0
 
+    def enter(self) -> None:
+        """Something has begun to speak it."""
+        self.open += 1
+        self.opened += 1
+
+    def leave(self) -> None:
+        """It has ended."""
+        self.open -= 1
+
     def add(self, sink: SocketSink) -> None:
         """What was sent on ``sink``."""
         counts = sink.statistics()
@@ -70,6 +80,8 @@ class Meters:
         self._meters = {label: Meter(label) for label in PROTOCOLS}
         self.connections: dict[SocketSink, tuple[Meter, Pid]] = {}
         """Those that are open: the protocol's meter, and the connection's actor."""
+        self._silent = Meter(HTTP)
+        """Of connections of which it is not known yet what they speak: they are open as HTTP, but have not come as anything."""
         self._totals = list(self._meters.values())
         self.waiting = self.waiting_most = 0
         """Bytes that wait to be sent: on all connections, and on the one with most. As of the last `refresh`."""
@@ -78,27 +90,25 @@ class Meters:
         return self._meters[protocol]
 
     def opened(self, sink: SocketSink, owner: Pid) -> None:
-        """A connection has come; it speaks HTTP first."""
-        meter = self._meters[HTTP]
-        meter.open += 1
-        meter.opened += 1
-        self.connections[sink] = meter, owner
+        """A connection has come; until it is known to speak something else it is open as HTTP."""
+        self._meters[HTTP].open += 1
+        self.connections[sink] = self._silent, owner
 
     def speaks(self, sink: SocketSink, protocol: str) -> Meter:
-        """The connection is known to speak ``protocol``."""
+        """The connection is known to speak ``protocol``. Counted anew: a counter that goes back looks like a restart."""
         before, owner = self.connections[sink]
         meter = self._meters[protocol]
-        before.open -= 1
-        before.opened -= 1
-        meter.open += 1
-        meter.opened += 1
+        self._meters[before.label].leave()
+        meter.enter()
         self.connections[sink] = meter, owner
         return meter
 
     def closed(self, sink: SocketSink) -> None:
         """The connection has ended."""
-        meter, _ = self.connections.pop(sink)
-        meter.open -= 1
+        before, _ = self.connections.pop(sink)
+        meter = self._meters[before.label]
+        meter.opened += before is self._silent
+        meter.leave()
         meter.slow += isinstance(sink.closed, SlowReader)
         meter.add(sink)
 
@@ -106,12 +116,11 @@ class Meters:
     def visiting(self, protocol: str) -> Iterator[None]:
         """Count something that lasts and is no connection of its own."""
         meter = self._meters[protocol]
-        meter.open += 1
-        meter.opened += 1
+        meter.enter()
         try:
             yield
         finally:
-            meter.open -= 1
+            meter.leave()
 
     async def refresh(self, direct: Mapping[str, tuple[int, int]] = MappingProxyType({})) -> None:
         """Sum up what is open now. Lets others run in between.
