@@ -29,6 +29,7 @@ from wsactors.realtime.rules import Rule
 from wsactors.realtime.service import Realtime
 from wsactors.realtime.start import start_realtime
 from wsactors.supervision import Node
+from wsactors.wire import native
 
 RULES = (
     Rule(topics=("private:{sub}",), allow=("join", "publish", "presence_write")),
@@ -115,6 +116,11 @@ async def told(ws: WebSocketConnection) -> Any:
         return json.loads(await ws.get_message())
 
 
+async def native_told(ws: WebSocketConnection) -> native.ServerMessage:
+    with trio.fail_after(5):
+        return native.decode_server(await ws.get_message())
+
+
 async def test_no_door_opens_to_a_token_that_is_wrong() -> None:
     async with house() as doors, doors.http as http:
         for name, wrong in bad_tokens().items():
@@ -193,6 +199,28 @@ async def test_what_a_token_has_opened_ends_when_it_opens_no_door_any_more() -> 
         assert caught.value.reason is not None
         assert caught.value.reason.code == 1008
         assert (await exchange(doors.port, upgrade(socket))).split()[1] == b"403"
+
+
+async def test_a_native_client_s_token_lasts_as_long_as_it_opens_the_door() -> None:
+    async with house() as doors:
+        late = token(exp=time.time() - 8.5)  # over, but not by more than clocks may differ
+        async with doors.socket("/ws") as ws:
+            await ws.send_message(native.encode(native.Hello((2,), token=late)))
+            welcome = await native_told(ws)
+            assert isinstance(welcome, native.Welcome)
+            assert welcome.expires is not None
+            assert 0 < welcome.expires <= 1.5
+            await ws.send_message(native.encode(native.JoinTopic(1, "private:ada")))
+            assert isinstance(await native_told(ws), native.TopicJoined)
+            assert isinstance(await native_told(ws), native.Expiring)
+            ended = await native_told(ws)
+            assert isinstance(ended, native.Error)
+            assert ended.code == "expired"
+        async with doors.socket("/ws") as ws:
+            await ws.send_message(native.encode(native.Hello((2,), token=late)))
+            refused = await native_told(ws)
+            assert isinstance(refused, native.Error)
+            assert refused.code == "expired"
 
 
 async def test_a_supabase_channel_s_own_token_counts_and_cannot_become_another_s() -> None:

@@ -55,8 +55,9 @@ class Identity:
 
     @property
     def seconds_left(self) -> float | None:
-        """How long the token holds; None: for ever."""
-        return None if self.user.expires is None else max(0.0, self.user.expires - time.time())
+        """How long the token lets its client stay; None: for ever."""
+        expires = None if self._realtime is None else self._realtime.permission.expires(self.user)
+        return None if expires is None else max(0.0, expires - time.time())
 
     async def enter(self, credentials: Credentials) -> None:
         """Let the client in, or raise `AuthRefused`."""

@@ -219,7 +219,8 @@ class NativeTopics:
             raise PublishRefused("overloaded", "Too many requests wait on this topic. Wait for answers.")
 
     def _ended(self, outlet: NativeOutlet) -> bool:
-        if self.user.expires is not None and self.user.expires <= time.time():
+        expires = self._live().permission.expires(self.user)
+        if expires is not None and expires <= time.time():
             return False  # the connection is about to end, too: who comes back with a new token is to resume this
         member = self._members.get(outlet.topic)
         if member is not None and member.outlet is outlet:
