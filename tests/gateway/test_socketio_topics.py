@@ -118,14 +118,17 @@ WRONG: list[list[Any]] = [
     ["subscribe"], ["subscribe", 1], ["subscribe", "room:1", 7], ["subscribe", "room:1", {"since": 1}],
     ["subscribe", "room:1", {"since": {"epoch": 1, "offset": 0}}], ["subscribe", "room:1", {"limit": -1}],
     ["subscribe", "room:1", {"since": {"epoch": "x", "offset": -1}}], ["publish", "room:1"], ["publish", "room:1", 1, 2],
-    ["track", "room:1", 1], ["token", 1], ["nothing"], [7, 8],
+    ["track", "room:1", 1], ["untrack"], ["token", 1], ["publish", "room:1", "e", 1, 2], ["unsubscribe", "room:1", 1],
 ]  # fmt: skip
 
 
 async def test_wrong_arguments_are_answered_and_harm_nothing() -> None:
     async with serving(realtime=ROOMS) as served, talker(served) as ann:
         for said in WRONG:
-            assert (await ann.ask(*said))["status"] == "error", said
+            answer = await ann.ask(*said)
+            assert (answer["status"], answer["code"]) == ("error", "malformed"), said
+        for said in (["nothing"], [7, 8]):
+            assert (await ann.ask(*said))["code"] == "unknown", said
         assert (await ann.ask("subscribe", "room:1", {"presence": False}))["status"] == "ok"
 
 

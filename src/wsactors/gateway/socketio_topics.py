@@ -24,6 +24,7 @@ from .socketio_socket import Socket, TopicFormat
 
 MAX_TOPICS: Final = 100
 """Of one client at a time."""
+_EVENTS: Final = frozenset({"subscribe", "unsubscribe", "publish", "track", "untrack", "token"})
 
 
 @attrs.define(eq=False)
@@ -133,8 +134,10 @@ class Topics(Namespace):
                     answer = self._untrack(topic, id)
                 case "token", [str() as token]:
                     answer = await self._renew(token)
+                case _ if event in _EVENTS:
+                    answer = _error("malformed", f"{event}: expected other arguments.")
                 case _:
-                    answer = _error("unknown", "No such event, or not with these arguments.")
+                    answer = _error("unknown", "There is no such event.")
         except Refused as refused:
             answer = _error(refused.code, refused.message, refused.details)
         if answer is not None and id is not None:
