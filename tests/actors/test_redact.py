@@ -159,6 +159,19 @@ def test_foreign_reprs_are_not_run_and_failures_do_not_escape() -> None:
     assert safe_repr(10**6_000).startswith("<int of")
 
 
+def test_places_in_a_stack_are_kept_and_what_only_resembles_them_is_not() -> None:
+    stack = "/lib/wsactors/realtime/auth.py:77 in authenticate\nrealtime/jwt.py:123 in check\ntoken_bucket.py:5"
+    assert safe_text(stack) == stack
+    for text in (
+        f"auth.py:{PLANTED}",
+        f"auth.py:7{PLANTED} in check",
+        f"auth.py:7 in token {PLANTED}9",
+        f"auth.py:7 in check\npassword={PLANTED}",
+        f"password=auth.py:7{PLANTED}",
+    ):
+        assert PLANTED not in safe_text(text), text
+
+
 def test_size_is_bounded_however_wide_deep_or_circular() -> None:
     circular: list[Any] = []
     circular.append(circular)
@@ -185,6 +198,7 @@ def test_size_is_bounded_however_wide_deep_or_circular() -> None:
         "://" * 30_000,
         "password\t" * 10_000,
         "cookie:" * 15_000,
+        "auth" * 20 + ".py:1" * 15_000,
         "eyJ" * 30_000,
         "-----BEGIN PRIVATE KEY-----" * 4_000,
     ],

@@ -64,7 +64,8 @@ _NAMED: Final = re.compile(
     # A header that holds secrets to the end of its line.
       ((?:cookie|authorization)\\*['"]?[ \t]*[:=][ \t]*) (?:{_QUOTED}|[^\r\n]+)
     | ((?:bearer|basic)[ \t]+) [\w.~+/=-]{{8,}}
-    | (?:{_WORDS})[\w.-]{{0,100}}+(?:
+    # `/x/auth.py:12 in check` in a stack names a place, and hides nothing.
+    | (?:{_WORDS})(?![\w.-]{{0,100}}\.py:\d{{1,6}}(?:[ ]in[ ]|\r?\n|\Z))[\w.-]{{0,100}}+(?:
         # `token=...` in a URL, `password: str = "..."` in a line of source, `"apikey": "..."` in JSON.
           (\\*['"]?\]?[ \t]*(?:=>|:=|[=!]=|[=:])[ \t]*) {_VALUE} (?:[ \t]*=[ \t]*{_VALUE})?
         # ('token', 'abc') in the repr of a message; bad password 'abc'.
