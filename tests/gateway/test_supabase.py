@@ -324,6 +324,7 @@ async def test_a_channel_ends_with_its_token_unless_it_gets_a_new_one(autojump_c
         [seat] = realtime.seats.values()
         assert seat.channel is not None
         realtime.renew(seat.channel, attrs.evolve(seat.user, expires=time.time() - 60))
+        await trio.sleep(1)  # memberships end a moment after their connection would
         said, closed = await settled(ada)
         assert (said[3], said[4]["status"], closed[3]) == ("system", "error", "phx_close")
         assert "expired" in said[4]["message"]
