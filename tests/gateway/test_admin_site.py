@@ -253,7 +253,8 @@ async def test_topics_channels_and_connections_are_listed() -> None:
                     ("room:1", "ada", "member")
                 ]
                 connections = (await client.get(f"{api}/connections", headers=BEARER)).json()["connections"]
-                assert {each["protocol"] for each in connections} == {"http"}
+                assert {each["protocol"] for each in connections} == {"sse"}
+                assert {each["subject"] for each in connections} == {"ada"}
                 assert channels[0]["connection"] in {each["id"] for each in connections}
                 topics.realtime.track(next(iter(topics.realtime.seats)), {"name": "ada"}, key="ada")
                 presence: dict[str, list[dict[str, str]]] = {}
@@ -340,6 +341,9 @@ ODD = [
     "topics?limit=99999",
     "topics/none",
     "channels?limit=%D9%A1",
+    "channels?after=x",
+    "connections?after=-1",
+    "connections?after=99999999999999999999",
 ]
 
 

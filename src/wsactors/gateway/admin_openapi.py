@@ -34,6 +34,8 @@ def document(version: str) -> dict[str, Any]:
 def _paths() -> dict[str, Any]:
     topic = [_in_path("topic", "The topic's name, percent-encoded.")]
     page = [_in_query("limit", {"type": "integer", "minimum": 1, "maximum": 1000}, "Most entries.")]
+    after_id = _in_query("after", _NUMBER, "Only those that follow this id: the last one of the page before.")
+    after_name = _in_query("after", _TEXT, "Only those that follow this name: the last one of the page before.")
     search = _in_query("prefix", _TEXT, "Only those that begin with this.")
     subject = _in_query("subject", _TEXT, "Only those of this user.")
     of_topic = _in_query("topic", _TEXT, "Only those of this topic.")
@@ -42,7 +44,7 @@ def _paths() -> dict[str, Any]:
         "/openapi.json": {"get": _operation("describe", "This document.", {"type": "object"})},
         "/admin/api/node": {"get": _operation("getNode", "How the node is doing.", "Node")},
         "/admin/api/topics": {
-            "get": _operation("listTopics", "Topics that are in use, by name.", "Topics", [*page, search]),
+            "get": _operation("listTopics", "Topics that are in use, by name.", "Topics", [*page, after_name, search]),
         },
         "/admin/api/topics/{topic}": {"get": _operation("getTopic", "How a topic is doing.", "Topic", topic)},
         "/admin/api/topics/{topic}/presence": {
@@ -52,9 +54,13 @@ def _paths() -> dict[str, Any]:
             "post": _operation("publish", "Publish to a topic.", "Position", topic, body="Message"),
         },
         "/admin/api/channels": {
-            "get": _operation("listChannels", "Memberships of topics.", "Channels", [*page, of_topic, subject]),
+            "get": _operation(
+                "listChannels", "Memberships of topics.", "Channels", [*page, after_id, of_topic, subject]
+            ),
         },
-        "/admin/api/connections": {"get": _operation("listConnections", "Open connections.", "Connections", page)},
+        "/admin/api/connections": {
+            "get": _operation("listConnections", "Open connections.", "Connections", [*page, after_id]),
+        },
         "/admin/api/kick": {
             "post": _operation("kick", "End a user's channels, one channel or one connection.", "Kicked", body="Kick"),
         },
@@ -156,7 +162,17 @@ _SCHEMAS: Final[dict[str, Any]] = {
     ),
     "Channel": _object({"id": _NUMBER, "topic": _TEXT, "subject": _TEXT, "role": _TEXT, "connection": _NUMBER}),
     "Channels": _list("Channels", more={"type": "boolean"}),
-    "Connection": _object({"id": _NUMBER, "protocol": _TEXT, "waiting_bytes": _NUMBER, "sent_bytes": _NUMBER}),
+    "Connection": _object(
+        {
+            "id": _NUMBER,
+            "protocol": {"type": "string", "description": "As metrics have it; of HTTP, what it is waited for as."},
+            "address": {"type": "string", "description": "The client's, or that of a proxy which speaks HTTP."},
+            "subject": {"type": "string", "description": "The user; empty: nobody in particular, or not known."},
+            "seconds": {"type": "number", "minimum": 0, "description": "Since it came."},
+            "waiting_bytes": _NUMBER,
+            "sent_bytes": _NUMBER,
+        }
+    ),
     "Connections": _list("Connections", more={"type": "boolean"}),
     "Kick": {
         "description": "Whom: exactly one of these.",

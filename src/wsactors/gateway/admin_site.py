@@ -28,6 +28,7 @@ from .access import Endpoint, answer, body_map, told
 from .admin_openapi import document
 from .admission import block_of
 from .exposition import CONTENT_TYPE, Exposition, LoopLag
+from .metrics import Counted
 from .native import CLOSE_KICKED
 from .port import Port, Site
 from .rates import Rates
@@ -35,8 +36,10 @@ from .topic_json import presence_map
 
 if TYPE_CHECKING:
     from wsactors.realtime.service import Realtime
+    from wsactors.realtime.sinks import SocketSink
 
 MAX_PAGE: Final = 1_000
+_MOST_DIGITS: Final = 16
 _TRIES: Final = 10.0
 """Wrong tokens that one address may show at once; one more comes back each second."""
 _MESSAGE: Final = frozenset({"event", "payload", "id"})
@@ -135,7 +138,8 @@ class AdminApi:
 
     async def topics(self, request: Request) -> Response:
         prefix = request.query_params.get("prefix", "")
-        names = sorted(name for name in self._realtime.topics() if name.startswith(prefix))
+        after = request.query_params.get("after", "")
+        names = sorted(name for name in self._realtime.topics() if name.startswith(prefix) and name > after)
         limit = _limit(request)
         shown: list[Plain] = list(names[:limit])
         return answer({"topics": shown, "more": len(names) > limit})
@@ -151,12 +155,13 @@ class AdminApi:
 
     async def channels(self, request: Request) -> Response:
         topic, subject = request.query_params.get("topic"), request.query_params.get("subject")
+        limit, after = _limit(request), _after(request)
         seats = [
             (pid, seat)
             for pid, seat in self._realtime.seats.items()
-            if topic in {None, seat.topic} and subject in {None, seat.user.subject}
+            if pid.serial > after and topic in {None, seat.topic} and subject in {None, seat.user.subject}
         ]
-        limit = _limit(request)
+        seats.sort(key=lambda each: each[0].serial)
         shown: list[Plain] = [
             {
                 "id": pid.serial,
@@ -171,19 +176,14 @@ class AdminApi:
 
     async def connections(self, request: Request) -> Response:
         gateway = Port.of(self._port.node)
+        limit, after = _limit(request), _after(request)
         open_now = list(gateway.meters.connections.items()) if gateway is not None else []
-        limit = _limit(request)
-        shown: list[Plain] = []
-        for sink, (meter, owner) in open_now[:limit]:
-            counts = sink.statistics()
-            shown.append(
-                {
-                    "id": owner.serial,
-                    "protocol": meter.label,
-                    "waiting_bytes": counts.buffered_bytes,
-                    "sent_bytes": counts.bytes_sent,
-                }
-            )
+        open_now = [each for each in open_now if each[1].owner.serial > after]
+        open_now.sort(key=lambda each: each[1].owner.serial)
+        subjects = {seat.owner: seat.user.subject for seat in self._realtime.seats.values()}
+        shown: list[Plain] = [
+            _connection(sink, found, subjects.get(found.owner) or found.subject) for sink, found in open_now[:limit]
+        ]
         return answer({"connections": shown, "more": len(open_now) > limit})
 
     # -- acting --
@@ -220,7 +220,7 @@ class AdminApi:
         gateway = Port.of(self._port.node)
         if gateway is None:
             return 0
-        found = [(sink, owner) for sink, (_, owner) in gateway.meters.connections.items() if owner.serial == serial]
+        found = [(sink, each.owner) for sink, each in gateway.meters.connections.items() if each.owner.serial == serial]
         for sink, owner in found:
             self._realtime.places.void(owner=owner)
             told = next((ws for ws in gateway.websockets if ws.sink is sink and ws.is_accepted), None)
@@ -247,6 +247,27 @@ def _version() -> str:
         return importlib.metadata.version("wsactors")
     except importlib.metadata.PackageNotFoundError:  # run from its source, not installed
         return "0"
+
+
+def _connection(sink: SocketSink, found: Counted, subject: str) -> dict[str, Plain]:
+    counts = sink.statistics()
+    return {
+        "id": found.owner.serial,
+        "protocol": found.label,
+        "address": found.address,
+        "subject": subject,
+        "seconds": round(trio.current_time() - found.since, 3),
+        "waiting_bytes": counts.buffered_bytes,
+        "sent_bytes": counts.bytes_sent,
+    }
+
+
+def _after(request: Request) -> int:
+    """The id that the page before ended with; they only grow."""
+    text = request.query_params.get("after", "0")
+    if not (text.isascii() and text.isdigit() and len(text) <= _MOST_DIGITS):
+        raise ProtocolError("expected after: the id that the page before ended with")
+    return int(text)
 
 
 def _limit(request: Request) -> int:

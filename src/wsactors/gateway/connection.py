@@ -55,7 +55,6 @@ async def serve_connection(
     """
     stream = _stream(sock, port)
     sink = stream.sink
-    port.meters.opened(sink, owner)
     on_sink(sink)
     visit = _Visit(sock, stream, port, owner)
     counted: str | None = None
@@ -104,6 +103,7 @@ class _Visit:
         self._owner = owner
         self._peer = _address(sock.getpeername())
         """Who is connected: a client, or a proxy that has not said (or not yet) for whom."""
+        self._counted = port.meters.opened(stream.sink, owner, self._peer[0])
         self._secure = isinstance(stream, TlsStream)
         self.counted: str | None = None
         """The client, told of by a proxy, who counts as connected."""
@@ -134,6 +134,7 @@ class _Visit:
             return False
         if header.client is not None:
             self._peer = header.client
+            self._counted.address = self._peer[0]
             if not self._port.admission.enter_client(self._peer[0]):
                 return False
             self.counted = self._peer[0]
@@ -189,7 +190,7 @@ class _Visit:
             return None
         self._stream.read_now(head.size)  # what follows the head are frames
         ws = WebSocket(self._stream, head, port.options.limits, client, deflate=port.options.deflate)
-        ws.meter = port.meters.speaks(ws.sink, protocol_of(head.path))
+        ws.meter = port.meters.speaks(ws.sink, protocol_of(head.path), client.address)
         return ws, conversation, [head]
 
     async def _http(self, serve: Callable[..., Awaitable[None]]) -> None:
@@ -209,7 +210,11 @@ class _Visit:
                     client=self._peer,
                     server=_address(self._sock.getsockname()),
                     secure=self._secure,
-                    state={"owner": self._owner, "prepare_audio": self._stream.prepare_audio},
+                    state={
+                        "owner": self._owner,
+                        "prepare_audio": self._stream.prepare_audio,
+                        "counted": self._counted,
+                    },
                 )
             except (UpgradeRequested, RequestRefused, HeadError) as error:
                 leaving = error

@@ -10,6 +10,7 @@ import itertools
 import secrets
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import parse_qsl
 
@@ -39,6 +40,7 @@ from .engineio_session import (
     SocketLost,
     SocketMessage,
 )
+from .metrics import carrying
 from .ws import TRY_AGAIN_LATER, WebSocket
 
 if TYPE_CHECKING:
@@ -191,7 +193,8 @@ class EngineServer:
         if entry is None:
             raise Refused(UNKNOWN_SID)
         if method == "GET":
-            body = await self._poll(entry, receive)
+            with carrying(scope, self.meter.label) if self.meter is not None else nullcontext():
+                body = await self._poll(entry, receive)
         elif method == "POST":
             body = await self._post(entry, scope, receive)
         else:

@@ -37,6 +37,7 @@ from wsactors.wire.json_door import dumps
 from wsactors.wire.plain import Plain
 
 from .admission import block_of
+from .metrics import carrying
 from .phoenix import Connection, PhoenixConversation
 from .phoenix_formats import longpoll_format
 from .phoenix_sockets import phoenix_door
@@ -239,7 +240,8 @@ class LongPoll:
         found: list[bytes] = []
         async with trio.open_nursery() as nursery:
             nursery.start_soon(_cancel_when_gone, request, nursery.cancel_scope)
-            found = await session.outbox.poll(self.window)
+            with carrying(request.scope, "phoenix", session.user.subject):
+                found = await session.outbox.poll(self.window)
             nursery.cancel_scope.cancel()
         if session.outbox.is_closed:
             return {"status": 410, "token": self._sign(session.id), "messages": []}

@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
+import attrs
 import trio
 
 from wsactors.realtime.metrics import Metrics, Reading
@@ -73,13 +74,36 @@ class Meter:
         self.refused += counts.refused
 
 
+@attrs.define(eq=False, weakref_slot=False)
+class Counted:
+    """A connection that is open: there are many, so this keeps little."""
+
+    meter: Meter
+    """That of what it speaks."""
+    owner: Pid
+    """Its actor."""
+    address: str
+    """The client's, as far as it is known: that of a proxy in front of many when it carries their requests."""
+    since: float
+    """When it came, on trio's clock."""
+    subject: str = ""
+    """The user's, if it has said who it is."""
+    carried: tuple[str, ...] = ()
+    """What requests on it are waited for, newest last; on HTTP alone."""
+
+    @property
+    def label(self) -> str:
+        """As what it counts, or what it carries counts."""
+        return self.carried[-1] if self.carried else self.meter.label
+
+
 class Meters:
     """The meters of one port, and which connection counts on which."""
 
     def __init__(self) -> None:
         self._meters = {label: Meter(label) for label in PROTOCOLS}
-        self.connections: dict[SocketSink, tuple[Meter, Pid]] = {}
-        """Those that are open: the protocol's meter, and the connection's actor."""
+        self.connections: dict[SocketSink, Counted] = {}
+        """Those that are open."""
         self._silent = Meter(HTTP)
         """Of connections of which it is not known yet what they speak: they are open as HTTP, but have not come as anything."""
         self._totals = list(self._meters.values())
@@ -89,23 +113,35 @@ class Meters:
     def __getitem__(self, protocol: str) -> Meter:
         return self._meters[protocol]
 
-    def opened(self, sink: SocketSink, owner: Pid) -> None:
+    def opened(self, sink: SocketSink, owner: Pid, address: str = "") -> Counted:
         """A connection has come; until it is known to speak something else it is open as HTTP."""
         self._meters[HTTP].open += 1
-        self.connections[sink] = self._silent, owner
+        found = self.connections[sink] = Counted(self._silent, owner, address, trio.current_time())
+        return found
 
-    def speaks(self, sink: SocketSink, protocol: str) -> Meter:
-        """The connection is known to speak ``protocol``. Counted anew: a counter that goes back looks like a restart."""
-        before, owner = self.connections[sink]
+    def speaks(self, sink: SocketSink, protocol: str, address: str | None = None) -> Meter:
+        """The connection is known to speak ``protocol``. Counted anew: a counter that goes back looks like a restart.
+
+        ``address``: the client's, if it is known now that it is not whoever connected.
+        """
+        found = self.connections[sink]
         meter = self._meters[protocol]
-        self._meters[before.label].leave()
+        self._meters[found.meter.label].leave()
         meter.enter()
-        self.connections[sink] = meter, owner
+        found.meter = meter
+        if address is not None:
+            found.address = address
         return meter
+
+    def belongs_to(self, sink: SocketSink, subject: str) -> None:
+        """The connection is that of the user ``subject``; "": of nobody in particular. Does nothing when it has ended."""
+        found = self.connections.get(sink)
+        if found is not None:
+            found.subject = subject
 
     def closed(self, sink: SocketSink) -> None:
         """The connection has ended."""
-        before, _ = self.connections.pop(sink)
+        before = self.connections.pop(sink).meter
         meter = self._meters[before.label]
         meter.opened += before is self._silent
         meter.leave()
@@ -133,9 +169,9 @@ class Meters:
                 totals[label].messages_out += count
                 totals[label].bytes_out += size
         waiting = most = 0
-        for number, (sink, (meter, _)) in enumerate(list(self.connections.items()), 1):
+        for number, (sink, counted) in enumerate(list(self.connections.items()), 1):
             if sink in self.connections:
-                totals[meter.label].add(sink)
+                totals[counted.meter.label].add(sink)
                 here = sink.statistics().buffered_bytes
                 waiting += here
                 most = max(most, here)
@@ -175,6 +211,25 @@ class Meters:
             "refused": sum(meter.refused for meter in meters),
             "slow_reader": sum(meter.slow for meter in meters),
         }
+
+
+@contextmanager
+def carrying(scope: Mapping[str, Any], protocol: str, subject: str = "") -> Iterator[None]:
+    """Show the connection of a request, by its ASGI ``scope``, as what the request is waited for as, and as its user's."""
+    found: Counted | None = scope.get("state", {}).get("counted")
+    if found is None:  # served by nobody who counts
+        yield
+        return
+    found.subject = subject or found.subject
+    found.carried += (protocol,)
+    try:
+        yield
+    finally:
+        carried = list(found.carried)
+        carried.remove(protocol)
+        found.carried = tuple(carried)
+        if not carried:
+            found.subject = ""
 
 
 def protocol_of(path: str) -> str:

@@ -66,6 +66,7 @@ async def serve_native(ws: WebSocket, request: RequestHead, port: Port, owner: P
         except trio.TooSlowError:
             return ws.close(CLOSE_IDLE, "nothing was heard from you")
         await talk.greet(hello)
+        port.meters.belongs_to(ws.sink, talk.subject)
         while True:
             await talk.receive(await ws.receive())
     except ProtocolError as error:
@@ -132,6 +133,11 @@ class NativeConversation:
         self._memberships: dict[str, Membership] = {}
         self._version = native.VERSION
         self._identity = Identity(topics.realtime, owner, expiring=self._expiring, expired=self._expired)
+
+    @property
+    def subject(self) -> str:
+        """The user's; "" of nobody in particular."""
+        return self._identity.user.subject
 
     def ask(self) -> None:
         """Ask the client whether it is still there."""

@@ -115,6 +115,7 @@ async def serve_phoenix(ws: WebSocket, request: RequestHead, port: Port, owner: 
     except (ProtocolError, AuthRefused, LookupError) as error:
         return ws.refuse(403, f"{error}\n".encode())
     ws.accept(subprotocol=_SUBPROTOCOL if _SUBPROTOCOL in subprotocols(request) else None)
+    port.meters.belongs_to(ws.sink, user.subject)
     connection = Connection(realtime, owner, user, ws.sink, ws.close)
     conversation = PhoenixConversation(connection, phoenix_format(door.version, ws.framing))
     del request, door, user, connection
@@ -140,6 +141,7 @@ async def serve_supabase(ws: WebSocket, request: RequestHead, port: Port, owner:
     except AuthRefused as refusal:
         return _refuse(ws, *auth_error(refusal))
     ws.accept()
+    port.meters.belongs_to(ws.sink, user.subject)
     connection = Connection(realtime, owner, user, ws.sink, ws.close)
     conversation = SupabaseConversation(connection, supabase_format(door.version, ws.framing), door.credentials)
     del request, door, user, connection

@@ -29,6 +29,7 @@ from wsactors.wire.plain import Plain
 from wsactors.wire.sse import COMMENT, encode_event, encode_position
 
 from .access import Access, position_of, refusal_of
+from .metrics import carrying
 from .topic_json import presence_map, publication_map, text_of
 
 if TYPE_CHECKING:
@@ -222,7 +223,11 @@ class EventsRoute:
             await refusal_of(error)(scope, receive, send)
             return
         try:
-            with self._port.drain.hosting(outlet), self._port.meters.visiting("sse"):
+            with (
+                self._port.drain.hosting(outlet),
+                self._port.meters.visiting("sse"),
+                carrying(scope, "sse", user.subject),
+            ):
                 await _Response(outlet, scope["state"].get("sink"), receive, send).serve(self._seconds_left(user))
         finally:
             realtime.leave(channel)

@@ -18,6 +18,7 @@ from wsactors.wire.json_door import dumps, loads
 from wsactors.wire.plain import Plain
 
 from .access import NO_STORE, Access, answer, body_map, position_of, told
+from .metrics import carrying
 from .topic_json import presence_map, publication_map, text_of
 
 if TYPE_CHECKING:
@@ -129,7 +130,12 @@ class _Topics:
                 async with trio.open_nursery() as nursery:
                     nursery.start_soon(_end_on_disconnect, request, nursery.cancel_scope)
                     meters = self._port.meters
-                    with self._port.drain.hosting(outlet), meters.visiting("poll"), trio.move_on_after(seconds):
+                    with (
+                        self._port.drain.hosting(outlet),
+                        meters.visiting("poll"),
+                        carrying(request.scope, "poll", user.subject),
+                        trio.move_on_after(seconds),
+                    ):
                         await outlet.wait()
                         await trio.sleep(GATHER_SECONDS)
                     nursery.cancel_scope.cancel()

@@ -1,0 +1,93 @@
+"""The lists of the admin API: what they say of connections, and how they are read page by page."""
+
+from __future__ import annotations
+
+from contextlib import AsyncExitStack
+from typing import Any
+
+import httpx
+import pytest
+import trio
+
+from tests.gateway.test_admin_site import BEARER, open_admin
+from tests.gateway.topics import listening
+from wsactors.client import connect, open_websocket
+
+
+async def protocols(client: httpx.AsyncClient) -> dict[str, str]:
+    """The user of the connections, by protocol."""
+    listed = (await client.get("/admin/api/connections", headers=BEARER)).json()["connections"]
+    return {each["protocol"]: each["subject"] for each in listed}
+
+
+async def test_who_polls_shows_as_what_it_speaks_while_it_waits() -> None:
+    async with open_admin() as (topics, client), topics.client() as web:
+        with trio.fail_after(8):
+            token = (await web.get("/socket/longpoll?vsn=2.0.0")).json()["token"]
+            opened = (await web.get("/socket.io/?EIO=4&transport=polling")).text
+            sid = opened.partition('"sid":"')[2].partition('"')[0]
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(web.get, f"/socket/longpoll?vsn=2.0.0&token={token}")
+                nursery.start_soon(web.get, f"/socket.io/?EIO=4&transport=polling&sid={sid}")
+                while not {"phoenix", "socketio"} <= (found := await protocols(client)).keys():  # noqa: ASYNC110
+                    await trio.sleep(0.01)
+                assert found["phoenix"] == "ada"
+                nursery.cancel_scope.cancel()
+            while (await protocols(client)).keys() & {"phoenix", "socketio"}:  # noqa: ASYNC110
+                await trio.sleep(0.01)
+
+
+@pytest.mark.parametrize(
+    ("path", "protocol"),
+    [("/socket/websocket?vsn=2.0.0", "phoenix"), ("/realtime/v1/websocket?vsn=2.0.0&apikey=k", "supabase")],
+)
+async def test_who_has_joined_nothing_is_known_by_its_token(path: str, protocol: str) -> None:
+    async with open_admin() as (topics, client):
+        with trio.fail_after(8):
+            async with open_websocket(f"ws://127.0.0.1:{topics.address.port}{path}"):
+                while (found := await protocols(client)).get(protocol) != "ada":
+                    assert set(found) <= {protocol, "http"}
+                    await trio.sleep(0.01)
+
+
+async def test_connections_say_who_they_are_and_since_when() -> None:
+    async with open_admin() as (topics, client), topics.client() as web:
+        with trio.fail_after(8):
+            async with connect(f"ws://127.0.0.1:{topics.address.port}/ws"), trio.open_nursery() as nursery:
+                since = (await web.get("/api/topics/room:1/poll")).json()
+                nursery.start_soon(web.get, f"/api/topics/room:1/poll?since={since['epoch']}:{since['offset']}")
+                found: dict[str, Any] = {}
+                while "poll" not in found:
+                    listed = (await client.get("/admin/api/connections", headers=BEARER)).json()["connections"]
+                    found = {each["protocol"]: each for each in listed}
+                assert set(found) == {"native", "poll"}
+                for each in found.values():
+                    assert (each["address"], each["subject"]) == ("127.0.0.1", "ada")
+                    assert 0 <= each["seconds"] < 8
+                await topics.realtime.publish("room:1", "e", 1)
+            listed = (await client.get("/admin/api/connections", headers=BEARER)).json()["connections"]
+            assert "poll" not in {each["protocol"] for each in listed}
+
+
+async def test_lists_are_read_page_by_page() -> None:
+    async with open_admin() as (topics, client):
+        with trio.fail_after(8):
+            async with AsyncExitStack() as stack:
+                for name in ("room:c", "room:a", "room:b"):
+                    events = await stack.enter_async_context(listening(topics, name))
+                    await events.next("joined")
+                for kind in ("topics", "channels", "connections"):
+                    got: list[Any] = []
+                    page: dict[str, Any] = {"more": True}
+                    while page["more"]:
+                        last = {"after": got[-1] if kind == "topics" else got[-1]["id"]} if got else {}
+                        query = {"limit": 1} | last
+                        page = (await client.get(f"/admin/api/{kind}", headers=BEARER, params=query)).json()
+                        assert len(page[kind]) == 1
+                        got += page[kind]
+                    whole = (await client.get(f"/admin/api/{kind}", headers=BEARER)).json()
+                    assert len(got) == 3
+                    assert not whole["more"]
+                    assert [each if kind == "topics" else each["id"] for each in whole[kind]] == [
+                        each if kind == "topics" else each["id"] for each in got
+                    ]
