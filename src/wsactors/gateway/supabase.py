@@ -260,6 +260,8 @@ class SupabaseConversation(PhoenixConversation):
         if meta is None:
             taken = realtime.untrack(channel, ref=ref)
         else:
+            if (seat := realtime.seats.get(channel)) is not None:
+                seat.show_presence(realtime.relay)  # who shows itself sees the others
             taken = realtime.track(channel, meta, key=outlet.asked.presence_key or None, ref=ref)
         if not taken:
             outlet.reply(ref, "error", {"reason": "too many messages"})

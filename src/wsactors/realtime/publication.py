@@ -141,10 +141,11 @@ TO_ACTORS: Final = ToActors()
 
 
 class _WithoutPresence:
-    """A format for those who may not see who is present; everything else they get as the others, the same bytes."""
+    """A format for those who do not see who is present; everything else they get as the others, the same bytes."""
 
     def __init__(self, wire_format: Format) -> None:
         self._format = wire_format
+        self.protocol: str = getattr(wire_format, "protocol", "other")
 
     def publication(self, publication: Publication, /) -> bytes | None:
         return publication.encode(self._format)
@@ -156,6 +157,19 @@ class _WithoutPresence:
         return None
 
 
+class _PresenceAlone(_WithoutPresence):
+    """The rest: for those who have asked to see it after they had joined."""
+
+    def publication(self, _publication: Publication, /) -> bytes | None:
+        return None
+
+    def presence_state(self, state: PresenceState, /) -> bytes | None:
+        return state.encode(self._format)
+
+    def presence_diff(self, diff: PresenceDiff, /) -> bytes | None:
+        return diff.encode(self._format)
+
+
 _without_presence: WeakValueDictionary[int, _WithoutPresence] = WeakValueDictionary()
 """By the id of the format, which nobody else can have while this one holds it."""
 
@@ -165,4 +179,15 @@ def without_presence(wire_format: Format) -> Format:
     found = _without_presence.get(id(wire_format))
     if found is None:
         found = _without_presence[id(wire_format)] = _WithoutPresence(wire_format)
+    return found
+
+
+_presence_alone: WeakValueDictionary[int, _PresenceAlone] = WeakValueDictionary()
+
+
+def presence_alone(wire_format: Format) -> Format:
+    """What `without_presence` leaves out: one object for each."""
+    found = _presence_alone.get(id(wire_format))
+    if found is None:
+        found = _presence_alone[id(wire_format)] = _PresenceAlone(wire_format)
     return found

@@ -7,13 +7,13 @@ import secrets
 import trio
 
 from wsactors.actors import Pid
-from wsactors.cluster import Receiver
+from wsactors.cluster import Receiver, Relay
 from wsactors.wire.plain import Plain
 
 from .identity import JoinRefused, User
 from .options import TopicOptions
 from .outlet import Outlet
-from .publication import Position, without_presence
+from .publication import Position, presence_alone, without_presence
 
 
 class Seat:
@@ -31,6 +31,7 @@ class Seat:
         "outlet",
         "owner",
         "params",
+        "presence_receiver",
         "private",
         "reads_presence",
         "reason",
@@ -65,6 +66,8 @@ class Seat:
         """Whether it counts among the topics of its connection."""
         self.channel: Pid | None = None
         self.receiver: Receiver
+        self.presence_receiver: Receiver | None = None
+        """Of one that has asked for presence after it had joined: so nothing else is lost or doubled."""
         self.decided: trio.Event | None = trio.Event()
         """While the client waits for the answer."""
         self.refusal: JoinRefused | None = None
@@ -75,9 +78,24 @@ class Seat:
     def take(self, channel: Pid) -> None:
         """``channel`` sits down."""
         self.channel = channel
-        wire_format = self.outlet.format if self.reads_presence else without_presence(self.outlet.format)
+        wire_format = self.outlet.format if self.wants_presence else without_presence(self.outlet.format)
         sink = self.outlet.sink
         self.receiver = Receiver(channel, wire_format, sink.offer, sink)
+
+    def show_presence(self, relay: Relay) -> None:
+        """From now on tell the client, who is in, who comes and goes, if it may see that. May be called again."""
+        if self.channel is None or self.wants_presence or not self.reads_presence:
+            return
+        self.wants_presence = True
+        sink = self.outlet.sink
+        self.presence_receiver = Receiver(self.channel, presence_alone(self.outlet.format), sink.offer, sink)
+        relay.admit(self.topic, self.presence_receiver)
+
+    def leave(self, relay: Relay) -> None:
+        """Give the client nothing more that is published."""
+        relay.remove(self.topic, self.receiver)
+        if self.presence_receiver is not None:
+            relay.remove(self.topic, self.presence_receiver)
 
     def joined(self) -> None:
         """The client is in."""

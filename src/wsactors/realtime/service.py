@@ -342,7 +342,7 @@ class Realtime:
             return
         seat.left = True
         self.permission.left(seat)
-        self.relay.remove(seat.topic, seat.receiver)
+        seat.leave(self.relay)
         if seat.decided is not None:
             seat.joined()  # it never was: whoever waits sees that it has left
         elif tell and seat.refusal is None:
