@@ -21,7 +21,7 @@ SAYS = {
     "docs/embedding.md:2": "hello ada\n",
     "docs/runtime.md:1": "1000 actors\n",
     "docs/client.md:1": "said {'text': 'hello', 'cover': b'\\x89PNG'} 1\n",
-    "docs/realtime.md:1": "offset 2\nsomebody said 'hello'\nsomebody said 'is anybody there?'\n",
+    "docs/realtime.md:1": "somebody said 'hello'\nsomebody said 'is anybody there?'\noffset 2\n",
 }
 
 
