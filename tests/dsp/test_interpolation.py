@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from wsactors.dsp.interpolation import cubic_read
@@ -38,6 +38,7 @@ def test_noise_of_interpolation_stays_below_the_published_figures(hertz: float, 
     assert 10 * np.log10(np.mean(wanted**2) / np.mean((out - wanted) ** 2)) > least
 
 
+@example(position=-2.220446049250313e-16, rate=-1.0, cut=1)
 @given(
     position=st.floats(-900, 1_900),
     rate=st.floats(-4, 4),

@@ -39,7 +39,8 @@ def cubic_read(source: Source, position: float, rate: float, frames: int, loop: 
         return _span(source, first, first + frames, loop)
     steps = (position - first) + rate * np.arange(frames)
     low = math.floor(min(steps[0], steps[-1])) - 1
-    high = math.floor(max(steps[0], steps[-1])) + 3
+    # One more than the cubic needs: a place just below a whole frame may be rounded up to it when `low` is taken away.
+    high = math.floor(max(steps[0], steps[-1])) + 4
     x = _span(source, first + low, first + high, loop)
     steps -= low
     index = steps.astype(np.intp)
