@@ -32,6 +32,13 @@ async function connected(namespace, on, options) {
   return socket;
 }
 
+/** Resolve when `there()` is true: a message is on its way to others while its sender's acknowledgement has arrived. */
+function until(there, what) {
+  return first((resolve) => {
+    const timer = setInterval(() => there() && (clearInterval(timer), resolve()), 5);
+  }, what);
+}
+
 /** The transport that a socket has come to. */
 async function settled(socket, on) {
   const { engine } = socket.io;
@@ -85,6 +92,7 @@ async function rooms(say, on) {
   await ada.emitWithAck("say", [bob.id], [], "word", "to bob");
   await cat.emitWithAck("leave", b);
   await ada.emitWithAck("say", [b], [], "word", "b again");
+  await until(() => heard.bob.length === 3 && heard.cat.length === 1, "the words");
   bob.on("asked", (value, answer) => answer(value + 1, Buffer.from([7])));
   const asked = await bob.emitWithAck("ask", 41);
   say({ heard, asked: [asked[0], asked[1][0]] });
@@ -110,7 +118,7 @@ async function recovery(say, on) {
   const room = `recovery ${on}`;
   await socket.emitWithAck("join", room);
   await other.emitWithAck("say", [room], [], "word", "before");
-  while (!heard.length) await new Promise((resolve) => setTimeout(resolve, 5));
+  await until(() => heard.length === 1, "the first word");
   const { id } = socket;
   await settled(socket, on);
   const gone = once(socket, "disconnect");
@@ -122,7 +130,7 @@ async function recovery(say, on) {
   await other.emitWithAck("say", [room], [], "word", "missed 2");
   await once(socket, "connect");
   await other.emitWithAck("say", [room], [], "word", "after");
-  while (heard.length < 4) await new Promise((resolve) => setTimeout(resolve, 5));
+  await until(() => heard.length === 4, "the last word");
   say({ reason, recovered: socket.recovered, sameId: socket.id === id, heard });
   socket.disconnect();
   other.disconnect();
