@@ -330,8 +330,12 @@ async def test_a_drain_tells_everybody_and_can_be_taken_back() -> None:
                 assert drained["told"] >= 1
                 assert (await events.next("closed"))[1]["code"] == "restart"
                 assert (await web.get("/ready")).status_code == 503
+                node = (await client.get("/admin/api/node", headers=BEARER)).json()
+                assert (node["ready"], node["draining"]) == (False, True)
                 assert (await client.delete("/admin/api/drain", headers=BEARER)).json()["draining"] is False
                 assert (await web.get("/ready")).status_code == 200
+                node = (await client.get("/admin/api/node", headers=BEARER)).json()
+                assert (node["ready"], node["draining"]) == (True, False)
 
 
 ODD = [

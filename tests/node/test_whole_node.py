@@ -192,6 +192,18 @@ def test_sessions_come_back_when_their_supervisor_was_killed(config: Path) -> No
         assert float(np.abs(sound(f"{told['gateway']}/listen/demo.ogg", 1.0)).max()) > 0.01
 
 
+def test_the_log_says_of_each_address_what_it_serves(config: Path) -> None:
+    ports = ("--set", "gateway.port=0", "--set", "admin.http.port=0")
+    with node_running(config, *ports) as running:
+        admin, page = running.wait_event("admin_open"), running.wait_event("gateway_open")
+        assert (admin["serves"], page["serves"]) == ("metrics and the admin API", "page")
+        said = running.wait_line("Listen:  ")
+        assert page["urls"][0] in said
+        assert "(the page)" in said
+        assert admin["urls"][0] in running.wait_line("Metrics: ")
+        assert sum("gateway_open" in line for line in running.seen) == 1
+
+
 def test_a_node_without_doors_runs_too(config: Path) -> None:
     with node_running(config, "--set", "gateway.enabled=false", "--set", "admin.enabled=false") as running:
         running.wait_line("Node dev is up.")

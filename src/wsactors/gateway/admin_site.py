@@ -52,6 +52,8 @@ def admin_site(token: str | None = None) -> Site:
         routes=lambda port: AdminApi(port, token).routes(),
         conversations=lambda _: {},
         services=lambda _: [ChildSpec("lag", LoopLag)],
+        opened="admin_open",
+        serves="metrics and the admin API",
     )
 
 
@@ -127,7 +129,7 @@ class AdminApi:
         found: dict[str, Any] = {
             "name": self._port.node.name,
             "region": self._port.options.region,
-            "ready": self._port.is_ready(),
+            "ready": gateway.takes_clients if gateway is not None else self._port.is_ready(),
             "draining": gateway is not None and gateway.drain.is_on,
             "actors": self._port.node.info().actors,
             "topics": len(self._realtime.topics()),

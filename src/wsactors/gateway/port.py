@@ -57,6 +57,10 @@ class Site:
     routes: Callable[[Port], Sequence[BaseRoute]]
     conversations: Callable[[Port], Mapping[str, Conversation]]
     services: Callable[[Port], Sequence[ChildSpec]]
+    opened: str = "gateway_open"
+    """The event that the log has when the port is open."""
+    serves: str = "page"
+    """What the log then says it is."""
 
 
 @attrs.frozen(eq=False)
@@ -88,7 +92,7 @@ class Port:
 
     def __attrs_post_init__(self) -> None:
         object.__setattr__(self, "drain", Drain(self.options.drain))
-        site = self._site
+        site = self.what
         app = build_app(site.routes(self), self.guard, self.proxies)
         object.__setattr__(
             self, "http", HttpServer(app, self.options.limits, self.meters, self.admit, self.admission.counted_as)
@@ -130,13 +134,19 @@ class Port:
         )
 
     @property
-    def _site(self) -> Site:
+    def what(self) -> Site:
+        """What it serves."""
         return self.site or Site(routes_of, conversations_of, services_of)
+
+    @property
+    def takes_clients(self) -> bool:
+        """Whether balancers are to send clients here: the node is ready, and this port is not being emptied."""
+        return self.is_ready() and not self.drain.is_on
 
     @property
     def services(self) -> Sequence[ChildSpec]:
         """What is to run beside the connections."""
-        return self._site.services(self)
+        return self.what.services(self)
 
     @classmethod
     def of(cls, node: Runtime) -> Port | None:

@@ -135,7 +135,8 @@ class Endpoint(ProcessActor):
         binding.bound = self._address.port
         if binding.port.options.port not in {0, self._address.port}:
             log(__name__, "warning", "port_in_use", wanted=binding.port.options.port, instead=self._address.port)
-        log(__name__, "info", "gateway_open", urls=self._address.urls)
+        what = binding.port.what
+        log(__name__, "info", what.opened, serves=what.serves, urls=self._address.urls)
         if on_open is not None:
             on_open(self._address)
 
@@ -167,7 +168,8 @@ class UnixEndpoint(ProcessActor):
         self.at_death("socket", lambda _: self._listener.close())
         self._binding = binding
         self._connections = connections
-        log(__name__, "info", "gateway_open", path=str(options.unix_socket))
+        what = binding.port.what
+        log(__name__, "info", what.opened, serves=what.serves, path=str(options.unix_socket))
 
     async def run(self) -> None:
         """Accept until the end."""

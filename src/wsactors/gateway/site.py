@@ -24,11 +24,7 @@ def routes_of(port: Port) -> Sequence[BaseRoute]:
         return PlainTextResponse("ok\n")
 
     async def ready(_: Request) -> Response:
-        return (
-            PlainTextResponse("ready\n")
-            if port.is_ready() and not port.drain.is_on
-            else PlainTextResponse("not ready\n", 503)
-        )
+        return PlainTextResponse("ready\n") if port.takes_clients else PlainTextResponse("not ready\n", 503)
 
     async def sessions(_: Request) -> Response:
         rows = await port.directory.sessions()

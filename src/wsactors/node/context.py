@@ -79,8 +79,10 @@ class NodeContext:
             return [f"Node {self.settings.node.name} is up."]
         wanted, got = self.settings.gateway.port, self.gateway.port
         lines = [] if wanted in {0, got} else [f"Port {wanted} is busy; this is the next free one: {got}"]
-        lines += [f"Listen:  {url}" for url in self.gateway.urls]
+        lines += [f"Listen:  {url}  (the page)" for url in self.gateway.urls]
         lines += [f"Player:  {self.gateway.urls[0]}listen/{name}.ogg" for name in self.settings.sessions]
+        if self.admin_http is not None:
+            lines.append(f"Metrics: {self.admin_http.urls[0]}metrics")
         if self.gateway.secure and self.settings.gateway.tls.cert is None:
             lines.append("The certificate is one for development: the browser will ask once whether you trust it.")
         return [*lines, "Ctrl-C stops it."]
