@@ -14,6 +14,7 @@ from tests.gateway.conversations import OPTIONS, Names
 from tests.gateway.harness import TestDirectory, exchange, until
 from wsactors.gateway.longpoll import MAX_BATCH, LongPoll, Outbox, messages_of
 from wsactors.gateway.options import GatewayOptions
+from wsactors.gateway.port import Port
 from wsactors.gateway.server import Address, Gateway
 from wsactors.realtime.send_queue import DROP_OLDEST
 from wsactors.realtime.service import Realtime
@@ -214,6 +215,31 @@ async def test_a_node_that_stops_ends_waiting_polls() -> None:
         nursery.start_soon(wait)
         await trio.testing.wait_all_tasks_blocked(0.02)
     assert [(each["status"], each["messages"]) for each in told] == [(410, [])]
+
+
+async def test_while_the_port_is_emptied_everybody_is_sent_away_once_and_nobody_begins_anew() -> None:
+    async with open_site() as site:
+        port = Port.of(site.realtime.node)
+        assert port is not None
+        ada, bob = await opened(site), await opened(site)
+        told: list[Any] = []
+
+        async def wait() -> None:
+            told.append(await ada.get())
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(wait)
+            await until(lambda: port.meters.read("open")["phoenix"] == 2)
+            await trio.testing.wait_all_tasks_blocked(0.02)
+            await port.drain.run()
+        assert [each["status"] for each in told] == [410]
+        assert await bob.post(["1", "1", "room:1", "phx_join", {}]) == 410
+        assert await bob.get() == {"status": 410}
+        for poller in (bob, Poller(site), Poller(site, query="&token=expired")):
+            assert await poller.get() == {"status": 500}
+        assert not LongPoll.of(port).sessions
+        port.drain.reset()
+        await opened(site)
 
 
 async def test_one_address_has_so_many_sessions() -> None:

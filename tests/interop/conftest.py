@@ -21,6 +21,8 @@ class InteropNode:
     host: str
     port: int
     running: RunningNode
+    admin: str = ""
+    """Where its admin port is, as ``http://host:port``."""
 
     @property
     def http(self) -> str:
@@ -50,7 +52,7 @@ def boot_interop_node(tmp_path_factory: pytest.TempPathFactory) -> BootNode:
         arguments = [word for setting in ("gateway.port=0", *settings) for word in ("--set", setting)]
         with node_running(config, *arguments, "--print-addresses", environ={"PYTHONPATH": str(ROOT)}) as running:
             found: dict[str, Any] = json.loads(running.wait_line('"port":'))
-            yield InteropNode(found["host"], found["port"], running)
+            yield InteropNode(found["host"], found["port"], running, found.get("admin_http", ""))
 
     return boot
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import secrets
 import signal
 from collections.abc import Callable
 
+import httpx
 import pytest
 
 from tests.interop.children import Child, Line, js_child
@@ -22,7 +24,7 @@ SETTINGS = (
 
 @pytest.fixture(scope="module")
 def play(boot_interop_node: BootNode) -> Scenarios:
-    """All scenarios of ``js/phoenix.mjs`` but the drain."""
+    """All scenarios of ``js/phoenix.mjs`` but those of draining."""
     with boot_interop_node(*SETTINGS) as node, js_child("phoenix.mjs", node.http, "all") as child:
         return Scenarios(child.end())
 
@@ -99,3 +101,22 @@ def test_a_node_that_stops_says_so(boot_interop_node: BootNode, start_js: Callab
         child.say(done=True)
         child.end()
         assert node.running.wait_exit() == 0
+
+
+def test_a_long_poller_leaves_a_node_that_is_drained_and_stays_away_until_it_is_not(
+    boot_interop_node: BootNode, start_js: Callable[..., Child]
+) -> None:
+    token = secrets.token_hex(16)
+    admin = ("admin.http.port=0", f"admin.http.token={token}", "gateway.drain.seconds=1")
+    with boot_interop_node(*SETTINGS, *admin) as node:
+        drain, bearer = f"{node.admin}/admin/api/drain", {"authorization": f"Bearer {token}"}
+        child = start_js("phoenix.mjs", node.http, "drainLongpoll")
+        child.hear(ready=True)
+        assert httpx.post(drain, headers=bearer, timeout=30).json()["draining"] is True
+        left = child.hear()
+        assert (left["codes"], left["opened"]) == ([3410, 1011, 1011, 1011], 1)
+        assert httpx.delete(drain, headers=bearer, timeout=30).json()["draining"] is False
+        child.say(again=True)
+        back = child.hear()
+        assert (back["again"], back["opened"]) == (ok({"back": True}), 2)
+        child.end()

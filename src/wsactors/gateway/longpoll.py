@@ -1,7 +1,7 @@
 """Phoenix Channels by long-polling: the same conversation, fetched by GET and fed by POST.
 
 Every answer is HTTP 200; what it means stands in its JSON: 410 begins a session (or says that the old one is gone), 200 brings
-messages, 204 brings none after a while, 403 refuses. A session is known by a token that this node has signed; it is void when
+messages, 204 brings none after a while, 403 refuses, 500 sends away for now. A session is known by a token that this node has signed; it is void when
 the node ends, as is the session. The session's actor owns its channels and ends when nobody has asked for long.
 """
 
@@ -236,7 +236,7 @@ class LongPoll:
     async def _get(self, request: Request) -> Plain:
         session = self._find(request)
         if session is None:
-            return await self._begin(request)
+            return self._leaving(request) if self.port.drain.is_on else await self._begin(request)
         found: list[bytes] = []
         async with trio.open_nursery() as nursery:
             nursery.start_soon(_cancel_when_gone, request, nursery.cancel_scope)
@@ -247,6 +247,14 @@ class LongPoll:
             return {"status": 410, "token": self._sign(session.id), "messages": []}
         messages: list[Plain] = [each.decode() for each in found]
         return {"status": 200 if found else 204, "token": self._sign(session.id), "messages": messages}
+
+    def _leaving(self, request: Request) -> Plain:
+        """While the port is being emptied nobody begins anew.
+
+        phoenix.js takes 500 for a connection that failed, and waits longer each time before it tries again. Without a session
+        410 would mean that it is connected: it would come again at once, and without end.
+        """
+        return {"status": 410 if self._verified(_token(request)) else 500}
 
     async def _begin(self, request: Request) -> Plain:
         def header(name: bytes) -> bytes | None:
@@ -298,9 +306,7 @@ class LongPoll:
     # -- tokens --
 
     def _find(self, request: Request) -> _Session | None:
-        header = next((value for name, value in request.scope["headers"] if name == TOKEN_HEADER), None)
-        token = request.query_params.get("token", "") if header is None else header.decode("latin-1")
-        return self.sessions.get(self._verified(token) or "")
+        return self.sessions.get(self._verified(_token(request)) or "")
 
     def _sign(self, session_id: str) -> str:
         stem = f"{session_id}.{int(time.time()):x}"
@@ -325,6 +331,12 @@ _services: Final[weakref.WeakKeyDictionary[Port, LongPoll]] = weakref.WeakKeyDic
 def routes_of(port: Port) -> list[BaseRoute]:
     """The routes of this module."""
     return [Route(PATH, LongPoll.of(port))]
+
+
+def _token(request: Request) -> str:
+    """What names the session."""
+    header = next((value for name, value in request.scope["headers"] if name == TOKEN_HEADER), None)
+    return request.query_params.get("token", "") if header is None else header.decode("latin-1")
 
 
 def messages_of(body: bytes, content_type: str) -> list[str | bytes]:

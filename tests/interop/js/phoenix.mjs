@@ -10,7 +10,7 @@ const V1 = {
   decode: (raw, done) => done(JSON.parse(raw)),
 };
 
-const scenarios = { talk, refuse, binary, presence, crash, cut, drain, longpoll, version1, leave };
+const scenarios = { talk, refuse, binary, presence, crash, cut, drain, drainLongpoll, longpoll, version1, leave };
 let url;
 
 await play(scenarios, (node) => {
@@ -162,6 +162,21 @@ async function drain(say) {
   say({ ready: true });
   say({ code: (await closed).code });
   await told();
+}
+
+async function drainLongpoll(say) {
+  const socket = connect({ transport: LongPoll });
+  let opened = 0;
+  socket.onOpen(() => opened++);
+  const { channel } = await enter(socket, "room:drain");
+  const codes = [];
+  const refused = first((resolve) => socket.onClose(({ code }) => codes.push(code) === 4 && resolve()), "four closes", 20_000);
+  say({ ready: true });
+  await refused;
+  say({ codes, opened });
+  await told();
+  await joinedAgain(channel);
+  say({ again: await answer(channel.push("echo", { back: true })), opened });
 }
 
 async function longpoll(say) {
