@@ -1,8 +1,9 @@
 """Phoenix Channels by long-polling: the same conversation, fetched by GET and fed by POST.
 
 Every answer is HTTP 200; what it means stands in its JSON: 410 begins a session (or says that the old one is gone), 200 brings
-messages, 204 brings none after a while, 403 refuses, 500 sends away for now. A session is known by a token that this node has signed; it is void when
-the node ends, as is the session. The session's actor owns its channels and ends when nobody has asked for long.
+messages, 204 brings none after a while, 403 refuses, 500 sends away for now. A session is known by a token that this node has
+signed; it is void when the node ends, as is the session. The session's actor owns its channels and ends when nobody has asked
+for long.
 """
 
 from __future__ import annotations
