@@ -2,9 +2,10 @@
 nor a second implementation: it has the in-process backbone."""
 
 from wsactors.cluster.backbone import Backbone, Handler, LocalBackbone, LocalExchange, NodeDown, NodeUp
+from wsactors.cluster.deliveries import Item
 from wsactors.cluster.placement import jump_hash
 from wsactors.cluster.receivers import Receiver
-from wsactors.cluster.relay import Item, Relay, RelayPartition
+from wsactors.cluster.relay import Relay, RelayPartition
 from wsactors.cluster.shortcut import CHANGES, Shortcut
 
 __all__ = [

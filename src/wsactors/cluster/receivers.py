@@ -22,8 +22,8 @@ class Receiver:
     """One member of a group.
 
     Args:
-        member: who it is, for `wsactors.cluster.relay.Item.exclude`.
-        wire_format: what `wsactors.cluster.relay.Item.encode` is given; receivers with the same one share the bytes.
+        member: who it is, for `wsactors.cluster.deliveries.Item.exclude`.
+        wire_format: what `wsactors.cluster.deliveries.Item.encode` is given; receivers with the same one share the bytes.
         offer: where the bytes go. Must not raise or wait.
         sink: what ``offer`` belongs to, if it may have a shortcut.
     """

@@ -7,19 +7,22 @@ format and the same bytes are offered to every receiver of that format.
 
 Order: what one publisher publishes to a group arrives in that order, and a receiver gets exactly what was published after its
 `Relay.admit`. From `Relay.remove` on it gets nothing more.
+
+A partition that crashes is started again, and goes on with what waits. Of what was just being sent out nobody can say who has got
+it: those whom it is for are handed to ``missed``, which ends their membership so that they come back and ask for it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
-from typing import Any, Protocol
+from collections.abc import Sequence
+from typing import Any
 
 import attrs
 import trio
 
-from wsactors.actors import UNHANDLED, Actor, Runtime
-from wsactors.actors.log import log
+from wsactors.actors import UNHANDLED, Actor, Continue, Mailbox, Runtime
 from wsactors.cluster.backbone import Backbone, NodeDown, NodeUp
+from wsactors.cluster.deliveries import Deliver, Groups, Item, Load, Missed, encoded, give_up
 from wsactors.cluster.placement import jump_hash
 from wsactors.cluster.receivers import Bucket, Lanes, Receiver, refuse
 from wsactors.cluster.shortcut import CHANGES, send_to_each
@@ -31,30 +34,11 @@ two of each round of the loop, of which all actors' turns get half a one. With 2
 nobody in for seconds; what the looks cost is a fiftieth of a message."""
 LANE = "relay"
 WAITING = 2_000
-"""Deliveries that may wait for one partition when something is still taken for it; its mailbox holds five times as many."""
+"""Deliveries that may wait for one partition when something is still taken for it."""
+MOST_WAITING = 5 * WAITING
+"""Deliveries that wait at most, also of those who publish without asking whether there is room."""
 WAITING_BYTES = 64 * 1024 * 1024
 """Bytes of them, an estimate."""
-
-
-class Item(Protocol):
-    """Something that is relayed."""
-
-    @property
-    def key(self) -> object:
-        """How it waits in a sink: see `wsactors.realtime.sinks`."""
-        ...
-
-    @property
-    def exclude(self) -> object:
-        """The member that does not get it; None: everybody does."""
-        ...
-
-    def encode(self, wire_format: Any, /) -> bytes | None:
-        """The bytes for receivers of ``wire_format``; None if it is not for such."""
-        ...
-
-
-_Groups = dict[str, dict[Hashable, Bucket]]
 
 
 @attrs.frozen
@@ -64,32 +48,6 @@ class _Publish:
     group: str
     item: Item
     size: int = 0
-
-
-@attrs.frozen
-class _Deliver:
-    """To a partition. ``number`` counts the node's deliveries."""
-
-    group: str
-    item: Item
-    number: int
-    size: int
-
-
-class _Load:
-    """What waits for one partition, and what has gone out by shortcuts, of which no sink knows."""
-
-    __slots__ = ("count", "sent", "size")
-
-    def __init__(self) -> None:
-        self.count = self.size = 0
-        self.sent: dict[str, tuple[int, int]] = {}
-        """Messages and bytes, by the protocol of their format."""
-
-    def add_sent(self, wire_format: Hashable, count: int, size: int) -> None:
-        protocol: str = getattr(wire_format, "protocol", "other")
-        before, bytes_before = self.sent.get(protocol, (0, 0))
-        self.sent[protocol] = before + count, bytes_before + size
 
 
 @attrs.frozen
@@ -107,19 +65,27 @@ class Relay:
         node: where the partitions live.
         backbone: the way to the other nodes.
         partitions: how many there are.
+        missed: what becomes of receivers that may not have got something.
     """
 
-    def __init__(self, node: Runtime, backbone: Backbone, partitions: int = PARTITIONS) -> None:
+    def __init__(
+        self,
+        node: Runtime,
+        backbone: Backbone,
+        partitions: int = PARTITIONS,
+        *,
+        missed: Missed = lambda _group, _receiver: None,
+    ) -> None:
         self._node = node
         self._backbone = backbone
-        self._groups: tuple[_Groups, ...] = tuple({} for _ in range(partitions))
-        self._loads = tuple(_Load() for _ in range(partitions))
+        self._groups: tuple[Groups, ...] = tuple({} for _ in range(partitions))
+        self._loads = tuple(Load(missed) for _ in range(partitions))
         self._names = tuple(f"relay:{number}" for number in range(partitions))
         self._counts: dict[str, int] = {}
         self._elsewhere: dict[str, dict[str, None]] = {}
         self._number = 0
         self.refused = 0
-        """Messages that a partition's full mailbox refused."""
+        """Messages for which there was no room at a partition."""
         backbone.listen(LANE, self._from_node)
         backbone.watch(self._members_changed)
         for member in backbone.members():
@@ -129,7 +95,7 @@ class Relay:
     def __repr__(self) -> str:
         return f"<Relay of {self._backbone.name}: {len(self._counts)} groups, {sum(self._counts.values())} receivers>"
 
-    def partition_args(self) -> list[tuple[str, _Groups, _Load]]:
+    def partition_args(self) -> list[tuple[str, Groups, Load]]:
         """For each partition its registered name, and the arguments of its ``init``."""
         return list(zip(self._names, self._groups, self._loads, strict=True))
 
@@ -182,10 +148,10 @@ class Relay:
             self._announce(group, wanted=False)
 
     def has_room(self, group: str) -> bool:
-        """Whether this node keeps up with what is published to ``group``. If not, publish no more: what a partition's full
-        mailbox refuses is missing in the middle of what its receivers get, and nobody tells them."""
+        """Whether this node keeps up with what is published to ``group``. If not, publish no more: those for whom there is no
+        room at a partition lose their membership."""
         return not any(
-            group in groups and (load.count >= WAITING or load.size >= WAITING_BYTES)
+            group in groups and (len(load.waiting) >= WAITING or load.size >= WAITING_BYTES)
             for groups, load in zip(self._groups, self._loads, strict=True)
         )
 
@@ -197,15 +163,18 @@ class Relay:
 
     def _deliver(self, group: str, item: Item, size: int) -> None:
         self._number += 1
-        deliver = _Deliver(group, item, self._number, size)
+        deliver = Deliver(group, item, self._number, size)
         for name, groups, load in zip(self._names, self._groups, self._loads, strict=True):
             if group not in groups:
                 continue
-            if self._node.cast(name, deliver):
-                load.count += 1
-                load.size += size
-            else:
+            if len(load.waiting) >= MOST_WAITING:
                 self.refused += 1
+                give_up(deliver, groups[group], load.missed, "full")
+                continue
+            load.waiting.append(deliver)
+            load.size += size
+            # While nobody is there, or as many calls to work wait as fit, none is needed.
+            self._node.cast(name, deliver)
 
     # -- between nodes --
 
@@ -246,26 +215,43 @@ class Relay:
 class RelayPartition(Actor):
     """Walks the receivers of one partition. They are the relay's, so a partition that was restarted goes on with them."""
 
-    def init(self, groups: _Groups, load: _Load) -> None:
+    mailbox = Mailbox(MOST_WAITING)
+
+    def init(self, groups: Groups, load: Load) -> Continue | None:
         """``groups`` and ``load`` as `Relay.partition_args` says."""
         self._groups = groups
         self._load = load
-        load.count = load.size = 0  # what waited for an earlier one has died with it
+        if load.begun:
+            deliver = load.done()
+            give_up(deliver, groups.get(deliver.group, {}), load.missed, "partition crashed")
+        return Continue() if load.waiting else None
+
+    async def handle_continue(self, message: Any) -> None:
+        """What has waited for an earlier one, of which the calls to work have died with it."""
+        for _ in range(len(self._load.waiting)):
+            await self._serve()
 
     async def handle_cast(self, message: Any) -> Any:
         match message:
-            case _Deliver(group, item, number, size):
-                self._load.count -= 1
-                self._load.size -= size
-                await self._deliver(group, item, number)
+            case Deliver():
+                await self._serve()
             case _:
                 return UNHANDLED
         return None
 
+    async def _serve(self) -> None:
+        """Deliver what has waited longest. If `handle_continue` has done that already, there may be nothing."""
+        load = self._load
+        if load.waiting:
+            deliver = load.waiting[0]
+            load.begun = True
+            await self._deliver(deliver.group, deliver.item, deliver.number)
+            load.done()
+
     async def _deliver(self, group: str, item: Item, number: int) -> None:
         self._served = 0
         for wire_format, bucket in tuple(self._groups.get(group, {}).items()):
-            data = _encoded(item, wire_format)
+            data = encoded(item, wire_format)
             if data is None:
                 continue
             lanes = bucket.lanes(number, item.exclude)
@@ -326,11 +312,3 @@ def _take_over(receiver: Receiver, data: bytes, sent: int, key: object) -> None:
         receiver.sink.sent_partly(data, sent, key)
     else:
         receiver.offer(data, key)
-
-
-def _encoded(item: Item, wire_format: Hashable) -> bytes | None:
-    try:
-        return item.encode(wire_format)
-    except Exception as error:  # a codec's fault must not end the partition: the other formats get theirs
-        log(__name__, "error", "item_not_encoded", format=type(wire_format).__name__, error=repr(error))
-        return None
