@@ -25,6 +25,7 @@ from wsactors.actors import (
     call,
     send,
 )
+from wsactors.actors.few import count, holds
 from wsactors.errors import (
     CallExit,
     Ignored,
@@ -321,8 +322,8 @@ class TestHandshake:
         class Looks(Actor):
             def init(self, me: Attached) -> None:
                 seen.append(self.node.whereis("child") is self.pid)
-                seen.append(me.pid in inside(self.pid).more().links)
-                seen.append(len(inside(self.pid).more().watchers) == 1)
+                seen.append(holds(inside(self.pid).more().links, me.pid))
+                seen.append(count(inside(self.pid).more().watchers) == 1)
 
         seen: list[bool] = []
         async with node.attach() as me:

@@ -12,6 +12,7 @@ pytest.importorskip("av")
 
 from tests.dj import hostile
 from wsactors.actors import Actor, Pid
+from wsactors.actors.few import count
 from wsactors.dj.clock import now
 from wsactors.dj.song import Song
 from wsactors.dj.state import Crossfader, DeckState
@@ -239,7 +240,7 @@ async def test_listeners_that_come_and_go_leave_nothing_with_their_owner(house: 
     extras = owner._process.extras if owner._process is not None else None
     assert extras is not None
     assert not extras.on_death
-    assert len(extras.watchers) <= 1  # the last death may still be telling
+    assert count(extras.watchers) <= 1  # the last death may still be telling
 
 
 async def test_a_listener_of_a_dead_owner_does_not_start(house: House) -> None:

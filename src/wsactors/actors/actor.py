@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeVar, overload
 from wsactors.actors import last_step, links
 from wsactors.actors.calls import RequestId, send_request
 from wsactors.actors.death import doom
+from wsactors.actors.few import added, removed
 from wsactors.actors.kind import Kind, Mailbox
 from wsactors.actors.messages import UNHANDLED, Crash
 from wsactors.actors.monitors import MonitorRef
@@ -227,11 +228,9 @@ def send_after(process: Process, delay: float, target: Target, message: Any) -> 
     if not isinstance(target, Pid | str | Via):
         raise TypeError(f"a target is a Pid, a registered name or a Via, got {target!r}")
     extras = process.more()
-    if extras.timers is None:
-        extras.timers = {}
     timer = process.sched.timers.add(delay, _fire, None)
     timer.argument = (process, timer, target, message)
-    extras.timers[timer] = None
+    extras.timers = added(extras.timers, timer)
     return timer
 
 
@@ -239,8 +238,8 @@ def _fire(argument: tuple[Process, Timer, Target, Any]) -> None:
     owner, timer, target, message = argument
     if owner.flags & DEAD:
         return
-    if owner.extras is not None and owner.extras.timers is not None:
-        owner.extras.timers.pop(timer, None)
+    if owner.extras is not None:
+        owner.extras.timers = removed(owner.extras.timers, timer)
     try:
         process = resolve(target, owner.sched)
     except Exception as exc:  # a Via's registry is user code; the timer was its owner's
@@ -254,6 +253,6 @@ def cancel_timer(process: Process, timer: Timer | None) -> bool:
     """Cancel a timer of ``process``."""
     if timer is None or not process.sched.timers.drop(timer):
         return False
-    if process.extras is not None and process.extras.timers is not None:
-        process.extras.timers.pop(timer, None)
+    if process.extras is not None:
+        process.extras.timers = removed(process.extras.timers, timer)
     return True

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from trio.lowlevel import reschedule
 
+from wsactors.actors.few import count, each, holds, removed, taken_out
 from wsactors.actors.last_step import run_hooks
 from wsactors.actors.mailbox import detach, fail_requests, taken_calls, unanswered
 from wsactors.actors.messages import Crash, Down, Exit
@@ -70,9 +71,8 @@ def _unwind(process: Process, extras: Extras) -> None:
         extras.blocked.cancel()
     if extras.start is not None:
         extras.start.cancel()
-    if extras.scopes:
-        for scope in list(extras.scopes):
-            scope.cancel()
+    for scope in each(extras.scopes):
+        scope.cancel()
     if extras.grace is None:
         sched = process.sched
         extras.grace = sched.timers.add(sched.kill_grace, _lose_patience, process)
@@ -194,9 +194,9 @@ def release(process: Process, extras: Extras) -> None:
         hooks, extras.hooks = extras.hooks, None
         run_hooks(process.pid, hooks)
     # More of them are left to the notice: those of the dead fire without effect.
-    if extras.timers and len(extras.timers) <= AT_ONCE:
+    if count(extras.timers) <= AT_ONCE:
         timers, extras.timers = extras.timers, None
-        for timer in timers:
+        for timer in each(timers):
             process.sched.timers.drop(timer)
 
 
@@ -248,27 +248,23 @@ class Notice:
             return
         # Each is dropped once told: to free 100,000 references in one step would hold the loop for milliseconds.
         links, watchers, monitors, timers = extras.links, extras.watchers, extras.monitors, extras.timers
-        while links:
-            linked, _ = links.popitem()
+        for linked in taken_out(links):
             process = linked._process
             # The other side may have unlinked since the death: from then on the link has no effect.
-            if process is not None and process.extras is not None and self.pid in process.extras.links:
+            if process is not None and process.extras is not None and holds(process.extras.links, self.pid):
                 unlink_one(process, self.pid)
                 deliver_exit(process, self.pid, self.reason, linked=True)
             yield True
-        while watchers:
-            ref, _ = watchers.popitem()
+        for ref in taken_out(watchers):
             deliver_down(ref, self.pid, self.reason)
             yield True
-        while monitors:
-            ref, _ = monitors.popitem()
+        for ref in taken_out(monitors):
             target = ref._target
             ref.give_up()
             if target is not None and target.extras is not None:
-                target.extras.watchers.pop(ref, None)
+                target.extras.watchers = removed(target.extras.watchers, ref)
             yield True
-        while timers:
-            timer, _ = timers.popitem()
+        for timer in taken_out(timers):
             self._timers.drop(timer)
             yield True
 
@@ -291,7 +287,7 @@ def deliver_down(ref: MonitorRef, pid: Pid | str, reason: Any) -> None:
         return
     ref._watcher = ref._target = None
     if watcher.extras is not None:
-        watcher.extras.monitors.pop(ref, None)
+        watcher.extras.monitors = removed(watcher.extras.monitors, ref)
     down = Down(ref, pid if ref.target.__class__ is not str else ref.target, reason)
     if ref._task is not None:
         task, ref._task = ref._task, None
@@ -345,7 +341,7 @@ def traps(process: Process) -> bool:
 def unlink_one(process: Process, pid: Pid) -> None:
     """Remove one side of a link."""
     if process.extras is not None:
-        process.extras.links.pop(pid, None)
+        process.extras.links = removed(process.extras.links, pid)
 
 
 def crash(process: Process, exc: BaseException, request: Request | None = None, message: Any = None) -> None:

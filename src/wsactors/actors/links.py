@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from wsactors.actors.death import deliver_down, deliver_exit, traps
+from wsactors.actors.few import added, removed
 from wsactors.actors.mailbox import take_first
 from wsactors.actors.messages import Exit
 from wsactors.actors.monitors import MonitorRef
@@ -26,29 +27,31 @@ def link(process: Process, pid: Pid) -> None:
             raise NoProcess(pid)
         append_exempt(process, Exit(pid, "noproc"))
         return
-    process.more().links[pid] = None
-    other.more().links[process.pid] = None
+    mine, its = process.more(), other.more()
+    mine.links = added(mine.links, pid)
+    its.links = added(its.links, process.pid)
 
 
 def unlink(process: Process, pid: Pid) -> None:
     """Untie; an Exit already in the mailbox stays there."""
     if process.extras is not None:
-        process.extras.links.pop(pid, None)
+        process.extras.links = removed(process.extras.links, pid)
     other = pid._process
     if other is not None and other.extras is not None:
-        other.extras.links.pop(process.pid, None)
+        other.extras.links = removed(other.extras.links, process.pid)
 
 
 def monitor(process: Process, target: Pid | str, other: Process | None) -> MonitorRef:
     """Watch ``other``, which is what ``target`` resolved to. Nobody there: a Down with ``noproc`` at once."""
     ref = MonitorRef(process, target)
+    extras = process.more()
+    extras.monitors = added(extras.monitors, ref)
     if other is None:
-        process.more().monitors[ref] = None
         deliver_down(ref, target, "noproc")
     else:
         ref._target = other
-        process.more().monitors[ref] = None
-        other.more().watchers[ref] = None
+        watched = other.more()
+        watched.watchers = added(watched.watchers, ref)
     return ref
 
 
@@ -58,9 +61,9 @@ def demonitor(ref: MonitorRef, *, flush: bool = False) -> bool:
     ref.give_up()
     if watcher is not None:
         if watcher.extras is not None:
-            watcher.extras.monitors.pop(ref, None)
+            watcher.extras.monitors = removed(watcher.extras.monitors, ref)
         if target is not None and target.extras is not None:
-            target.extras.watchers.pop(ref, None)
+            target.extras.watchers = removed(target.extras.watchers, ref)
         return True
     if flush:
         take_first(ref._owner, ref.owns)

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     import trio
 
+    from wsactors.actors.few import Few
     from wsactors.actors.kind import Kind
     from wsactors.actors.machine_events import Machine
     from wsactors.actors.monitors import MonitorRef
@@ -220,8 +221,8 @@ class Extras:
         """Conflation: key to the queued envelope."""
         self.last: Any = None
         """What a process-style actor received last, for its crash report."""
-        self.links: dict[Pid, None] = {}
-        self.monitors: dict[MonitorRef, None] = {}
+        self.links: Few[Pid] = None
+        self.monitors: Few[MonitorRef] = None
         """Held by this actor."""
         self.names: dict[str, None] | None = None
         self.on_death: OrderedDict[Any, Callable[[Pid], None]] | None = None
@@ -229,7 +230,7 @@ class Extras:
         self.outstanding: dict[Request, None] | None = None
         """Calls it has taken and will answer later."""
         self.refused = 0
-        self.scopes: dict[trio.CancelScope, None] | None = None
+        self.scopes: Few[trio.CancelScope] = None
         """Of its tasks (``start_soon`` and ``run``)."""
         self.serving: Request | None = None
         """The call its blocked handler is answering."""
@@ -240,11 +241,11 @@ class Extras:
         self.suspends = 0
         """How many ``suspend`` are still to be taken back."""
         self.tasks = 0
-        self.timers: dict[Timer, None] | None = None
+        self.timers: Few[Timer] = None
         self.tracers: tuple[Tracer, ...] = ()
         self.waiter: Any = None
         """Task that waits in ``receive``."""
-        self.watchers: dict[MonitorRef, None] = {}
+        self.watchers: Few[MonitorRef] = None
         """Monitors of others on this actor."""
 
     def owing(self) -> bool:

@@ -13,6 +13,7 @@ from trio.lowlevel import cancel_shielded_checkpoint, checkpoint_if_cancelled, c
 from wsactors.actors import links
 from wsactors.actors.death import die, finish, release
 from wsactors.actors.drive import StartGuard, close_leaks, guarded, leaked
+from wsactors.actors.few import each
 from wsactors.actors.kind import Kind
 from wsactors.actors.messages import Continue, Crash, IdleAfter, Ignore, Stop
 from wsactors.actors.monitors import MonitorRef
@@ -132,7 +133,7 @@ def _withdraw(process: Process, reason: Any) -> None:
     if extras is not None:
         if parent is not None:
             links.unlink(process, parent)
-        for ref in [ref for ref in extras.watchers if ref._owner.pid is parent]:
+        for ref in [ref for ref in each(extras.watchers) if ref._owner.pid is parent]:
             links.demonitor(ref, flush=True)
         if extras.scopes:
             release(process, extras)

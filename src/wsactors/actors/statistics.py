@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, Self
 import attrs
 from trio.lowlevel import cancel_shielded_checkpoint, checkpoint
 
+from wsactors.actors.few import count
 from wsactors.actors.process import DEAD, DYING, QUEUED, STARTING, SUSPENDED, TASK, Extras, Process
 from wsactors.actors.redact import safe_repr
 
@@ -155,11 +156,11 @@ def describe(
         seconds=_seconds(extras),
         cpu=None if shares is None else shares.get(process.pid.serial, 0.0),
         trap_exit=process.actor is not None and bool(process.actor.trap_exit),
-        links=0 if extras is None else len(extras.links),
-        monitors=0 if extras is None else len(extras.monitors),
-        monitored_by=0 if extras is None else len(extras.watchers),
-        tasks=len(extras.scopes) if extras is not None and extras.scopes else 0,
-        timers=len(extras.timers) if extras is not None and extras.timers else 0,
+        links=0 if extras is None else count(extras.links),
+        monitors=0 if extras is None else count(extras.monitors),
+        monitored_by=0 if extras is None else count(extras.watchers),
+        tasks=0 if extras is None else count(extras.scopes),
+        timers=0 if extras is None else count(extras.timers),
         parent=process.parent,
         ancestors=ancestors_of(process.parent, known),
     )

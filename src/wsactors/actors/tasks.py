@@ -10,6 +10,7 @@ import trio
 from trio.lowlevel import current_task
 
 from wsactors.actors.death import deliver_exit, die, doom, finish, task_done
+from wsactors.actors.few import added, removed
 from wsactors.actors.messages import Crash, Stop
 from wsactors.actors.process import DEAD, Extras, Halt, Process
 from wsactors.actors.redact import safe_repr
@@ -21,9 +22,7 @@ def start_task(
     """Start a task of ``process``. ``main``: the actor ends when it returns."""
     extras = process.more()
     scope = trio.CancelScope()
-    if extras.scopes is None:
-        extras.scopes = {}
-    extras.scopes[scope] = None
+    extras.scopes = added(extras.scopes, scope)
     name = f"{process.pid} {getattr(fn, '__qualname__', fn)}"
     start = partial(process.sched.nursery.start_soon, _run, process, extras, scope, fn, args, main, name=name)
     if main:
@@ -59,8 +58,7 @@ async def _run(
             raise
     finally:
         del owners[task]
-        assert extras.scopes is not None
-        extras.scopes.pop(scope, None)
+        extras.scopes = removed(extras.scopes, scope)
     if process.flags & DEAD:
         return
     if failure is not None and extras.doom is None:
