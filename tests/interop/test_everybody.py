@@ -52,12 +52,12 @@ class Ears:
             self._more.unpark_all()
 
     async def wait_heard(self, count: int) -> None:
-        with trio.fail_after(10):
+        with trio.fail_after(30):
             while len(self.heard) < count:
                 await self._more.park()
 
     async def wait_present(self, wanted: list[str]) -> None:
-        with trio.move_on_after(10):
+        with trio.move_on_after(30):
             while self.present() != wanted:
                 await self._topic.changed()
         assert self.present() == wanted

@@ -31,7 +31,7 @@ def node(boot_interop_node: BootNode) -> Iterator[InteropNode]:
 def play(node: InteropNode) -> Scenarios:
     """All scenarios of ``js/socketio.mjs`` but the drain."""
     with js_child("socketio.mjs", node.http, "all") as child:
-        return Scenarios(child.end(60))
+        return Scenarios(child.end())
 
 
 @on_each

@@ -30,7 +30,7 @@ SETTINGS = (
 
 
 def tokens() -> str:
-    """What clients show, by name."""
+    """What clients show, by name; and with what they sign a token that is to hold for a moment only."""
     member: dict[str, Any] = {"role": "authenticated"}
     return json.dumps(
         {
@@ -38,7 +38,7 @@ def tokens() -> str:
             "ada": token(sub="ada", **member),
             "ada2": token(sub="ada", seconds=7200, **member),
             "eve": token(sub="eve", **member),
-            "brief": token(sub="ada", seconds=2, **member),
+            "secret": SECRET,
             "expired": token(sub="ada", seconds=-60, **member),
             "wrong": token("another secret than that of the node, of 48 bytes", sub="ada", **member),
         }

@@ -18,7 +18,7 @@ await play(scenarios, (node) => {
 });
 
 function connect(options = {}) {
-  const socket = new Socket(url, { transport: WebSocket, reconnectAfterMs: () => 50, rejoinAfterMs: () => 50, ...options });
+  const socket = new Socket(url, { transport: WebSocket, timeout: 30_000, reconnectAfterMs: () => 50, rejoinAfterMs: () => 50, ...options });
   socket.connect();
   return socket;
 }
@@ -158,7 +158,7 @@ async function leave(say) {
 async function drain(say) {
   const socket = connect({ reconnectAfterMs: () => 60_000 });
   await enter(socket, "room:drain");
-  const closed = first((resolve) => socket.onClose(resolve), "the close", 20_000);
+  const closed = first((resolve) => socket.onClose(resolve), "the close");
   say({ ready: true });
   say({ code: (await closed).code });
   await told();

@@ -31,7 +31,7 @@ export function told() {
 }
 
 /** Resolve with the first value that `emitter` passes to `subscribe(callback)`; reject after `ms`. */
-export function first(subscribe, what, ms = 10_000) {
+export function first(subscribe, what, ms = 30_000) {
   return new Promise((resolve, reject) => {
     const timer = setTimeout(() => reject(new Error(`${what}: nothing within ${ms} ms`)), ms);
     subscribe((value) => {

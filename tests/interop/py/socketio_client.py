@@ -78,7 +78,7 @@ async def bursts(url: str, transports: list[str]) -> None:
 
     await client.connect(url, transports=transports, namespaces=["/rooms"])
     await client.emit("burst", 100, namespace="/rooms")
-    await asyncio.wait_for(done.wait(), 10)
+    await asyncio.wait_for(done.wait(), 30)
     joined = [await client.call("join", f"room {number}", namespace="/rooms") for number in range(20)]
     answer = await client.call("ask", 41, namespace="/rooms")
     say(burst=numbers == list(range(100)), rooms=len(joined[-1]), asked=[answer[0], list(answer[1])])

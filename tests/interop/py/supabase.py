@@ -14,7 +14,7 @@ from realtime import AsyncRealtimeChannel, AsyncRealtimeClient, RealtimeChannelO
 from tests.interop.py.talk import main, told
 from tests.interop.py.talk import say as talk_say
 
-SECONDS = 10.0
+SECONDS = 30.0
 Say: TypeAlias = Callable[..., None]
 
 
@@ -22,7 +22,7 @@ class Client:
     """One connection."""
 
     def __init__(self, url: str, token: str) -> None:
-        self.client = AsyncRealtimeClient(f"{url}/realtime/v1", token, initial_backoff=0.05)
+        self.client = AsyncRealtimeClient(f"{url}/realtime/v1", token, initial_backoff=0.05, timeout=30)
 
     async def enter(self, name: str, **config: Any) -> AsyncRealtimeChannel:
         """Join a channel, which must be possible."""
