@@ -17,9 +17,8 @@ from tests.gateway.harness import exchange, until, upgrade
 from tests.gateway.test_longpoll import Poller, open_site
 from tests.gateway.topics import listening, open_topics
 from wsactors.client import Disconnected, open_websocket
-from wsactors.gateway import access
 from wsactors.gateway.engineio_options import EngineOptions
-from wsactors.gateway.options import GatewayOptions, Limits
+from wsactors.gateway.options import GatewayOptions, Limits, RequestRates
 from wsactors.realtime.channel import Channel
 from wsactors.realtime.identity import Credentials, JoinRefused, User
 from wsactors.realtime.options import RealtimeOptions, TopicOptions
@@ -95,12 +94,10 @@ async def test_one_address_has_so_many_longpoll_sessions_also_when_it_asks_for_a
         assert sorted(each["status"] for each in answers) == [403] * (AT_ONCE - 3) + [410] * 3
 
 
-async def test_a_client_with_a_whole_ipv6_network_is_one_client(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(access, "REQUESTS_BURST", 3.0)
-    monkeypatch.setattr(access, "REQUESTS_PER_SECOND", 0.001)
-    limits = Limits(connections_per_address=3)
+async def test_a_client_with_a_whole_ipv6_network_is_one_client() -> None:
+    limits, rates = Limits(connections_per_address=3), RequestRates(requests=0.001, requests_burst=3)
     engine = EngineOptions(max_sessions_per_address=3)
-    async with serving(engine, trusted_proxies=("127.0.0.1",), limits=limits) as served:
+    async with serving(engine, trusted_proxies=("127.0.0.1",), limits=limits, rates=rates) as served:
         asked: list[tuple[int, int, int]] = []
         for number in range(5):
             mine = {"x-forwarded-for": f"2001:db8::{number + 1:x}"}
@@ -237,17 +234,13 @@ async def test_no_route_answers_a_page_of_another_site() -> None:
 
 
 @pytest.mark.parametrize("path", ["/api/topics/a/publish", "/api/publish", "/api/broadcast"])
-async def test_large_bodies_count_as_the_many_small_ones_that_they_could_be(
-    path: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(access, "REQUESTS_BURST", 40.0)
-    monkeypatch.setattr(access, "REQUESTS_PER_SECOND", 0.001)
+async def test_large_bodies_count_as_the_many_small_ones_that_they_could_be(path: str) -> None:
     message = {"topic": "a", "event": "x", "payload": {"text": "x" * 1_000_000}}
     body: dict[str, Any] = {"messages": [message]}
     if path.startswith("/api/topics"):
         message.pop("topic")
         body = message
-    async with serving() as served:
+    async with serving(rates=RequestRates(requests=0.001, requests_burst=40)) as served:
         first, second, third = [(await served.http.post(path, json=body)).status_code for _ in range(3)]
         assert first < 300
         assert second < 300
@@ -272,12 +265,9 @@ POSTED = (
 )  # fmt: skip
 
 
-async def test_odd_names_and_numbers_are_refused_and_never_a_failure(
-    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(access, "REQUESTS_BURST", 10_000.0)
+async def test_odd_names_and_numbers_are_refused_and_never_a_failure(caplog: pytest.LogCaptureFixture) -> None:
     fields = "HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-length: 0\r\n\r\n"
-    async with serving() as served:
+    async with serving(rates=RequestRates(requests_burst=10_000)) as served:
         for method, places in (("GET", PLACES), ("POST", POSTED)):
             for place in places:
                 asked = "".join(f"{method} {place.replace('{}', odd)} {fields}" for odd in ODD)

@@ -26,7 +26,7 @@ from tests.gateway.h2_client import connected, trusting
 from tests.gateway.harness import Gateway, open_gateway, until
 from tests.gateway.test_churn import garbage, without_collector
 from wsactors.gateway import http2
-from wsactors.gateway.options import GatewayOptions, Limits, TlsOptions
+from wsactors.gateway.options import GatewayOptions, Limits, RequestRates, TlsOptions
 from wsactors.gateway.routes import routes_of
 from wsactors.wire.h2_frames import PREFACE
 
@@ -84,8 +84,9 @@ def handlers(monkeypatch: pytest.MonkeyPatch) -> Handlers:
 
 
 @asynccontextmanager
-async def gateway_with(pem: Path, limits: Limits = LIMITS) -> AsyncIterator[Gateway]:
-    async with open_gateway(GatewayOptions(port=0, tls=TlsOptions("on", pem, pem), limits=limits)) as gateway:
+async def gateway_with(pem: Path, limits: Limits = LIMITS, **options: Any) -> AsyncIterator[Gateway]:
+    shown = GatewayOptions(port=0, tls=TlsOptions("on", pem, pem), limits=limits, **options)
+    async with open_gateway(shown) as gateway:
         yield gateway
 
 
@@ -176,6 +177,28 @@ async def test_rapid_reset_is_ended_and_what_was_begun_is_bounded(pem: Path, han
         assert handlers.peak <= http2.HANDLERS_PER_STREAM * LIMITS.http2_streams
         handlers.release.set()
         await until(lambda: not gateway.shared.admission.open)
+        await still_serves(gateway, pem)
+
+
+async def test_how_much_one_connection_may_ask_is_set(pem: Path, handlers: Handlers) -> None:
+    rates = RequestRates(http2_requests=0.01, http2_requests_burst=5)
+    async with gateway_with(pem, rates=rates) as gateway, connected(gateway.port, pem) as client:
+        for _ in range(5):
+            client.ask("/health")
+        await client.flush()
+        with trio.fail_after(10):
+            while sum(isinstance(each, h2.events.StreamEnded) for each in client.events) < 5:
+                await client.listen()
+        client.ask("/health")
+        await client.flush()
+        assert await client.hear_goodbye() in {CALM, None}
+    async with gateway_with(pem, rates=RequestRates(http2_resets=0.01, http2_resets_burst=3)) as gateway:
+        async with connected(gateway.port, pem) as client:
+            for _ in range(5):
+                client.core.reset_stream(client.ask("/hang"), h2.errors.ErrorCodes.CANCEL)
+                with contextlib.suppress(trio.BrokenResourceError):
+                    await client.flush()
+            assert await client.hear_goodbye() in {CALM, None}
         await still_serves(gateway, pem)
 
 

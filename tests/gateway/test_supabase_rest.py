@@ -7,6 +7,7 @@ from unittest.mock import ANY
 import pytest
 
 from tests.gateway.test_longpoll import Site, open_site
+from wsactors.gateway.options import GatewayOptions, RequestRates
 from wsactors.realtime.identity import PublishRefused, User
 from wsactors.realtime.service import Realtime
 
@@ -129,10 +130,8 @@ async def test_a_flood_is_refused_with_the_protocol_s_own_code() -> None:
         assert found[-1] == 429
 
 
-async def test_one_client_publishes_so_much(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("wsactors.gateway.access.REQUESTS_BURST", 12.0)
-    monkeypatch.setattr("wsactors.gateway.access.REQUESTS_PER_SECOND", 0.01)
-    async with open_site() as site:
+async def test_one_client_publishes_so_much() -> None:
+    async with open_site(GatewayOptions(port=0, rates=RequestRates(requests=0.01, requests_burst=12))) as site:
         ten = batch(*({"topic": "plain:1", "event": "e", "payload": {}} for _ in range(10)))
         assert (await site.ask("POST", "/api/broadcast", ten, JSON))[0] == 202
         assert (await site.ask("POST", "/api/broadcast", ten, JSON))[0] == 429

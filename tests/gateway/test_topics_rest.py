@@ -3,11 +3,12 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import attrs
 import pytest
 import trio
 
 from tests.gateway.topics import listening, open_topics
-from wsactors.gateway import access
+from wsactors.gateway.options import GatewayOptions, RequestRates
 from wsactors.realtime.channel import Channel
 from wsactors.realtime.options import RealtimeOptions, TopicOptions
 from wsactors.realtime.permission import PermissionOptions
@@ -130,16 +131,34 @@ async def test_who_is_here_is_not_told_to_those_who_may_not_know() -> None:
         assert (await client.get("/api/topics/room:1/presence")).status_code == 403
 
 
-async def test_too_many_requests_are_told_to_wait(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(access, "REQUESTS_BURST", 5.0)
-    monkeypatch.setattr(access, "REQUESTS_PER_SECOND", 0.5)
-    async with open_topics(TOPICS) as topics, topics.client() as client:
+async def test_too_many_requests_are_told_to_wait() -> None:
+    options = GatewayOptions(port=0, rates=RequestRates(requests=0.01, requests_burst=5))
+    async with open_topics(TOPICS, options) as topics, topics.client() as client:
         statuses = [(await client.get("/api/topics/room:1/history")).status_code for _ in range(8)]
         assert statuses == [200] * 5 + [429] * 3
         batch = {"messages": [{"topic": "room:1", "event": "a"}] * 100}
         refused = await client.post("/api/publish", json=batch)
         assert refused.status_code == 429
         assert refused.headers["retry-after"]
+
+
+async def test_what_one_client_and_all_may_ask_is_set_and_counts_for_every_kind_of_request() -> None:
+    proxied = GatewayOptions(
+        port=0,
+        trusted_proxies=("127.0.0.1",),
+        rates=RequestRates(requests=0.01, requests_burst=3, all_requests=1, request_bytes=1024),
+    )
+    async with open_topics(TOPICS, proxied) as topics, topics.client() as client:
+        message = {"event": "a", "payload": "x" * 2_500}  # counts as three
+        assert (await client.post("/api/topics/room:1/publish", json=message)).status_code == 429
+    alone = attrs.evolve(proxied, rates=attrs.evolve(proxied.rates, all_requests=1_000))
+    async with open_topics(TOPICS, alone) as topics, topics.client() as client:
+        assert (await client.post("/api/topics/room:1/publish", json=message)).status_code == 200
+        for path in ("/api/topics/room:1/history", "/api/topics/room:1/events"):
+            assert (await client.get(path)).status_code == 429
+        assert (await client.post("/api/broadcast", content=b"{}")).status_code == 429
+        other = {"x-forwarded-for": "192.0.2.7"}
+        assert (await client.get("/api/topics/room:1/history", headers=other)).status_code == 200
 
 
 async def test_polls_follow_each_other_without_a_gap() -> None:

@@ -10,11 +10,12 @@ import pytest
 import trio
 
 from wsactors.gateway.engineio_options import EngineOptions
-from wsactors.gateway.options import GatewayOptions, GatewayRefused, Limits, TlsOptions
+from wsactors.gateway.options import GatewayOptions, GatewayRefused, Limits, RequestRates, TlsOptions
 from wsactors.gateway.socketio_options import SocketIoOptions
 from wsactors.node import boot
 from wsactors.node.boot import new_node
 from wsactors.node.engineio_settings import EngineIoSettings, NamespaceSettings, SocketIoSettings
+from wsactors.node.gateway_settings import RequestRateSettings
 from wsactors.node.secret import Secret
 from wsactors.node.settings import (
     AdminHttpSettings,
@@ -38,6 +39,7 @@ def test_settings_and_options_have_the_same_names() -> None:
     assert names(GatewaySettings) - {"enabled"} == names(GatewayOptions) - {"state_directory"}
     assert names(TlsSettings) == names(TlsOptions)
     assert names(LimitSettings) == names(Limits)
+    assert names(RequestRateSettings) == names(RequestRates)
 
 
 def test_settings_and_options_have_the_same_defaults() -> None:
@@ -54,6 +56,7 @@ def test_every_setting_arrives(tmp_path: Path) -> None:
         allowed_origins=("https://b",),
         tls=TlsSettings(mode="on", cert=tmp_path / "c", key=tmp_path / "k", key_password=Secret("hunter2")),
         limits=LimitSettings(connections=3),
+        rates=RequestRateSettings(requests=7.0, http2_frames_burst=8.0),
         engineio=EngineIoSettings(ping_interval=4.0),
         socketio=SocketIoSettings(
             namespaces={"any": NamespaceSettings(path="/chat", handler="radio:Chat")}, max_detached=5
@@ -62,11 +65,12 @@ def test_every_setting_arrives(tmp_path: Path) -> None:
 
     options = gateway_options(settings, tmp_path, ("radio",))
 
-    for name in names(GatewaySettings) - {"enabled", "tls", "limits", "drain", "engineio", "socketio"}:
+    for name in names(GatewaySettings) - {"enabled", "tls", "limits", "rates", "drain", "engineio", "socketio"}:
         assert getattr(options, name) == getattr(settings, name)
     assert options.tls.key_password == "hunter2"
     assert options.tls.cert == tmp_path / "c"
     assert options.limits.connections == 3
+    assert options.rates == RequestRates(requests=7.0, http2_frames_burst=8.0)
     assert options.engineio == EngineOptions(ping_interval=4.0)
     assert options.socketio == SocketIoOptions(
         namespaces={"/chat": "radio:Chat"}, allowed_packages=("radio",), max_detached=5

@@ -17,17 +17,10 @@ from wsactors.wire.plain import Plain
 from wsactors.wire.sse import decode_position
 
 from .admission import block_of
-from .rates import Rates
 
 if TYPE_CHECKING:
     from .port import Port
 
-REQUESTS_PER_SECOND: Final = 100.0
-"""Of one client, in the long run; a message of a batch counts as one."""
-REQUESTS_BURST: Final = 400.0
-REQUEST_BYTES: Final = 64 * 1024
-"""Of a body that count as one more request."""
-ALL_REQUESTS_PER_SECOND: Final = 5_000.0
 NO_STORE: Final = {"cache-control": "no-store"}
 _STATUS: Final[Mapping[str, int]] = {
     "missing": 401,
@@ -53,12 +46,7 @@ class Access:
 
     def __init__(self, port: Port) -> None:
         self._port = port
-        self._rates = Rates(
-            total=ALL_REQUESTS_PER_SECOND,
-            total_burst=ALL_REQUESTS_PER_SECOND,
-            per_key=REQUESTS_PER_SECOND,
-            key_burst=REQUESTS_BURST,
-        )
+        self._request_bytes = port.options.rates.request_bytes
 
     async def user(self, request: Request, *, by_query: bool = False) -> User:
         """Who asks. Raises `Refused`."""
@@ -68,14 +56,14 @@ class Access:
 
     def pay(self, client: str, cost: float = 1.0) -> None:
         """Count ``cost`` requests of ``client``. Raises `Refused` when they are too many."""
-        if not self._rates.take(block_of(client), trio.current_time(), cost):
+        if not self._port.requests.take(block_of(client), trio.current_time(), cost):
             raise Refused("rate", "Too many requests. Try again in a second.")
 
     async def body(self, request: Request) -> bytes:
         """What is to be published. Raises `Refused` when it is too much, by its size, too."""
         body = await request.body()
-        if len(body) >= REQUEST_BYTES:
-            self.pay(request.client.host if request.client is not None else "", len(body) // REQUEST_BYTES)
+        if len(body) >= self._request_bytes:
+            self.pay(request.client.host if request.client is not None else "", len(body) // self._request_bytes)
         return body
 
     async def check_read(self, user: User, topic: str, *, presence: bool = False) -> None:

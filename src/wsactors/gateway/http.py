@@ -36,7 +36,7 @@ from .admission import block_of
 from .body import BodyBudget, BodyLease, RequestRefused, check_body, read_body
 from .http2 import Doors, Http2Mount
 from .metrics import HTTP, HTTP2, Meters
-from .options import Limits
+from .options import Limits, RequestRates
 from .stream import ConnectionStream
 
 __all__ = ["HttpServer", "RequestRefused", "UpgradeRequested"]
@@ -126,6 +126,7 @@ class HttpServer:
         meters: Count requests.
         admit: Decides about a request before its body is read.
         counted_as: Whom a peer is counted as; None: many may be behind it.
+        rates: How fast an HTTP/2 connection may go.
     """
 
     def __init__(
@@ -135,11 +136,13 @@ class HttpServer:
         meters: Meters,
         admit: Admit = check_nothing,
         counted_as: Callable[[str], str | None] = block_of,
+        rates: RequestRates | None = None,
     ) -> None:
         self._limits = limits
         self._meters = meters
         self._admit = admit
         self._counted_as = counted_as
+        self._rates = rates or RequestRates()
         self._budget = BodyBudget(limits.bodies_bytes, max(limits.body_bytes, limits.bodies_bytes // CLIENT_SHARE))
         self._app = _App(app)
         self._config = http_config(limits)
@@ -165,7 +168,7 @@ class HttpServer:
             HeadError: What should be a request is malformed or too large; nothing was answered to it yet.
         """
         with BodyLease.of(self._budget, self._counted_as(client[0])) as lease:
-            doors = Doors(self._limits, lambda head: self._admit(head, client[0], secure), lease, self._meters[HTTP])
+            doors = self._doors(client[0], lease, HTTP, secure=secure)
             found = {"sink": stream.sink, **(state or {})}
             mount = _Mount(stream, doors, self._app, self._config, self._context, found, stream)
             await mount.serve(client, server, secure=secure)
@@ -181,9 +184,13 @@ class HttpServer:
     ) -> None:
         """Serve HTTP/2 from ``stream`` until either side closes."""
         with BodyLease.of(self._budget, self._counted_as(client[0])) as lease:
-            doors = Doors(self._limits, lambda head: self._admit(head, client[0], secure), lease, self._meters[HTTP2])
+            doors = self._doors(client[0], lease, HTTP2, secure=secure)
             mount = Http2Mount(doors, self._app, self._config, self._context, dict(state or {}), stream)
             await mount.serve(client, server)
+
+    def _doors(self, peer: str, lease: BodyLease, protocol: str, *, secure: bool) -> Doors:
+        admit = self._admit
+        return Doors(self._limits, self._rates, lambda head: admit(head, peer, secure), lease, self._meters[protocol])
 
 
 class _Mount(TCPServer):

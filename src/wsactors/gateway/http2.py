@@ -33,17 +33,9 @@ from wsactors.wire.http_head import RequestHead, head_of_fields
 
 from .body import BODILESS, BodyLease, RequestRefused, check_body
 from .metrics import Meter
-from .options import Limits
+from .options import Limits, RequestRates
 from .rates import Bucket
 
-FRAMES_PER_SECOND: Final = 1_000.0
-"""In the long run: a megabyte of upload is 64 frames, a megabyte of download some 40 window updates."""
-FRAMES_BURST: Final = 2_000.0
-REQUESTS_PER_SECOND: Final = 500.0
-REQUESTS_BURST: Final = 1_000.0
-RESETS_PER_SECOND: Final = 20.0
-RESETS_BURST: Final = 200.0
-"""Leaving a page resets all that it was loading: at most as many as may be open, once."""
 HANDLERS_PER_STREAM: Final = 2
 """How many handlers may run for each stream that may be open: those of reset streams need a moment to end."""
 MAX_REQUESTS: Final = 20_000
@@ -71,6 +63,7 @@ class Doors:
     """What requests pass before hypercorn sees them."""
 
     limits: Limits
+    rates: RequestRates
     admit: Callable[[RequestHead], None]
     lease: BodyLease
     meter: Meter
@@ -93,9 +86,9 @@ class Http2Protocol(H2Protocol):
             },
         )
         self.connection.decoder.max_header_list_size = limits.head_bytes
-        now = trio.current_time()
-        self._requests = Bucket(rate=REQUESTS_PER_SECOND, burst=REQUESTS_BURST, now=now)
-        self._resets = Bucket(rate=RESETS_PER_SECOND, burst=RESETS_BURST, now=now)
+        now, rates = trio.current_time(), doors.rates
+        self._requests = Bucket(rate=rates.http2_requests, burst=rates.http2_requests_burst, now=now)
+        self._resets = Bucket(rate=rates.http2_resets, burst=rates.http2_resets_burst, now=now)
         self._incoming: dict[int, _Incoming] = {}
         self._progress: dict[int, float] = {}
         """When something of an answer was last sent, or there was nothing to send."""
@@ -320,7 +313,8 @@ class Http2Mount(TCPServer):
 
     async def _read(self, protocol: Http2Protocol) -> None:
         cutter = FrameCutter(max_block=self._doors.limits.head_bytes)
-        frames = Bucket(rate=FRAMES_PER_SECOND, burst=FRAMES_BURST, now=trio.current_time())
+        rates = self._doors.rates
+        frames = Bucket(rate=rates.http2_frames, burst=rates.http2_frames_burst, now=trio.current_time())
         try:
             while data := await self.stream.receive_some():
                 cutter.feed(bytes(data))

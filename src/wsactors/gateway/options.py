@@ -75,6 +75,29 @@ class Limits:
 
 
 @attrs.frozen
+class RequestRates:
+    """How fast requests may come: so many a second in the long run, and a burst of them at once."""
+
+    requests: float = 100.0
+    """REST requests of one client, and event streams that it opens; a message of a batch counts as one."""
+    requests_burst: float = 400.0
+    all_requests: float = 5_000.0
+    """Of all clients; as many may come at once."""
+    request_bytes: int = 64 * 1024
+    """Of a body that count as one more request."""
+    http2_requests: float = 500.0
+    """On one HTTP/2 connection, also those that are no REST; whoever asks faster is sent away."""
+    http2_requests_burst: float = 1_000.0
+    http2_resets: float = 20.0
+    """Requests given up on one connection; whoever gives up more is sent away."""
+    http2_resets_burst: float = 200.0
+    """Leaving a page resets all that it was loading: at most as many as may be open, once."""
+    http2_frames: float = 1_000.0
+    """Frames of one connection; what comes faster waits. A megabyte of upload is 64, one of download some 40."""
+    http2_frames_burst: float = 2_000.0
+
+
+@attrs.frozen
 class DrainOptions:
     """How a port is emptied before the node stops."""
 
@@ -117,6 +140,7 @@ class GatewayOptions:
     """Whether HTTP/2 is offered by ALPN."""
     tls: TlsOptions = attrs.field(factory=TlsOptions)
     limits: Limits = attrs.field(factory=Limits)
+    rates: RequestRates = attrs.field(factory=RequestRates)
     drain: DrainOptions = attrs.field(factory=DrainOptions)
     engineio: EngineOptions = attrs.field(factory=EngineOptions)
     socketio: SocketIoOptions = attrs.field(factory=SocketIoOptions)

@@ -23,7 +23,7 @@ from .framing import SharedFraming
 from .guard import Guard, Refusal
 from .http import HttpServer, RequestRefused
 from .metrics import Meters
-from .options import CONNECT_BURST, GatewayOptions, Limits
+from .options import CONNECT_BURST, GatewayOptions, Limits, RequestRates
 from .proxies import Client, Proxies
 from .rates import Rates
 from .routes import conversations_of, routes_of, services_of
@@ -82,6 +82,8 @@ class Port:
     """What it serves; None: everything that the gateway has."""
     meters: Meters = attrs.field(factory=Meters)
     """Know the connections that are open, and what all have sent."""
+    requests: Rates = attrs.field(init=False)
+    """How fast REST requests may come, whatever they ask for."""
     drain: Drain = attrs.field(init=False)
     """Knows all who are told before the node stops."""
     websockets: set[WebSocket] = attrs.field(factory=set)
@@ -92,11 +94,12 @@ class Port:
 
     def __attrs_post_init__(self) -> None:
         object.__setattr__(self, "drain", Drain(self.options.drain))
+        object.__setattr__(self, "requests", _request_rates(self.options.rates))
         site = self.what
         app = build_app(site.routes(self), self.guard, self.proxies)
-        object.__setattr__(
-            self, "http", HttpServer(app, self.options.limits, self.meters, self.admit, self.admission.counted_as)
-        )
+        counted_as, rates = self.admission.counted_as, self.options.rates
+        http = HttpServer(app, self.options.limits, self.meters, self.admit, counted_as, rates)
+        object.__setattr__(self, "http", http)
         object.__setattr__(self, "conversations", site.conversations(self))
 
     @classmethod
@@ -225,4 +228,13 @@ def _rates(limits: Limits) -> Rates:
         total_burst=limits.connects_per_second,
         per_key=each,
         key_burst=each * CONNECT_BURST,
+    )
+
+
+def _request_rates(rates: RequestRates) -> Rates:
+    return Rates(
+        total=rates.all_requests,
+        total_burst=rates.all_requests,
+        per_key=rates.requests,
+        key_burst=rates.requests_burst,
     )

@@ -12,7 +12,7 @@ from wsactors.node.engineio_settings import EngineIoSettings, SocketIoSettings
 from wsactors.node.fields import BadSetting, between, matches, section, setting, zero_or
 from wsactors.node.secret import Secret
 
-__all__ = ["GatewaySettings", "LimitSettings", "TlsSettings"]
+__all__ = ["GatewaySettings", "LimitSettings", "RequestRateSettings", "TlsSettings"]
 
 
 def _networks(_: Any, attribute: attrs.Attribute[Any], value: tuple[str, ...]) -> None:
@@ -103,6 +103,45 @@ class LimitSettings:
 
 
 @attrs.frozen
+class RequestRateSettings:
+    """How fast requests may come: so many each second in the long run, and a burst of them at once."""
+
+    requests: float = setting(
+        100.0,
+        "REST requests and event streams of one client each second; what is over it is answered with 429. A message of a batch "
+        "counts as one.",
+        check=between(0.001, 1e9),
+    )
+    requests_burst: float = setting(400.0, "Of one client at once.", check=between(1, 1e9))
+    all_requests: float = setting(
+        5_000.0, "Of all clients together each second; as many may come at once.", check=between(1, 1e9)
+    )
+    request_bytes: int = setting(
+        65_536, "Bytes of a body that count as one request more.", check=between(1024, 268_435_456)
+    )
+    http2_requests: float = setting(
+        500.0,
+        "Requests of any kind on one HTTP/2 connection each second; one that has more is ended.",
+        check=between(0.001, 1e9),
+    )
+    http2_requests_burst: float = setting(1_000.0, "Of them at once.", check=between(1, 1e9))
+    http2_resets: float = setting(
+        20.0,
+        "Requests that are given up on one HTTP/2 connection each second; one that has more is ended.",
+        check=between(0.001, 1e9),
+    )
+    http2_resets_burst: float = setting(
+        200.0, "Of them at once; whoever leaves a page gives up all that it was loading.", check=between(1, 1e9)
+    )
+    http2_frames: float = setting(
+        1_000.0,
+        "Frames of one HTTP/2 connection each second, a megabyte up is 64; what comes faster waits.",
+        check=between(1, 1e9),
+    )
+    http2_frames_burst: float = setting(2_000.0, "Of them at once.", check=between(1, 1e9))
+
+
+@attrs.frozen
 class DrainSettings:
     """How the port is emptied before the node stops."""
 
@@ -170,6 +209,7 @@ class GatewaySettings:
         "about twice the work.",
     )
     limits: LimitSettings = section(LimitSettings, "Bounds on what one port takes from the world.")
+    rates: RequestRateSettings = section(RequestRateSettings, "How fast requests may come.")
     drain: DrainSettings = section(DrainSettings, "How the port is emptied before the node stops.")
     engineio: EngineIoSettings = section(EngineIoSettings, "Engine.IO, which carries Socket.IO.")
     socketio: SocketIoSettings = section(SocketIoSettings, "Socket.IO on /socket.io/.")

@@ -14,6 +14,7 @@ from wsactors.gateway.options import (
     GatewayOptions,
     GatewayRefused,
     Limits,
+    RequestRates,
     TlsOptions,
     is_loopback,
 )
@@ -63,6 +64,7 @@ def gateway_options(
             key_password=None if tls.key_password is None else tls.key_password.reveal(),
         ),
         limits=Limits(**attrs.asdict(settings.limits)),
+        rates=RequestRates(**attrs.asdict(settings.rates)),
         drain=DrainOptions(**attrs.asdict(settings.drain)),
         engineio=engineio_options(settings.engineio),
         socketio=socketio_options(settings.socketio, allowed_packages),
