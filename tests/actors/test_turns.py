@@ -161,6 +161,33 @@ async def test_one_turn_is_at_most_the_budget(node: Node) -> None:
     assert len(order) == 1_001
 
 
+@pytest.mark.parametrize("kind", ["plain", "async"])
+@pytest.mark.parametrize("post", [send, cast])
+async def test_one_turn_is_all_that_waits_within_the_budget(node: Node, post: Any, kind: str) -> None:
+    """An actor that many talk to is not served one message per round: others would pass it by several round trips."""
+    order: list[str] = []
+
+    class Plain(Actor):
+        def handle_info(self, message: str) -> None:
+            order.append(message)
+
+        handle_cast = handle_info
+
+    class Async(Actor):
+        async def handle_info(self, message: str) -> None:
+            order.append(message)
+
+        handle_cast = handle_info
+
+    quick = {"plain": Plain, "async": Async}[kind]
+    hub, other = await node.spawn(quick), await node.spawn(quick)
+    for _ in range(10):
+        post(hub, "hub")
+    post(other, "other")
+    await trio.testing.wait_all_tasks_blocked()
+    assert order == ["hub"] * 10 + ["other"]
+
+
 # -- leaks
 
 

@@ -77,8 +77,8 @@ class Turns:
         if result is not None:
             settle(process, None, message, result)
 
-    async def _single(self, process: Process, message: Any) -> None:  # noqa: C901, PLR0912 - hot: every helper is a call per message
-        """One cast or call, to an actor with nothing else going on."""
+    async def _single(self, process: Process, message: Any, until: float) -> None:  # noqa: C901, PLR0912 - hot: every helper is a call per message
+        """One cast or call, to an actor with nothing else going on; if more have come, the turn goes on with them."""
         sched = self.sched
         process.first = NOTHING
         sched.current = sched.turn = process
@@ -118,6 +118,8 @@ class Turns:
             sched.current = None
             if sched.leader is self:
                 sched.turn = None
+        elif process.box and sched.leader is self and not self.retired and perf_counter() < until:
+            await self._turn(process, until, BUDGET - 1)
         else:
             self._end_turn(process)
 
@@ -128,7 +130,7 @@ class Turns:
         message = None
         try:
             handle = process.actor.handle_info
-            for _ in range(BUDGET):
+            for _ in range(BUDGET - 1):  # one may have been handled before
                 # Looked up each time: a handler may take messages out of the mailbox (a flush).
                 front = process.front
                 if not front:
@@ -140,15 +142,17 @@ class Turns:
                     await self._mend()
                 if result is not None:
                     await self._finish_fast(process, message, result)
-                    break
+                    if sched.leader is not self or self.retired:
+                        break
+                    sched.current = process
                 if process.flags != LONG or perf_counter() > until:
                     break
         except BaseException as exc:
             await self._failed(process, exc, None, message)
         self._end_turn(process)
 
-    async def _turn(self, process: Process, until: float) -> None:
-        """Up to ``BUDGET`` messages of one actor, with everything the fast path leaves out."""
+    async def _turn(self, process: Process, until: float, budget: int = BUDGET) -> None:
+        """Up to ``budget`` messages of one actor, with everything the fast path leaves out."""
         sched = self.sched
         if process is sched.notifier:
             # Nobody's turn: a notice may doom the actor whose turn was the last.
@@ -160,7 +164,7 @@ class Turns:
                 process.flags &= ~QUEUED
             return
         sched.current = sched.turn = process
-        for _ in range(BUDGET):
+        for _ in range(budget):
             if process.flags & (SIGNAL | DEAD | DYING | SUSPENDED) and not await self._boundary(process):
                 break
             message = self._next(process)

@@ -26,7 +26,7 @@ from wsactors.actors.drive import Switch
 from wsactors.actors.process import ENVELOPED, LONG, NOTHING, Process
 from wsactors.actors.results import settle
 from wsactors.actors.scheduler import SLICE, Scheduler
-from wsactors.actors.turns import Turns, refill
+from wsactors.actors.turns import Turns, detach
 
 CROWD: Final = 256
 """Actors on the run queue above which the clock is read after every second turn: reading it costs a tenth of a turn, which only a
@@ -167,7 +167,7 @@ class Worker(Turns):
         sched = self.sched
         runq = sched.runq
         popleft = runq.popleft
-        push = runq.append
+        resume = runq.appendleft  # the same turn goes on
         base = sched.base
         nothing = NOTHING
         task, status = self.task, self.status
@@ -190,8 +190,9 @@ class Worker(Turns):
                     if result is None and process.flags == 1 and task._cancel_status is status:
                         clean = False
                         if process.box:
-                            refill(process)
-                            push(process)
+                            detach(process)
+                            process.flags = LONG
+                            resume(process)
                         else:
                             process.flags = 0
                         if skip:
@@ -221,8 +222,9 @@ class Worker(Turns):
                         if process.flags != 1:
                             self._end_turn(process)
                         elif process.box:
-                            refill(process)
-                            push(process)
+                            detach(process)
+                            process.flags = LONG
+                            resume(process)
                         else:
                             process.flags = 0
                         if sched.leader is self:
@@ -236,7 +238,7 @@ class Worker(Turns):
                     await self._failed(process, exc, None, message)
                     self._end_turn(process)
             elif process.flags == ENVELOPED and message is not nothing:
-                await self._single(process, message)
+                await self._single(process, message, until)
                 clean = False
                 if sched.leader is self:
                     if not runq:
