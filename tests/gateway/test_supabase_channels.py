@@ -62,7 +62,7 @@ async def test_who_joins_too_fast_is_told_and_disconnected(autojump_clock: MockC
         said: list[Any] = []
         while not ada.closed:
             said = await ada.enter("room:3")
-        assert said[-1][4]["response"] == {"reason": "ClientJoinRateLimitReached: Too many joins per second"}
+        assert said[-1][4]["response"]["reason"] == "ClientJoinRateLimitReached: Too many joins per second"
         assert [code for code, _ in ada.closed] == [1013]
 
 

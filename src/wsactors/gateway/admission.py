@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-import ipaddress
 from collections import Counter
+
+from wsactors.realtime.addresses import block_of
 
 from .proxies import UNIX, Proxies
 from .rates import Rates
+
+__all__ = ["Admission", "block_of"]
 
 
 class Admission:
@@ -83,20 +86,3 @@ class Admission:
 
     def _is_slow(self, address: str | None, now: float) -> bool:
         return self._rates is None or self._rates.take(None if address is None else block_of(address), now)
-
-
-def block_of(address: str) -> str:
-    """Whom ``address`` is counted as: of IPv6, where one client has addresses without end, its /64.
-
-    >>> block_of("192.0.2.7"), block_of("2001:db8::1") == block_of("2001:db8::2")
-    ('192.0.2.7', True)
-    """
-    try:
-        parsed = ipaddress.ip_address(address.partition("%")[0])
-    except ValueError:
-        return address
-    if isinstance(parsed, ipaddress.IPv6Address):
-        if parsed.ipv4_mapped is not None:
-            return str(parsed.ipv4_mapped)
-        return str(ipaddress.ip_network((parsed, 64), strict=False))
-    return str(parsed)

@@ -68,7 +68,7 @@ class Identity:
         """Take a new token of the same person, or raise `AuthRefused`. Nobody in particular may become somebody."""
         if self._realtime is None:
             return
-        user = await self._realtime.reauthenticate(self.user, token)
+        user = await self._realtime.reauthenticate(self.user, token, owner=self._owner)
         self._become(user)
         self._realtime.places.rebind(self._owner, user)
 

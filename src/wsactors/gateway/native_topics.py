@@ -232,7 +232,7 @@ class NativeTopics:
         now = trio.current_time()
         if now >= self._hint_at:
             self._hint_at = now + HINT_SECONDS
-            self._send(native.Hint("slow_down", seconds, 0.0, "You send more than you may in the long run."))
+            self._send(native.Hint("slow_down", seconds, 0.0, "More comes than may in the long run."))
 
     def _send(self, message: native.ServerMessage) -> None:
         self._sink.offer(binary_frame(native.encode(message)))

@@ -190,7 +190,9 @@ class SupabaseConversation(PhoenixConversation):
         )
 
     async def _user_of(self, token: str) -> User:
-        return await self.connection.realtime.authenticate(attrs.evolve(self._credentials, token=token))
+        connection = self.connection
+        connection.realtime.permission.showing(connection.owner, connection.user)
+        return await connection.realtime.authenticate(attrs.evolve(self._credentials, token=token))
 
     async def _replay_from(self, outlet: SupabaseOutlet) -> Position | None:
         """The position whose missed publications are those to replay. Raises `JoinRefused` if they may not be read."""
@@ -218,7 +220,9 @@ class SupabaseConversation(PhoenixConversation):
             return {"reason": f"Unauthorized: You do not have permissions to read from this Channel topic: {name}"}
         if code in AUTH_TEXTS:
             return {"reason": f"{_AUTH_CODES.get(code, 'InvalidJWTToken')}: {AUTH_TEXTS[code]}"}
-        return {"reason": _JOIN_TEXTS.get(code, f"UnknownErrorOnChannel: {refusal.message}")}
+        reason: dict[str, Plain] = {"reason": _JOIN_TEXTS.get(code, f"UnknownErrorOnChannel: {refusal.message}")}
+        # The text is Supabase's own, and does not say whose limit it is.
+        return reason | {"message": refusal.message} if code in {"too_many", "rate"} else reason
 
     # -- messages --
 
@@ -276,9 +280,11 @@ class SupabaseConversation(PhoenixConversation):
             if outlet.token is None:  # so far the connection's own key stood for it
                 user = await self._user_of(token)
             else:
-                user = await realtime.reauthenticate(outlet.user, token)
+                user = await realtime.reauthenticate(outlet.user, token, owner=self.connection.owner)
             await realtime.check_join(user, outlet.node_topic, None, private=outlet.asked.private)
         except AuthRefused as refusal:
+            if refusal.code == "rate":  # it was not looked at: the one from before still holds
+                return outlet.system("system", "error", refusal.message)
             text = refusal.message if refusal.code == "forbidden" else AUTH_TEXTS.get(refusal.code)
             self._dismiss(outlet, text or "The token cannot be checked now")
         except JoinRefused:
@@ -287,6 +293,7 @@ class SupabaseConversation(PhoenixConversation):
             outlet.token, outlet.user = token, user
             if outlet.channel is not None:
                 realtime.renew(outlet.channel, user)
+        return None
 
     def _dismiss(self, outlet: SupabaseOutlet, text: str) -> None:
         outlet.system("system", "error", text)

@@ -81,6 +81,8 @@ async def _publish_all(realtime: Realtime, user: User, messages: tuple[RestMessa
         if not realtime.publishes_pushes(topic):
             # What its channels look at when it is pushed must not come in by another door.
             raise PublishRefused("unauthorized", "The channels of this topic decide what is published: join it.")
+    for topic in topics:
+        realtime.check_publication(user, topic)
     for topic, message in zip(topics, messages, strict=True):
         await realtime.publish(topic, message.event, message.payload, id=message.id)
 

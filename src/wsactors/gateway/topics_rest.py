@@ -93,6 +93,7 @@ class _Topics:
             raise PublishRefused("unmatched_topic", "There is no such topic.")
         if not realtime.publishes_pushes(topic):
             raise PublishRefused("unauthorized", "The channels of this topic decide what is published: join it.")
+        realtime.check_publication(user, topic)
         place = await realtime.publish(topic, event, message.get("payload"), id=id_)
         return {"epoch": place.epoch, "offset": place.offset}
 

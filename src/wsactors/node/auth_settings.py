@@ -16,6 +16,7 @@ from wsactors.realtime.limits import LimitOptions, Rate
 from wsactors.realtime.permission import PermissionOptions
 from wsactors.realtime.policy import PolicyOptions
 from wsactors.realtime.rules import ACTIONS, Action, Pattern, Rule
+from wsactors.realtime.shared_limits import SharedLimitOptions
 
 __all__ = ["AuthSettings", "PolicySettings", "RateSettings", "RuleSettings", "authenticator", "permission_options"]
 
@@ -121,8 +122,8 @@ class PolicySettings:
 
 @attrs.frozen
 class RateSettings:
-    """How much one connection may ask: so much each second, and a burst of it at once. Who goes over it is warned, then slowed
-    down, and refused when it has had the burst twice."""
+    """How much one connection may ask, all those of one address (an IPv6 /64), and the clients of one topic: so much each second,
+    and a burst of it at once. Who goes over it is warned, then slowed down, and refused when it has had the burst twice."""
 
     messages: float = setting(1_000.0, "Messages a second, on all its topics.", check=between(0.01, 1e9))
     messages_burst: float = setting(5_000.0, "Messages at once.", check=between(1, 1e9))
@@ -132,7 +133,26 @@ class RateSettings:
     bytes_burst: float = setting(40_000_000.0, "Bytes at once, an estimate.", check=between(1, 1e12))
     joins: float = setting(50.0, "Joins a second.", check=between(0.01, 1e9))
     joins_burst: float = setting(1_000.0, "Joins at once.", check=between(1, 1e9))
+    tokens: float = setting(
+        10.0,
+        "Tokens a second that a client shows after it was let in, by renewing or by joining with one of its own.",
+        check=between(0.01, 1e9),
+    )
+    tokens_burst: float = setting(200.0, "Tokens at once.", check=between(1, 1e9))
     topics: int = setting(1_000, "Topics at one time.", check=between(1, 1_000_000))
+    address_channels: int = setting(
+        20_000, "Memberships at one time of all connections of one address.", check=between(1, 10_000_000)
+    )
+    address_messages: float = setting(
+        5_000.0,
+        "Messages a second of all connections of one address, and of its REST requests.",
+        check=between(0.01, 1e9),
+    )
+    address_messages_burst: float = setting(25_000.0, "Messages at once of one address.", check=between(1, 1e9))
+    topic_publications: float = setting(
+        2_000.0, "Publications a second of all clients on one topic.", check=between(0.01, 1e9)
+    )
+    topic_publications_burst: float = setting(10_000.0, "Publications at once on one topic.", check=between(1, 1e9))
     presence_interval: float = setting(
         0.1,
         "Seconds between two changes of one member's presence; of what comes faster the newest counts.",
@@ -170,8 +190,14 @@ def permission_options(
             bytes=Rate(rates.bytes, rates.bytes_burst),
             topic_messages=Rate(rates.topic_messages, rates.topic_messages_burst),
             joins=Rate(rates.joins, rates.joins_burst),
+            tokens=Rate(rates.tokens, rates.tokens_burst),
             topics=rates.topics,
             presence_interval=rates.presence_interval,
+        ),
+        shared=SharedLimitOptions(
+            address_channels=rates.address_channels,
+            address_messages=Rate(rates.address_messages, rates.address_messages_burst),
+            topic_publications=Rate(rates.topic_publications, rates.topic_publications_burst),
         ),
         bind_presence=auth.bind_presence and verifies,
     )

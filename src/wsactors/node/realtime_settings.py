@@ -67,9 +67,9 @@ class RealtimeSettings:
         },
     )
     policy: PolicySettings = section(PolicySettings, "Who decides what no rule decides.")
-    rates: RateSettings = section(RateSettings, "How much one connection may ask.")
+    rates: RateSettings = section(RateSettings, "How much a connection, an address and the clients of a topic may ask.")
     max_topics: int = setting(100_000, "Topics on this node.", check=between(1, 10_000_000))
-    max_channels: int = setting(200_000, "Memberships of all clients.", check=between(1, 10_000_000))
+    max_channels: int = setting(200_000, "Memberships of all clients on this node.", check=between(1, 10_000_000))
     relay_partitions: int = setting(4, "Actors that share the work of sending.", check=between(1, 64))
     history_bytes: int = setting(
         268_435_456,

@@ -25,6 +25,7 @@ from wsactors.actors import (
 from wsactors.errors import CallExit, CallTimeout, NoProcess
 from wsactors.wire.plain import Plain
 
+from .channel_messages import Answer, Leave, Push, Renew, SetPresence
 from .history import estimate
 from .identity import AuthRefused, JoinRefused, PublishRefused, Refused, User
 from .limits import Coalescer
@@ -36,52 +37,9 @@ if TYPE_CHECKING:
     from .seat import Seat
     from .service import Realtime
 
+__all__ = ["Answer", "Channel"]
+
 _TRIES = 3
-
-
-@attrs.frozen
-class Answer:
-    """What a push is answered with; ``status`` is "ok" or "error"."""
-
-    status: str
-    response: Plain = None
-
-
-@attrs.frozen(eq=False)
-class Push:
-    """Cast to a channel: its client says something."""
-
-    __is_value__ = True
-
-    event: str
-    payload: Plain
-    ref: Any = None
-    """What the answer names; None: the client wants none."""
-
-
-@attrs.frozen
-class Leave:
-    """Cast to a channel: its client leaves, or is made to."""
-
-    reason: str = "left"
-
-
-@attrs.frozen(eq=False)
-class SetPresence:
-    """Cast to a channel: its client is present, with ``meta``; None: not any more."""
-
-    __is_value__ = True
-
-    meta: Mapping[str, Any] | None
-    key: str | None = None
-    ref: Any = None
-
-
-@attrs.frozen(eq=False)
-class Renew:
-    """Cast to a channel: its client has shown a new token."""
-
-    user: User
 
 
 @attrs.frozen
@@ -125,6 +83,8 @@ class Channel(Actor):
     _coming: Coalescer[SetPresence] | None
     """Changes of presence that came faster than they are passed on."""
     _recheck: TimerRef | None
+    _answers_push = False
+    """Whether what it publishes now is its client's doing."""
 
     def __init_subclass__(cls, **more: Any) -> None:
         super().__init_subclass__(**more)
@@ -166,7 +126,7 @@ class Channel(Actor):
         """Publish to the topic. The client itself gets it if it asked for its own, or with ``to_self``.
 
         Raises:
-            PublishRefused: too large, or the topic is overloaded.
+            PublishRefused: too large, the topic is overloaded, or too many of its clients' pushes are published.
         """
         if not is_event(event):
             raise PublishRefused("too_large", f"an event's name is text of at most {EVENT_LENGTH} bytes")
@@ -174,6 +134,8 @@ class Channel(Actor):
         if size > self._realtime.options.payload_bytes:
             raise PublishRefused("too_large", f"a message may have {self._realtime.options.payload_bytes} bytes")
         exclude = None if to_self or self._seat.self_broadcast else self.pid
+        if self._answers_push and not self.publishes_pushes():  # else it was counted when it came
+            self._realtime.permission.check_publication("", self.topic)
         message = Publish(event, payload, sender=self.pid, exclude=exclude, size=size)
         if not self._realtime.relay.has_room(self.topic) or not self.node.cast(self._topic_pid, message):
             raise PublishRefused("overloaded", "The topic is overloaded. Try again later.")
@@ -211,7 +173,7 @@ class Channel(Actor):
     def init(self, realtime: Realtime, number: int) -> object:
         """``number`` is that of the `Seat` that waits for it. Joining goes on afterwards: no start waits for another."""
         seat = realtime.arriving.get(number)
-        if seat is None or seat.left:
+        if seat is None or seat.left or seat.refusal is not None:
             return Stop("whoever was to sit here has gone")
         self._realtime, self._seat, self.topic, self.user = realtime, seat, seat.topic, seat.user
         self._tracked = self._topic_ref = self._coming = self._recheck = None
@@ -228,7 +190,7 @@ class Channel(Actor):
             response = await self.join(seat.params)
             await self._subscribe(response, again=False)
         except JoinRefused as refusal:
-            seat.refuse(refusal)
+            seat.refuse(seat.refusal or refusal)  # whom a kick has overtaken
             return Stop("normal")
         seat.joined()
         if self._tracked is not None:
@@ -318,6 +280,7 @@ class Channel(Actor):
             self._seat.end("it has crashed", crashed=True)
 
     async def _pushed(self, event: str, payload: Plain, ref: Any) -> None:
+        self._answers_push = True
         try:
             await self._realtime.check_publish(self.user, self.topic, private=self._seat.private)
             answer = self.handle_push(event, payload)
@@ -325,6 +288,8 @@ class Channel(Actor):
                 answer = await answer
         except Refused as refusal:
             answer = _refusal(refusal)
+        finally:
+            self._answers_push = False
         self._reply(ref, answer)
 
     async def _set_presence(self, message: SetPresence) -> None:
@@ -371,11 +336,14 @@ class Channel(Actor):
     async def _renewed(self, user: User) -> Stop | None:
         """The client has a new token: what it says may not be enough for this topic."""
         seat = self._seat
+        seat.becoming = user.subject
         try:
             await self._realtime.check_join(user, self.topic, seat.params, private=seat.private)
         except JoinRefused as refusal:
             seat.end(refusal.message, crashed=False)
             return Stop("normal")
+        finally:
+            seat.becoming = ""
         self.user = seat.user = user
         self._recheck_later()
         return None

@@ -50,6 +50,8 @@ class User:
 
     limits: LimitOptions | None = None
     """How much it may ask, if the policy gave it limits of its own."""
+    address: str = attrs.field(default="", eq=False, repr=False)
+    """Where it connects from, as limits count it: see `wsactors.realtime.addresses.counted_address`."""
 
     @property
     def anonymous(self) -> bool:
@@ -73,7 +75,7 @@ class Refused(WsactorsError):
 class AuthRefused(Refused):
     """The credentials are not good enough.
 
-    Codes: missing, malformed, expired, revoked, signature, claims, forbidden, resume, timeout.
+    Codes: missing, malformed, expired, revoked, signature, claims, forbidden, resume, rate, timeout.
     """
 
 

@@ -7,6 +7,7 @@ allow *and* is not slowed by its protocol (HTTP posts, many topics at once) come
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Final, Generic, Literal, TypeVar
 
 import attrs
@@ -111,6 +112,8 @@ class LimitOptions:
     topic_messages: Rate = Rate(500.0, 2_500.0)
     """Messages on one topic."""
     joins: Rate = Rate(50.0, 1_000.0)
+    tokens: Rate = Rate(10.0, 200.0)
+    """Tokens that it shows after it was let in; each costs a verification."""
     topics: int = 1_000
     """Topics at one time."""
     presence_interval: float = 0.1
@@ -125,16 +128,18 @@ class ConnectionLimits:
         self._messages = Bucket(options.messages, now)
         self._bytes = Bucket(options.bytes, now)
         self._joins = Bucket(options.joins, now)
+        self._tokens: Bucket | None = None  # most connections never show a second one
         self._topics: dict[str, Bucket] = {}
         self._times: dict[str, int] = {}
         """How often it is on each topic: whoever joins again is there twice for a moment."""
 
-    def message(self, now: float, topic: str, size: int) -> Verdict:
-        """One message of ``size`` bytes on ``topic``, which it has joined."""
+    def message(self, now: float, topic: str, size: int, shared: Iterable[Bucket] = ()) -> Verdict:
+        """One message of ``size`` bytes on ``topic``, which it has joined. The ``shared`` buckets have to be paid, too."""
         bucket = self._topics.get(topic)
         looks = [(self._messages, 1.0), (self._bytes, float(size))]
         if bucket is not None:
             looks.append((bucket, 1.0))
+        looks += [(each, 1.0) for each in shared]
         verdicts = [each.look(now, cost) for each, cost in looks]
         worst = max(verdicts, key=lambda verdict: (_ORDER[verdict.kind], verdict.wait))
         if worst.taken:
@@ -152,6 +157,12 @@ class ConnectionLimits:
         if verdict.taken:
             self._times[topic] = self._times.get(topic, 0) + 1
         return verdict
+
+    def token(self, now: float) -> Verdict:
+        """It shows a token, good or not."""
+        if self._tokens is None:
+            self._tokens = Bucket(self.options.tokens, now)
+        return self._tokens.take(now)
 
     def left(self, topic: str) -> None:
         """It is not on ``topic`` any more, or has not come in."""

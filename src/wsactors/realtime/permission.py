@@ -13,11 +13,13 @@ from wsactors.actors import Pid, Runtime, at_death
 from wsactors.errors import NoProcess
 from wsactors.wire.plain import Plain
 
+from .addresses import counted_address
 from .auth import RECHECK_SECONDS, KeyedAuthenticator, seconds_left
 from .identity import AllowAnybody, Authenticator, AuthRefused, Credentials, JoinRefused, PublishRefused, User
 from .limits import TOO_MANY, ConnectionLimits, LimitOptions
 from .policy import Decider, Decision, Policy, PolicyOptions
 from .rules import Action
+from .shared_limits import SharedLimitOptions, SharedLimits
 
 if TYPE_CHECKING:
     from .seat import Seat
@@ -61,6 +63,7 @@ class PermissionOptions:
     decider: Decider | Pid | str | None = None
     """Asked what no rule decides: a callback, or an actor's pid or name. None: public topics are open, private ones shut."""
     limits: LimitOptions = attrs.field(factory=LimitOptions)
+    shared: SharedLimitOptions = attrs.field(factory=SharedLimitOptions)
     bind_presence: bool = False
     """Whether people who have logged in are present under their own name alone, and nobody else under it."""
 
@@ -83,23 +86,28 @@ class Permission:
         self._leeway = authenticator.options.leeway if isinstance(authenticator, KeyedAuthenticator) else 0.0
         self._clock = clock
         self._limits: dict[Pid, ConnectionLimits] = {}
-        """Of each connection that has joined anything."""
+        """Of each connection that has joined anything, or shown a second token."""
+        self.shared = SharedLimits(options.shared)
 
     # --- who ------------------------------------------------------------------------------------------------------
 
     async def enter(self, credentials: Credentials) -> User:
         """Whose connection it is. Raises `AuthRefused`."""
         user = await self._authenticator.authenticate(credentials)
+        address = counted_address(credentials.address)
+        if address != user.address:
+            user = attrs.evolve(user, address=address)
         return await self._admitted(user, dict(credentials.params) or None)
 
     async def renew(self, user: User, token: str) -> User:
         """``user`` with a new token, which may not make him another. Raises `AuthRefused`."""
         if self._living is not None:
-            return await self._admitted(await self._living.refresh(user, token), None)
-        renewed = await self._authenticator.authenticate(Credentials(token=token))
-        if user.subject and renewed.subject != user.subject:
-            raise AuthRefused("forbidden", "This token is another's: connect again to become somebody else.")
-        return await self._admitted(renewed, None)
+            renewed = await self._living.refresh(user, token)
+        else:
+            renewed = await self._authenticator.authenticate(Credentials(token=token))
+            if user.subject and renewed.subject != user.subject:
+                raise AuthRefused("forbidden", "This token is another's: connect again to become somebody else.")
+        return await self._admitted(attrs.evolve(renewed, address=user.address), None)
 
     async def stay(self, user: User) -> None:
         """Raises `AuthRefused` when ``user``'s token has expired or been revoked. Ask every `recheck_seconds`."""
@@ -186,39 +194,68 @@ class Permission:
 
     # --- how much -------------------------------------------------------------------------------------------------
 
+    def _limits_of(self, owner: Pid, user: User) -> ConnectionLimits:
+        """Raises `NoProcess`."""
+        limits = self._limits.get(owner)
+        if limits is None:
+            limits = ConnectionLimits(user.limits or self.options.limits, trio.current_time())
+            at_death(owner, "limits", self._forget_limits)
+            self._limits[owner] = limits
+        return limits
+
     def _forget_limits(self, owner: Pid) -> None:
         self._limits.pop(owner, None)
+
+    def showing(self, owner: Pid, user: User) -> None:
+        """The client of a connection, whose ``user`` is known, shows one token more.
+
+        Raises:
+            AuthRefused: it has shown too many, or is gone; this one is not to be looked at.
+        """
+        try:
+            verdict = self._limits_of(owner, user).token(trio.current_time())
+        except NoProcess:
+            raise AuthRefused("timeout", "The connection has ended.") from None
+        if not verdict.taken:
+            raise AuthRefused("rate", f"You show too many tokens: try again in {verdict.wait:.1f} seconds.")
 
     def joining(self, seat: Seat) -> None:
         """A connection tries to join; `left` must follow when it fails or ends.
 
         Raises:
-            JoinRefused: it has tried too often, is on too many topics, or is gone.
+            JoinRefused: it has tried too often, is on too many topics, its address has too many channels, or it is gone.
         """
-        owner, limits = seat.owner, self._limits.get(seat.owner)
-        if limits is None:
-            limits = ConnectionLimits(seat.user.limits or self.options.limits, trio.current_time())
-            try:
-                at_death(owner, "limits", self._forget_limits)
-            except NoProcess:
-                raise JoinRefused("crash", "The connection has ended.") from None
-            self._limits[owner] = limits
+        try:
+            limits = self._limits_of(seat.owner, seat.user)
+        except NoProcess:
+            raise JoinRefused("crash", "The connection has ended.") from None
         verdict = limits.join(trio.current_time(), seat.topic)
         if verdict is TOO_MANY:
             raise JoinRefused("too_many", f"Leave a topic first: {limits.options.topics} at a time are allowed.")
         if not verdict.taken:
             raise JoinRefused("rate", f"Too many joins: try again in {verdict.wait:.1f} seconds.")
+        if not self.shared.enter(seat.address):
+            limits.left(seat.topic)
+            most = self.shared.options.address_channels
+            raise JoinRefused(
+                "too_many", f"Your address has {most} channels, all its connections together: leave some."
+            )
         seat.counted = True
 
     def left(self, seat: Seat) -> None:
         """A connection is not on a topic any more, or did not get there. May be called again."""
-        limits = self._limits.get(seat.owner)
-        if seat.counted and limits is not None:
-            limits.left(seat.topic)
+        if not seat.counted:
+            return
         seat.counted = False
+        self.shared.leave(seat.address)
+        limits = self._limits.get(seat.owner)
+        if limits is not None:
+            limits.left(seat.topic)
 
-    def check_rate(self, seat: Seat, size: int) -> None:
+    def check_rate(self, seat: Seat, size: int, *, publishes: bool) -> None:
         """Count ``size`` bytes that a client sends to the topic of ``seat``, and slow it down if it can be.
+
+        ``publishes``: whether all members get them.
 
         Raises:
             PublishRefused: too much has come; this is not to be handled.
@@ -226,11 +263,25 @@ class Permission:
         limits = self._limits.get(seat.owner)
         if limits is None:
             return
-        verdict = limits.message(trio.current_time(), seat.topic, size)
+        now, topic = trio.current_time(), seat.topic if publishes else None
+        verdict = limits.message(now, seat.topic, size, self.shared.buckets(seat.address, topic, now))
         if verdict.kind == "ok":
             return
         slow_down = getattr(seat.outlet, "slow_down", None)
         if slow_down is not None:
             slow_down(verdict.wait)
         if not verdict.taken:
-            raise PublishRefused("rate", f"You send too fast: try again in {verdict.wait:.1f} seconds.")
+            words = self.shared.words(seat.address, topic, now)
+            raise PublishRefused("rate", f"{words}: try again in {verdict.wait:.1f} seconds.")
+
+    def check_publication(self, address: str, topic: str) -> None:
+        """Count one message that is published on ``topic`` by who cannot be slowed down.
+
+        Raises:
+            PublishRefused: too much has come.
+        """
+        now = trio.current_time()
+        verdict = self.shared.take(address, topic, now)
+        if not verdict.taken:
+            words = self.shared.words(address, topic, now)
+            raise PublishRefused("rate", f"{words}: try again in {verdict.wait:.1f} seconds.")

@@ -20,6 +20,8 @@ class Seat:
     """One client's place in one topic, until its channel has ended."""
 
     __slots__ = (
+        "address",
+        "becoming",
         "channel",
         "counted",
         "crashed",
@@ -63,7 +65,11 @@ class Seat:
         self.reads_presence = True
         """Whether it may see who is present, wanted or not."""
         self.counted = False
-        """Whether it counts among the topics of its connection."""
+        """Whether it counts among the topics of its connection, and the channels of ``address``."""
+        self.address = user.address
+        """Where it is counted: a new token may come by another connection, from somewhere else."""
+        self.becoming = ""
+        """The subject of a new token, while it is decided whether that is good enough."""
         self.channel: Pid | None = None
         self.receiver: Receiver
         self.presence_receiver: Receiver | None = None
@@ -74,6 +80,15 @@ class Seat:
         self.left = False
         self.crashed = True
         self.reason = "it was killed"
+
+    @property
+    def is_in(self) -> bool:
+        """Whether it gets what is published."""
+        return self.channel is not None and self.receiver.partition >= 0
+
+    def belongs_to(self, subject: str) -> bool:
+        """Whether it is ``subject``'s, or about to be."""
+        return subject in {self.user.subject, self.becoming}
 
     def take(self, channel: Pid) -> None:
         """``channel`` sits down."""

@@ -7,9 +7,10 @@ from wsactors.cluster import Backbone, RelayPartition
 from wsactors.supervision import ChildSpec, DynamicSupervisor, Supervisor
 
 from .identity import Authenticator
+from .node_topics import TOPICS
 from .options import RealtimeOptions
 from .permission import PermissionOptions
-from .service import CHANNELS, TOPICS, Realtime
+from .service import CHANNELS, Realtime
 from .watch import SocketWatch
 
 

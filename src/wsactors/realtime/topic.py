@@ -136,7 +136,7 @@ class Topic(Actor):
 
     def _subscribe(self, message: Subscribe) -> str | None:
         seat = self._realtime.seats.get(message.channel)
-        if seat is None or seat.left:
+        if seat is None or seat.left or seat.refusal is not None:
             return "gone"
         if len(self._members) >= self._options.max_members:
             return "too_many"
