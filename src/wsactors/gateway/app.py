@@ -8,11 +8,14 @@ from typing import Any, TypeAlias
 
 from starlette.applications import Starlette
 from starlette.datastructures import Headers, MutableHeaders
-from starlette.responses import PlainTextResponse, Response
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
 from starlette.routing import BaseRoute
 
 from .guard import Guard
 from .proxies import Proxies
+from .refusals import refuse
 
 AsgiApp: TypeAlias = Callable[[Any, Any, Any], Awaitable[None]]
 
@@ -28,13 +31,37 @@ SECURITY_HEADERS: Mapping[str, str] = {
     "cross-origin-resource-policy": "same-origin",
 }
 
+_MESSAGES: Mapping[int, str] = {
+    404: "There is nothing at this path.",
+    405: "This path does not serve that method; see Allow.",
+}
+
 
 def build_app(routes: Sequence[BaseRoute], guard: Guard, proxies: Proxies) -> AsgiApp:
     """The ASGI application that serves ``routes`` to those whom ``guard`` lets in.
 
     In a request's scope ``client`` and ``scheme`` are the client's own, also when it came through one of ``proxies``.
     """
-    return _Guarded(Starlette(routes=routes), guard, proxies)
+    handlers: Mapping[Any, Any] = {HTTPException: _no_route, Exception: _failed}
+    return _Guarded(Starlette(routes=routes, exception_handlers=handlers), guard, proxies)
+
+
+def _no_route(request: Request, error: Exception) -> Response:
+    """Nothing is there, or nothing that does what was asked."""
+    assert isinstance(error, HTTPException)
+    status, allowed = error.status_code, (error.headers or {}).get("Allow")
+    headers = {} if allowed is None else {"allow": ", ".join(sorted(allowed.split(", ")))}  # it comes from a set
+    return _refused(request.scope["path"], status, _MESSAGES.get(status, HTTPStatus(status).phrase), headers)
+
+
+def _failed(request: Request, _: Exception) -> Response:
+    """An endpoint has raised, which goes to the log."""
+    return _refused(request.scope["path"], 500, "This node has failed to answer that.")
+
+
+def _refused(path: str, status: int, message: str, headers: Mapping[str, str] | None = None) -> Response:
+    said = refuse(path, status, message, headers)
+    return Response(said.body, said.status, said.headers)
 
 
 class _Guarded:
@@ -64,7 +91,7 @@ class _Guarded:
         app: AsgiApp = self._app
         if refusal is not None:
             common = dict(SECURITY_HEADERS)
-            app = PlainTextResponse(refusal.message + "\n", refusal.status)
+            app = _refused(scope["path"], refusal.status, refusal.message)
         elif origin is not None and self._is_preflight(scope["method"], headers, origin):
             app = Response(status_code=HTTPStatus.NO_CONTENT, headers=self._cors.preflight(origin))
         await app(scope, receive, send_with_headers)

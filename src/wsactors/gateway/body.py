@@ -26,11 +26,15 @@ _CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
 class RequestRefused(Exception):
-    """A request that is answered with ``status`` and the end of the connection."""
+    """A request that is answered with ``status`` and the end of the connection.
 
-    def __init__(self, status: int, message: str) -> None:
+    ``path`` is the request's, empty where it is not known.
+    """
+
+    def __init__(self, status: int, message: str, path: str = "") -> None:
         super().__init__(message)
         self.status = status
+        self.path = path
 
 
 class BodyBudget:

@@ -23,6 +23,7 @@ from .http import RequestRefused, UpgradeRequested
 from .metrics import HTTP, HTTP2, protocol_of
 from .port import Port
 from .proxies import UNIX
+from .refusals import refuse
 from .stream import ConnectionStream
 from .tls import TlsEngine, TlsStream
 from .ws import WebSocket
@@ -152,8 +153,10 @@ class _Visit:
                     self._stream.unread(upgrade.data)
                 else:
                     return None
-        except (HeadError, RequestRefused) as error:
-            await self._answer(Refusal(error.status, str(error)))
+        except RequestRefused as refused:
+            await self._answer(Refusal(refused.status, str(refused)), refused.path)
+        except HeadError as error:
+            await self._answer(Refusal(error.status, str(error)), "")
         return None
 
     async def _next_head(self) -> RequestHead | None:
@@ -186,7 +189,7 @@ class _Visit:
         if refusal is None and conversation is None:
             refusal = Refusal(404, "There is no WebSocket at this path.")
         if refusal is not None or conversation is None:
-            await self._answer(refusal or Refusal(404, ""))
+            await self._answer(refusal or Refusal(404, ""), head.path)
             return None
         self._stream.read_now(head.size)  # what follows the head are frames
         ws = WebSocket(self._stream, head, port.options.limits, client, deflate=port.options.deflate)
@@ -225,11 +228,12 @@ class _Visit:
         if leaving is not None:
             raise leaving
 
-    async def _answer(self, refusal: Refusal) -> None:
+    async def _answer(self, refusal: Refusal, path: str) -> None:
         headers: dict[str, str] = {}
         if refusal.status == HTTPStatus.UPGRADE_REQUIRED:
             headers = {"sec-websocket-version": "13", "upgrade": "websocket"}
-        await self._stream.send_all(http_answer(refusal.status, refusal.message.encode() + b"\n", headers=headers))
+        said = refuse(path, refusal.status, refusal.message, headers)
+        await self._stream.send_all(http_answer(said.status, said.body, headers=said.headers))
         await self._stream.linger(LINGER_SECONDS)
 
 

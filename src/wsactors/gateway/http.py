@@ -272,7 +272,10 @@ class _Mount(TCPServer):
             await self._answered.wait()
             if head.wants_websocket:
                 raise UpgradeRequested(data)
-            request, data = await self._whole(head, data)
+            try:
+                request, data = await self._whole(head, data)
+            except (RequestRefused, HeadError) as refusal:
+                raise RequestRefused(refusal.status, str(refusal), head.path) from None
             self._doors.meter.messages_in += 1
             self._doors.meter.bytes_in += len(request)
             await self.protocol.handle(RawData(request))

@@ -35,6 +35,7 @@ from .body import BODILESS, BodyLease, RequestRefused, check_body
 from .metrics import Meter
 from .options import Limits, RequestRates
 from .rates import Bucket
+from .refusals import refuse
 
 HANDLERS_PER_STREAM: Final = 2
 """How many handlers may run for each stream that may be open: those of reset streams need a moment to end."""
@@ -130,7 +131,7 @@ class Http2Protocol(H2Protocol):
             now = trio.current_time()
             for stream_id, incoming in list(self._incoming.items()):
                 if incoming.since <= now - self._doors.limits.body_seconds:
-                    await self._refuse(stream_id, RequestRefused(408, "the request took too long"))
+                    await self._refuse(stream_id, RequestRefused(408, "the request took too long"), incoming.head.path)
             for stream_id, buffer in list(self.stream_buffers.items()):
                 if not buffer.buffer:
                     self._progress[stream_id] = now
@@ -175,9 +176,10 @@ class Http2Protocol(H2Protocol):
         await super()._handle_events(passed)
 
     async def _open(self, event: h2.events.RequestReceived) -> None:
-        stream_id = event.stream_id or 0
+        stream_id, path = event.stream_id or 0, ""
         try:
             head = head_of_fields(event.headers or ())
+            path = head.path
             open_ended = event.stream_ended is None and head.get(b"content-length") is None
             check_body(
                 head, None if open_ended and head.method not in BODILESS else head.body_length, self._doors.limits
@@ -186,7 +188,7 @@ class Http2Protocol(H2Protocol):
             if self._handlers >= HANDLERS_PER_STREAM * self._doors.limits.http2_streams:
                 raise RequestRefused(503, "too many requests at once")
         except (RequestRefused, HeadError) as refusal:
-            await self._refuse(stream_id, refusal)
+            await self._refuse(stream_id, refusal, path)
             return
         self._incoming[stream_id] = _Incoming(event, head, trio.current_time())
         if head.get(b"expect") is not None and event.stream_ended is None:
@@ -207,7 +209,7 @@ class Http2Protocol(H2Protocol):
                     raise RequestRefused(413, f"a body may have {self._doors.limits.body_bytes} bytes")
                 self._doors.lease.hold(sum(len(each.body) for each in self._incoming.values()))
             except RequestRefused as refusal:
-                await self._refuse(stream_id, refusal)
+                await self._refuse(stream_id, refusal, incoming.head.path)
         try:
             self.connection.acknowledge_received_data(event.flow_controlled_length or 0, stream_id)
         except h2.exceptions.ProtocolError:
@@ -224,19 +226,19 @@ class Http2Protocol(H2Protocol):
             await stream.handle(Body(stream_id=stream_id, data=bytes(incoming.body)))
         await stream.handle(EndBody(stream_id=stream_id))
 
-    async def _refuse(self, stream_id: int, refusal: RequestRefused | HeadError) -> None:
+    async def _refuse(self, stream_id: int, refusal: RequestRefused | HeadError, path: str) -> None:
         """Answer without asking the application, and want no more of this stream."""
         self._forget(stream_id)
-        body = f"{refusal}\n".encode()
+        said = refuse(path, refusal.status, str(refusal))
         headers = [
-            (b":status", b"%d" % refusal.status),
-            (b"content-type", b"text/plain; charset=utf-8"),
-            (b"content-length", b"%d" % len(body)),
+            (b":status", b"%d" % said.status),
+            *((name.encode(), value.encode()) for name, value in said.headers.items()),
+            (b"content-length", b"%d" % len(said.body)),
             (b"x-content-type-options", b"nosniff"),
         ]
         with contextlib.suppress(h2.exceptions.ProtocolError):  # it has been reset, has ended, or takes nothing
             self.connection.send_headers(stream_id, headers)
-            self.connection.send_data(stream_id, body, end_stream=True)
+            self.connection.send_data(stream_id, said.body, end_stream=True)
             self.connection.reset_stream(stream_id, h2.errors.ErrorCodes.NO_ERROR)
         await self._flush()
         await self.send(Updated(idle=self.idle))
