@@ -284,16 +284,16 @@ class SupabaseConversation(PhoenixConversation):
             await realtime.check_join(user, outlet.node_topic, None, private=outlet.asked.private)
         except AuthRefused as refusal:
             if refusal.code == "rate":  # it was not looked at: the one from before still holds
-                return outlet.system("system", "error", refusal.message)
-            text = refusal.message if refusal.code == "forbidden" else AUTH_TEXTS.get(refusal.code)
-            self._dismiss(outlet, text or "The token cannot be checked now")
+                outlet.system("system", "error", refusal.message)
+            else:
+                text = refusal.message if refusal.code == "forbidden" else AUTH_TEXTS.get(refusal.code)
+                self._dismiss(outlet, text or "The token cannot be checked now")
         except JoinRefused:
             self._dismiss(outlet, f"You no longer have permission to read from this Channel topic: {outlet.name}")
         else:
             outlet.token, outlet.user = token, user
             if outlet.channel is not None:
                 realtime.renew(outlet.channel, user)
-        return None
 
     def _dismiss(self, outlet: SupabaseOutlet, text: str) -> None:
         outlet.system("system", "error", text)
