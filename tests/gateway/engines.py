@@ -12,9 +12,10 @@ import httpx
 import trio
 from trio_websocket import ConnectionClosed, WebSocketConnection
 
-from tests.gateway.harness import TestDirectory
+from tests.gateway.harness import TestDirectory, until
 from wsactors.client import Disconnected, open_websocket
 from wsactors.gateway.engineio_options import EngineOptions
+from wsactors.gateway.engineio_session import EngineSession
 from wsactors.gateway.options import GatewayOptions
 from wsactors.gateway.server import Address, Gateway
 from wsactors.gateway.socketio_options import SocketIoOptions
@@ -33,7 +34,7 @@ INTEROP = {
 }
 ENGINE = EngineOptions(ping_interval=0.3, ping_timeout=0.2, echo=True)
 PATIENT = EngineOptions(echo=True)
-SOCKETIO = SocketIoOptions(namespaces=INTEROP, connect_timeout=1.0, allowed_packages=("wsactors", "tests"))
+SOCKETIO = SocketIoOptions(namespaces=INTEROP, allowed_packages=("wsactors", "tests"))
 
 
 @attrs.frozen
@@ -64,6 +65,15 @@ class Served:
         url = f"ws://127.0.0.1:{self.port}" + self.url(path, **{"transport": "websocket", **query})
         async with open_websocket(url, max_message_size=8_000_000) as connection:
             yield connection
+
+    def sessions(self) -> list[EngineSession]:
+        """Those that live."""
+        processes = self.node.sched.processes.values()
+        return [process.actor for process in processes if process.kind.cls is EngineSession]
+
+    async def wait_polled(self) -> None:
+        """Wait until somebody's GET is held."""
+        await until(lambda: any(session._core._poll is not None for session in self.sessions()))
 
     async def is_refused(self, path: str = "/engine.io/", **query: str | int) -> bool:
         """Whether a WebSocket is refused, or closed at once."""
@@ -97,7 +107,7 @@ async def serving(
         options = GatewayOptions(port=0, engineio=engine, socketio=socketio, **gateway)
         await node.spawn(Gateway, options, None, opened.append, TestDirectory())
         base = f"http://127.0.0.1:{opened[0].port}"
-        async with httpx.AsyncClient(base_url=base, timeout=10, verify=False) as http:
+        async with httpx.AsyncClient(base_url=base, timeout=30, verify=False) as http:
             yield Served(node, opened[0].port, topics, http)
 
 
@@ -122,7 +132,7 @@ class SocketIoClient:
     async def receive(self) -> Any:
         """The next message that is no ping."""
         while True:
-            with trio.fail_after(5):
+            with trio.fail_after(30):
                 message = await self.ws.get_message()
             if message != "2":
                 return message

@@ -42,7 +42,7 @@ class Client:
 
     async def hear(self, wanted: type[h2.events.Event]) -> h2.events.Event:
         """Read until something like that has come."""
-        with trio.fail_after(8):
+        with trio.fail_after(30):
             while not (found := [event for event in self.events if isinstance(event, wanted)]):
                 data = await self.stream.receive_some()
                 if not data:

@@ -173,14 +173,14 @@ async def open_gateway(
             nursery.cancel_scope.cancel()
 
 
-async def until(condition: Callable[[], bool], *, seconds: float = 5) -> None:
+async def until(condition: Callable[[], bool], *, seconds: float = 30) -> None:
     """Wait for something that tells nobody when it happens."""
     with trio.fail_after(seconds):
         while not condition():  # noqa: ASYNC110
             await trio.sleep(0.005)
 
 
-async def exchange(port: int, data: bytes, *, seconds: float = 5) -> bytes:
+async def exchange(port: int, data: bytes, *, seconds: float = 30) -> bytes:
     """Send ``data`` on a new connection and read until the server closes it."""
     with trio.fail_after(seconds):
         stream = await trio.open_tcp_stream("127.0.0.1", port)

@@ -54,7 +54,7 @@ async def talking(
     talk: Talk | None = None, *, limits: Limits | None = None, **options: Any
 ) -> AsyncIterator[tuple[Gateway, Talk]]:
     talk = talk or Talk()
-    with trio.fail_after(20):
+    with trio.fail_after(60):
         async with open_gateway(GatewayOptions(port=0, limits=limits or Limits(), **options)) as gateway:
             cast("dict[str, Any]", gateway.shared.conversations)["/talk"] = talk
             yield gateway, talk

@@ -22,7 +22,7 @@ async def protocols(client: httpx.AsyncClient) -> dict[str, str]:
 
 async def test_who_polls_shows_as_what_it_speaks_while_it_waits() -> None:
     async with open_admin() as (topics, client), topics.client() as web:
-        with trio.fail_after(8):
+        with trio.fail_after(60):
             token = (await web.get("/socket/longpoll?vsn=2.0.0")).json()["token"]
             opened = (await web.get("/socket.io/?EIO=4&transport=polling")).text
             sid = opened.partition('"sid":"')[2].partition('"')[0]
@@ -43,7 +43,7 @@ async def test_who_polls_shows_as_what_it_speaks_while_it_waits() -> None:
 )
 async def test_who_has_joined_nothing_is_known_by_its_token(path: str, protocol: str) -> None:
     async with open_admin() as (topics, client):
-        with trio.fail_after(8):
+        with trio.fail_after(60):
             async with open_websocket(f"ws://127.0.0.1:{topics.address.port}{path}"):
                 while (found := await protocols(client)).get(protocol) != "ada":
                     assert set(found) <= {protocol, "http"}
@@ -52,7 +52,7 @@ async def test_who_has_joined_nothing_is_known_by_its_token(path: str, protocol:
 
 async def test_connections_say_who_they_are_and_since_when() -> None:
     async with open_admin() as (topics, client), topics.client() as web:
-        with trio.fail_after(8):
+        with trio.fail_after(60):
             async with connect(f"ws://127.0.0.1:{topics.address.port}/ws"), trio.open_nursery() as nursery:
                 since = (await web.get("/api/topics/room:1/poll")).json()
                 nursery.start_soon(web.get, f"/api/topics/room:1/poll?since={since['epoch']}:{since['offset']}")
@@ -63,7 +63,7 @@ async def test_connections_say_who_they_are_and_since_when() -> None:
                 assert set(found) == {"native", "poll"}
                 for each in found.values():
                     assert (each["address"], each["subject"]) == ("127.0.0.1", "ada")
-                    assert 0 <= each["seconds"] < 8
+                    assert 0 <= each["seconds"] < 60
                 await topics.realtime.publish("room:1", "e", 1)
             listed = (await client.get("/admin/api/connections", headers=BEARER)).json()["connections"]
             assert "poll" not in {each["protocol"] for each in listed}
@@ -71,7 +71,7 @@ async def test_connections_say_who_they_are_and_since_when() -> None:
 
 async def test_lists_are_read_page_by_page() -> None:
     async with open_admin() as (topics, client):
-        with trio.fail_after(8):
+        with trio.fail_after(60):
             async with AsyncExitStack() as stack:
                 for name in ("room:c", "room:a", "room:b"):
                     events = await stack.enter_async_context(listening(topics, name))

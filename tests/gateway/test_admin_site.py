@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from types import SimpleNamespace
 from typing import Any
 
 import h11
@@ -42,7 +43,7 @@ async def open_admin(token: str | None = TOKEN) -> AsyncIterator[tuple[Topics, h
     async with open_topics(ROOMS, authenticator=Ada()) as topics:
         options = GatewayOptions(port=0, region="eu-west")
         await topics.node.spawn(Gateway, options, None, addresses.append, None, None, admin_site(token))
-        async with httpx.AsyncClient(base_url=addresses[0].urls[0], timeout=10) as client:
+        async with httpx.AsyncClient(base_url=addresses[0].urls[0], timeout=30) as client:
             yield topics, client
 
 
@@ -60,7 +61,7 @@ async def samples(client: httpx.AsyncClient) -> dict[tuple[str, ...], float]:
 
 async def samples_with(client: httpx.AsyncClient, **is_open: int) -> dict[tuple[str, ...], float]:
     """What a scrape says as soon as so many connections are open, by protocol."""
-    for _ in range(500):
+    for _ in range(3_000):
         found = await samples(client)
         if all(found["wsactors_connections", protocol] == count for protocol, count in is_open.items()):
             return found
@@ -72,7 +73,7 @@ async def test_a_connection_comes_as_what_it_turns_out_to_speak() -> None:
     """A counter that goes back looks like a restart to Prometheus, which then adds all of it again."""
     came, are_open = "wsactors_connections_opened_total", "wsactors_connections"
     async with open_admin() as (topics, client):
-        with trio.fail_after(8):
+        with trio.fail_after(60):
             stream = await trio.open_tcp_stream("127.0.0.1", topics.address.port)
             silent = await samples_with(client, http=1)
             assert silent[came, "http"] == 0
@@ -90,7 +91,7 @@ async def test_a_connection_comes_as_what_it_turns_out_to_speak() -> None:
 async def test_a_socketio_client_that_polls_is_one() -> None:
     polling = "/socket.io/?EIO=4&transport=polling"
     async with open_admin() as (topics, client), topics.client() as poller:
-        with trio.fail_after(8):
+        with trio.fail_after(60):
             sid = (await poller.get(polling)).text.split('"')[3]
             found = await samples(client)
             assert (found["wsactors_connections", "socketio"], found["wsactors_connections", "http"]) == (1, 1)
@@ -101,7 +102,7 @@ async def test_a_socketio_client_that_polls_is_one() -> None:
 
 async def test_a_scrape_counts_what_happened() -> None:
     async with open_admin() as (topics, client):
-        with trio.fail_after(8):
+        with trio.fail_after(60):
             async with listening(topics, "room:1") as events:
                 await events.next("joined")
                 await topics.realtime.publish("room:1", "hello", 1)
@@ -131,7 +132,7 @@ async def test_a_scrape_counts_what_happened() -> None:
 
 async def test_every_delivery_is_counted_also_those_that_no_sink_saw() -> None:
     async with open_admin() as (topics, client):
-        with trio.fail_after(8):
+        with trio.fail_after(60):
             async with listening(topics, "room:1") as one, listening(topics, "room:1") as two:
                 await one.next("joined")
                 await two.next("joined")
@@ -180,16 +181,17 @@ async def test_nobody_is_served_without_the_token(path: str, method: str) -> Non
         assert by_query.status_code == 401
 
 
-async def test_guessing_is_slowed_down() -> None:
+async def test_guessing_is_slowed_down(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = trio.current_time()
+    monkeypatch.setattr("wsactors.gateway.admin_site.trio", SimpleNamespace(current_time=lambda: now))
     async with open_admin() as (_, client):
         answers = [
             (await client.get("/metrics", headers={"authorization": f"Bearer {n}"})).status_code for n in range(14)
         ]
-        assert answers[:10] == [401] * 10
-        assert answers[-1] == 429
+        assert answers == [401] * 10 + [429] * 4
         # Nor does the right one get in now, or guessing would only look slower.
         assert (await client.get("/metrics", headers=BEARER)).status_code == 429
-        await trio.sleep(1.1)
+        now += 1.1
         assert (await client.get("/metrics", headers=BEARER)).status_code == 200
 
 
@@ -228,7 +230,7 @@ def topics_port(topics: Topics) -> Any:
 
 async def test_topics_channels_and_connections_are_listed() -> None:
     async with open_admin() as (topics, client):
-        with trio.fail_after(8):
+        with trio.fail_after(60):
             async with listening(topics, "room:1") as events, listening(topics, "room:2"):
                 await events.next("joined")
                 api = "/admin/api"
@@ -265,7 +267,7 @@ async def test_topics_channels_and_connections_are_listed() -> None:
 
 async def test_whom_one_kicks_is_gone_and_nobody_else() -> None:
     async with open_admin() as (topics, client):
-        with trio.fail_after(8):
+        with trio.fail_after(60):
             async with listening(topics, "room:1") as one, listening(topics, "room:2") as two:
                 await one.next("joined")
                 await two.next("joined")
@@ -290,7 +292,7 @@ async def test_whom_one_kicks_is_gone_and_nobody_else() -> None:
 
 async def test_a_kicked_connection_is_told_and_resumes_nothing() -> None:
     async with open_admin() as (topics, client):
-        with trio.fail_after(8):
+        with trio.fail_after(60):
             async with connect(f"ws://127.0.0.1:{topics.address.port}/ws", retry=Retry()) as kicked:
                 room = await kicked.join_topic("room:1")
                 owner = next(iter(topics.realtime.seats.values())).owner
@@ -322,7 +324,7 @@ async def test_a_kick_of_nobody_in_particular_is_refused(body: str) -> None:
 
 async def test_a_drain_tells_everybody_and_can_be_taken_back() -> None:
     async with open_admin() as (topics, client), topics.client() as web:
-        with trio.fail_after(8):
+        with trio.fail_after(60):
             async with listening(topics, "room:1") as events:
                 await events.next("joined")
                 drained = (await client.post("/admin/api/drain", headers=BEARER)).json()

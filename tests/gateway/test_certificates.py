@@ -26,14 +26,14 @@ async def connected(gateway: Gateway, trusted: bytes) -> AsyncIterator[trio.SSLS
     context = ssl.create_default_context(cadata=trusted.partition(b"-----BEGIN PRIVATE")[0].decode())
     plain = await trio.open_tcp_stream("127.0.0.1", gateway.port)
     stream = trio.SSLStream(plain, context, server_hostname="127.0.0.1", https_compatible=True)
-    with trio.fail_after(5):
+    with trio.fail_after(30):
         async with stream:
             await stream.do_handshake()
             yield stream
 
 
 async def ask(stream: trio.SSLStream[trio.SocketStream]) -> None:
-    with trio.fail_after(5):
+    with trio.fail_after(30):
         await stream.send_all(request("/health"))
         answer = b""
         while not answer.endswith(b"ok\n"):
@@ -89,5 +89,5 @@ async def test_a_changed_file_is_noticed(pem: Path, tmp_path: Path) -> None:
 
 
 async def test_a_development_certificate_is_not_watched() -> None:
-    with trio.fail_after(1):
+    with trio.fail_after(30):
         await Certificates(TlsOptions("on"), ["localhost"], None).watch()

@@ -205,7 +205,7 @@ def garbage() -> Counter[str]:
 
 async def forgotten(topics: Topics, actors: int) -> None:
     """Wait until nobody is there any more but the ``actors``, and nothing is kept for those who might come back."""
-    await until(lambda: len(topics.node.sched.processes) <= actors, seconds=20)
+    await until(lambda: len(topics.node.sched.processes) <= actors, seconds=60)
     topics.realtime.places.expire(trio.current_time() + 1_000)
     await trio.testing.wait_all_tasks_blocked()
 

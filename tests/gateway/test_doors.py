@@ -68,7 +68,7 @@ class House:
     @asynccontextmanager
     async def socket(self, path: str) -> AsyncIterator[WebSocketConnection]:
         async with trio.open_nursery() as nursery:
-            with trio.fail_after(5):
+            with trio.fail_after(30):
                 ws = await connect_websocket_url(nursery, f"ws://127.0.0.1:{self.port}{path}")
             yield ws
             await ws.aclose()
@@ -112,12 +112,12 @@ def bad_tokens() -> dict[str, str]:
 
 
 async def told(ws: WebSocketConnection) -> Any:
-    with trio.fail_after(5):
+    with trio.fail_after(30):
         return json.loads(await ws.get_message())
 
 
 async def native_told(ws: WebSocketConnection) -> Any:
-    with trio.fail_after(5):
+    with trio.fail_after(30):
         message = await ws.get_message()
     assert isinstance(message, bytes)
     return native.decode_server(message)
@@ -181,7 +181,7 @@ async def test_the_right_person_only_gets_in_by_every_door() -> None:
 async def test_what_a_token_has_opened_ends_when_it_opens_no_door_any_more() -> None:
     """Sooner, and a stock client that comes back with the same token would be let in and sent away in a tight loop."""
     async with house() as doors, doors.http as http:
-        late = token(exp=time.time() - 8.5)  # over, but not by more than clocks may differ
+        late = token(exp=time.time() - 7.0)  # over, but not by more than clocks may differ
         socket = f"/socket/websocket?vsn=2.0.0&token={late}"
         async with doors.socket(socket) as ws, trio.open_nursery() as nursery:
             await ws.send_message('["1","1","private:ada","phx_join",{}]')
@@ -195,7 +195,7 @@ async def test_what_a_token_has_opened_ends_when_it_opens_no_door_any_more() -> 
                     await http.get("/api/topics/private:ada/events", params={"access_token": late})
                 ).status_code == 401
 
-            with pytest.raises(ConnectionClosed) as caught, trio.fail_after(10):
+            with pytest.raises(ConnectionClosed) as caught, trio.fail_after(30):
                 while True:
                     await ws.get_message()
         assert caught.value.reason is not None
@@ -205,13 +205,13 @@ async def test_what_a_token_has_opened_ends_when_it_opens_no_door_any_more() -> 
 
 async def test_a_native_client_s_token_lasts_as_long_as_it_opens_the_door() -> None:
     async with house() as doors:
-        late = token(exp=time.time() - 8.5)  # over, but not by more than clocks may differ
+        late = token(exp=time.time() - 7.0)  # over, but not by more than clocks may differ
         async with doors.socket("/ws") as ws:
             await ws.send_message(native.encode(native.Hello((2,), token=late)))
             welcome = await native_told(ws)
             assert isinstance(welcome, native.Welcome)
             assert welcome.expires is not None
-            assert 0 < welcome.expires <= 1.5
+            assert 0 < welcome.expires <= 3.0
             await ws.send_message(native.encode(native.JoinTopic(1, "private:ada")))
             assert isinstance(await native_told(ws), native.TopicJoined)
             assert isinstance(await native_told(ws), native.Expiring)

@@ -59,7 +59,7 @@ async def test_running_out_of_descriptors_pauses_accepting_and_nothing_else() ->
             scarce: Any = Scarce(listener)
             nursery.start_soon(accept_connections, scarce, Admission(total=9, per_address=9), start)
             async with await trio.open_tcp_stream("127.0.0.1", listener.getsockname()[1]):
-                with trio.fail_after(5):
+                with trio.fail_after(30):
                     await arrived.wait()
             nursery.cancel_scope.cancel()
     assert accepted == ["127.0.0.1"]

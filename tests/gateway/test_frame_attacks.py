@@ -107,7 +107,7 @@ async def test_a_flood_is_bounded_and_disturbs_nobody(flood: bytes) -> None:
                     await stream.send_all(upgrade() + HELLO + begin + flood * 20_000)
                 for number in range(20):
                     session.offer_frame(b"%d" % number)
-                    with trio.fail_after(2):
+                    with trio.fail_after(30):
                         assert (await anext(listening)).payload == b"%d" % number
                 peak = max(sink.buffered_peak for sink in gateway.shared.statistics().sinks)
                 assert peak <= 1024 * 1024 + 4096
@@ -152,5 +152,5 @@ async def test_two_thousand_connections_come_and_go() -> None:
                     nursery.start_soon(come_and_go, kinds[number % len(kinds)])
             session.offer_frame(b"undisturbed")
             assert (await anext(listening)).payload == b"undisturbed"
-            await until(lambda: gateway.shared.admission.open == 1, seconds=10)
+            await until(lambda: gateway.shared.admission.open == 1, seconds=60)
         assert len(session.members) == 1

@@ -129,7 +129,7 @@ async def test_a_waiting_poll_gets_what_comes() -> None:
         async def wait() -> None:
             heard.extend(await ada.messages())
 
-        with trio.fail_after(5):
+        with trio.fail_after(30):
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(wait)
                 await trio.testing.wait_all_tasks_blocked(0.02)

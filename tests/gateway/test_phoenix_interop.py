@@ -20,7 +20,7 @@ async def test_a_push_comes_back_and_reaches_the_others_who_see_each_other() -> 
         channel = await realtime.join("room:1", one, owner=owner, params={"user": "ada", "mood": "fine"})
         await realtime.join("room:1", two, owner=owner)
         realtime.push(channel, "say", {"text": "hello"}, 1)
-        with trio.fail_after(5):
+        with trio.fail_after(30):
             while not (two.of("publication") and one.of("reply") and two.of("diff")):  # noqa: ASYNC110
                 await trio.sleep(0.01)
         assert one.of("reply") == [[1, "ok", {"text": "hello"}]]

@@ -22,7 +22,7 @@ from wsactors.wire.phoenix import V1, V2
 @asynccontextmanager
 async def connected(site: Site, target: str, **more: Any) -> AsyncIterator[WebSocketConnection]:
     async with trio.open_nursery() as nursery:
-        with trio.fail_after(5):
+        with trio.fail_after(30):
             ws = await connect_websocket_url(nursery, f"ws://127.0.0.1:{site.port}{target}", **more)
         yield ws
         await ws.aclose()
@@ -31,7 +31,7 @@ async def connected(site: Site, target: str, **more: Any) -> AsyncIterator[WebSo
 
 
 async def told(ws: WebSocketConnection) -> Any:
-    with trio.fail_after(5):
+    with trio.fail_after(30):
         message = await ws.get_message()
     return json.loads(message) if isinstance(message, str) else message
 

@@ -41,10 +41,16 @@ async def test_who_connects_too_fast_is_told_and_closed_and_comes_in_later() -> 
     slow = Limits(connects_per_second=1000.0, connects_per_second_per_address=2.0)  # ten at once
     async with open_gateway(GatewayOptions(port=0, limits=slow)) as gateway:
         ask = request("/health", headers="Connection: close\r\n")
-        answers = [await exchange(gateway.port, ask) for _ in range(14)]
-        statuses = [answer[9:12] for answer in answers if answer]
-        assert statuses[:10] == [b"200"] * 10
-        assert set(statuses[10:]) <= {b"503", b"200"}
-        assert gateway.shared.admission.refused >= 2
+        answers: list[bytes] = []
+
+        async def come() -> None:
+            answers.append((await exchange(gateway.port, ask))[9:12])
+
+        async with trio.open_nursery() as nursery:  # all at once: the longer it takes, the more may come in
+            for _ in range(30):
+                nursery.start_soon(come)
+        assert answers.count(b"200") >= 10
+        assert set(answers) <= {b"503", b"200", b""}
+        assert gateway.shared.admission.refused == 30 - answers.count(b"200") > 0
         await trio.sleep(0.6)
         assert (await exchange(gateway.port, ask))[9:12] == b"200"

@@ -35,7 +35,7 @@ def masked_text(text: str) -> bytes:
 
 
 async def closed(client: SocketIoClient) -> None:
-    with trio.fail_after(3), pytest.raises(ConnectionClosed):
+    with trio.fail_after(30), pytest.raises(ConnectionClosed):
         while True:
             await client.ws.get_message()
 
@@ -63,7 +63,7 @@ async def test_the_protocol_suite_connect() -> None:
 
 
 async def test_the_protocol_suite_a_client_must_enter_a_namespace() -> None:
-    async with serving() as served:
+    async with serving(socketio=attrs.evolve(SOCKETIO, connect_timeout=0.5)) as served:
         for said in ("4abc", '42["message"]', "41", '44{"message":"x"}', "431[]", ""):
             async with served.ws("/socket.io/") as ws:
                 client = SocketIoClient(ws)
@@ -144,7 +144,7 @@ class Chat(Namespace):
     @on("ask")
     async def ask(self) -> Plain:
         try:
-            return await self.emit_with_ack("question", b"\1", timeout=0.2)
+            return await self.emit_with_ack("question", b"\1", timeout=2.0)
         except NotAcknowledged:
             return "silence"
 
@@ -206,7 +206,7 @@ async def test_a_node_without_topics_says_so() -> None:
 
 
 async def test_a_namespace_that_does_not_decide_refuses() -> None:
-    async with serving(socketio=attrs.evolve(CHAT, connect_timeout=0.2)) as served, socketio_client(served) as client:
+    async with serving(socketio=attrs.evolve(CHAT, connect_timeout=1.5)) as served, socketio_client(served) as client:
         await client.receive()
         assert (await client.connect("/chat", {"slow": True}))["data"] == {"code": "crash"}
 
@@ -508,7 +508,7 @@ class Fleeting(Tokens):
     """Tokens that are good for a moment."""
 
     async def authenticate(self, credentials: Credentials) -> User:
-        return User(credentials.token, expires=time.time() + 0.2)
+        return User(credentials.token, expires=time.time() + 1.5)
 
 
 async def test_a_token_that_expires_ends_what_it_has_opened() -> None:
@@ -528,7 +528,7 @@ async def test_whoever_is_back_before_the_old_connection_was_found_dead() -> Non
 
 
 async def test_leaving_in_order_is_leaving_for_good_and_time_runs_out() -> None:
-    async with serving(socketio=attrs.evolve(SOCKETIO, recovery_seconds=0.1)) as served:
+    async with serving(socketio=attrs.evolve(SOCKETIO, recovery_seconds=0.3)) as served:
         before = served.node.info().actors
         async with socketio_client(served, "/rooms") as client:
             await client.send("41/rooms,")
@@ -545,7 +545,7 @@ async def test_so_many_may_be_away() -> None:
         for _ in range(3):
             async with socketio_client(served, "/rooms") as client:
                 gone.append(client)
-            await trio.sleep(0.02)
+            await until(lambda: not served.sessions())
         answers = [(await back(served, each.token, None))[0] for each in reversed(gone)]
         assert [answer["sid"] == each.sid for answer, each in zip(answers, reversed(gone), strict=True)] == [
             True,
@@ -636,7 +636,7 @@ async def test_clients_of_revision_3() -> None:
         said = '42["message","a"]'
         await served.post(f"{len(said)}:{said}11:40/custom?a", "/socket.io/", EIO=3, sid=sid)
         rest = texts + (await served.get("/socket.io/", EIO=3, sid=sid)).text
-        with trio.move_on_after(1):
+        with trio.move_on_after(30):
             while "/custom" not in rest or "message-back" not in rest:
                 rest += (await served.get("/socket.io/", EIO=3, sid=sid)).text
         assert '42["message-back","a"]' in rest

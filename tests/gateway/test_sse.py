@@ -28,14 +28,14 @@ async def members(topics: Topics, topic: str = "room:1") -> int:
 
 
 async def nobody_left(topics: Topics) -> None:
-    with trio.fail_after(5):
+    with trio.fail_after(30):
         while topics.realtime.seats:  # noqa: ASYNC110
             await trio.sleep(0.01)
 
 
 async def test_publications_arrive_in_order_and_a_reader_that_comes_back_misses_nothing() -> None:
     async with open_topics(KEPT) as topics:
-        with trio.fail_after(8):
+        with trio.fail_after(30):
             async with listening(topics, "room:1") as events:
                 headers = events.headers
                 assert headers["content-type"] == "text/event-stream"
@@ -64,14 +64,14 @@ async def test_publications_arrive_in_order_and_a_reader_that_comes_back_misses_
 @pytest.mark.parametrize("place", ["nonsense", "other:1", ":", "a:9\x7f", "x" * 1_000])
 async def test_a_place_that_is_none_is_a_gap_and_not_an_error(place: str) -> None:
     async with open_topics(KEPT) as topics:
-        with trio.fail_after(5):
+        with trio.fail_after(30):
             async with listening(topics, "room:1", params={"since": place}) as events:
                 assert (await events.next())[1]["recovered"] is False
 
 
 async def test_a_topic_without_history_never_says_that_nothing_was_missed() -> None:
     async with open_topics(KEPT) as topics:
-        with trio.fail_after(5):
+        with trio.fail_after(30):
             async with listening(topics, "bare:1") as events:
                 _, first = await events.next()
                 assert events.last_id == ""
@@ -81,7 +81,7 @@ async def test_a_topic_without_history_never_says_that_nothing_was_missed() -> N
 
 async def test_presence_is_told_to_those_who_ask() -> None:
     async with open_topics(KEPT) as topics:
-        with trio.fail_after(5):
+        with trio.fail_after(30):
             async with listening(topics, "room:1", params={"presence": "true"}) as events:
                 await events.next("presence_state")
                 (channel,) = topics.realtime.seats
@@ -94,7 +94,7 @@ async def test_a_reader_who_leaves_is_noticed_though_nothing_is_sent() -> None:
     async with open_topics(KEPT) as topics:
         stream = await trio.open_tcp_stream("127.0.0.1", topics.address.port)
         await stream.send_all(request("/api/topics/room:1/events"))
-        with trio.fail_after(5):
+        with trio.fail_after(30):
             while not await members(topics):  # noqa: ASYNC110
                 await trio.sleep(0.01)
         await stream.aclose()
@@ -104,7 +104,7 @@ async def test_a_reader_who_leaves_is_noticed_though_nothing_is_sent() -> None:
 async def test_a_heartbeat_comes_when_nothing_else_does(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sse_module, "HEARTBEAT_SECONDS", 0.02)
     async with open_topics(KEPT) as topics:
-        with trio.fail_after(5):
+        with trio.fail_after(30):
             async with listening(topics, "room:1") as events:
                 await events.next("joined")
                 assert {await events.receive() for _ in range(3)} == {b":\n\n"}
@@ -112,7 +112,7 @@ async def test_a_heartbeat_comes_when_nothing_else_does(monkeypatch: pytest.Monk
 
 async def test_the_same_bytes_go_to_all_readers_and_binary_becomes_base64() -> None:
     async with open_topics(KEPT) as topics:
-        with trio.fail_after(5):
+        with trio.fail_after(30):
             async with listening(topics, "room:1") as first, listening(topics, "room:1") as second:
                 await first.next("joined")
                 await second.next("joined")
@@ -124,7 +124,7 @@ async def test_the_same_bytes_go_to_all_readers_and_binary_becomes_base64() -> N
 
 async def test_who_is_kicked_is_told_and_the_connection_may_be_used_again() -> None:
     async with open_topics(KEPT) as topics:
-        with trio.fail_after(5):
+        with trio.fail_after(30):
             async with listening(topics, "room:1") as events:
                 await events.next("joined")
                 (channel,) = topics.realtime.seats
@@ -137,7 +137,7 @@ async def test_who_is_kicked_is_told_and_the_connection_may_be_used_again() -> N
 
 
 async def test_who_is_here_when_the_node_stops_is_told_when_to_come_back() -> None:
-    with trio.fail_after(10):
+    with trio.fail_after(30):
         async with trio.open_nursery() as nursery:
             stopping, ready = trio.Event(), trio.Event()
             found: list[Topics] = []
@@ -159,7 +159,7 @@ async def test_who_is_here_when_the_node_stops_is_told_when_to_come_back() -> No
 async def test_over_http2_each_reader_has_a_stream(pem: Path) -> None:
     options = GatewayOptions(port=0, tls=TlsOptions("on", pem, pem))
     async with open_topics(KEPT, options) as topics, connected(topics.address.port, pem) as client:
-        with trio.fail_after(5):
+        with trio.fail_after(30):
             streams = [client.ask(f"/api/topics/room:{number}/events") for number in (1, 2)]
             await client.flush()
             while len(topics.realtime.seats) < 2:
@@ -186,7 +186,7 @@ async def test_a_reader_that_does_not_read_is_cut_and_holds_nobody_up() -> None:
     ):
         stalled = await trio.open_tcp_stream("127.0.0.1", topics.address.port)
         await stalled.send_all(request("/api/topics/room:1/events"))
-        with trio.fail_after(10):
+        with trio.fail_after(30):
             async with listening(topics, "room:1") as events:
                 await events.next("joined")
                 while len(topics.realtime.seats) < 2:  # noqa: ASYNC110
@@ -208,7 +208,7 @@ async def test_more_than_waits_for_a_response_to_begin_ends_it_and_leaves_no_gap
         first = await topics.realtime.publish("room:1", "large", "x" * 1_000)
         for _ in range(4):
             await topics.realtime.publish("room:1", "large", "x" * 1_000)
-        with trio.fail_after(5):
+        with trio.fail_after(30):
             async with listening(topics, "room:1", params={"since": f"{first.epoch}:0"}) as events:
                 heard = []
                 with pytest.raises(EOFError):
@@ -228,7 +228,7 @@ class Tokens:
             case "good":
                 return User("ada", "member")
             case "brief":
-                return User("bob", "member", expires=time.time() + 0.3)
+                return User("bob", "member", expires=time.time() + 2.0)
             case "":
                 raise AuthRefused("missing", "Log in.")
             case _:
@@ -246,7 +246,7 @@ BAD: list[dict[str, str]] = [
 
 async def test_only_who_shows_a_token_reads_and_only_until_it_expires() -> None:
     async with open_topics(KEPT, authenticator=Tokens()) as topics, topics.client() as client:
-        with trio.fail_after(8):
+        with trio.fail_after(30):
             for headers in ({"authorization": "Bearer good"}, {"x-api-key": "good"}, {"apikey": "good"}):
                 async with listening(topics, "room:1", headers=headers) as events:
                     await events.next("joined")
@@ -276,7 +276,7 @@ async def test_what_cannot_be_read_says_so_in_its_status() -> None:
 async def test_a_reader_of_http_1_0_is_served_too() -> None:
     async with open_topics(KEPT) as topics:
         stream = await trio.open_tcp_stream("127.0.0.1", topics.address.port)
-        with trio.fail_after(5):
+        with trio.fail_after(30):
             async with stream:
                 await stream.send_all(request("/api/topics/room:1/events").replace(b"1.1", b"1.0"))
                 got = b""
@@ -290,7 +290,7 @@ async def test_a_reader_of_http_1_0_is_served_too() -> None:
 
 async def test_behind_the_end_of_a_response_nothing_of_it_follows() -> None:
     async with open_topics(KEPT) as topics:
-        with trio.fail_after(5):
+        with trio.fail_after(30):
             async with listening(topics, "room:1") as events:
                 await events.next("joined")
                 (seat,) = topics.realtime.seats.values()

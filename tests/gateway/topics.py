@@ -37,7 +37,7 @@ class Topics:
         return self.address.urls[0].rstrip("/")
 
     def client(self, **arguments: Any) -> httpx.AsyncClient:
-        return httpx.AsyncClient(base_url=self.url, timeout=10, **arguments)
+        return httpx.AsyncClient(base_url=self.url, timeout=30, **arguments)
 
 
 @asynccontextmanager
