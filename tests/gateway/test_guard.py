@@ -65,5 +65,6 @@ def test_what_is_loopback(host: str, loopback: bool) -> None:
 def test_an_exposed_address_must_be_meant() -> None:
     check_exposure(GatewayOptions())
     check_exposure(GatewayOptions(host="0.0.0.0", allow_anonymous_public=True))
-    with pytest.raises(GatewayRefused, match=r"gateway\.allow_anonymous_public"):
+    check_exposure(GatewayOptions(host="0.0.0.0", requires_login=True))
+    with pytest.raises(GatewayRefused, match=r"gateway\.allow_anonymous_public.*auth\.anonymous = false"):
         check_exposure(GatewayOptions(host="0.0.0.0"))

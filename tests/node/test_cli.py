@@ -85,6 +85,9 @@ def test_an_address_that_others_reach_needs_a_word(config: Path) -> None:
 
     assert done.returncode == ExitCode.USAGE
     assert "set gateway.allow_anonymous_public = true" in done.stderr
+    assert "set auth.anonymous = false" in done.stderr
+    checked = wsactors("config", "check", str(config), "--set", "gateway.host=0.0.0.0", "--set", "auth.anonymous=false")
+    assert checked.returncode == ExitCode.OK
 
 
 def test_a_wrong_tree_of_a_session_is_told_before_anything_starts(config: Path) -> None:

@@ -36,7 +36,7 @@ def names(cls: type) -> set[str]:
 
 
 def test_settings_and_options_have_the_same_names() -> None:
-    assert names(GatewaySettings) - {"enabled"} == names(GatewayOptions) - {"state_directory"}
+    assert names(GatewaySettings) - {"enabled"} == names(GatewayOptions) - {"state_directory", "requires_login"}
     assert names(TlsSettings) == names(TlsOptions)
     assert names(LimitSettings) == names(Limits)
     assert names(RequestRateSettings) == names(RequestRates)

@@ -51,15 +51,16 @@ def _no_route(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     status, allowed = error.status_code, (error.headers or {}).get("Allow")
     headers = {} if allowed is None else {"allow": ", ".join(sorted(allowed.split(", ")))}  # it comes from a set
-    return _refused(request.scope["path"], status, _MESSAGES.get(status, HTTPStatus(status).phrase), headers)
+    return refusal_response(request.scope["path"], status, _MESSAGES.get(status, HTTPStatus(status).phrase), headers)
 
 
 def _failed(request: Request, _: Exception) -> Response:
     """An endpoint has raised, which goes to the log."""
-    return _refused(request.scope["path"], 500, "This node has failed to answer that.")
+    return refusal_response(request.scope["path"], 500, "This node has failed to answer that.")
 
 
-def _refused(path: str, status: int, message: str, headers: Mapping[str, str] | None = None) -> Response:
+def refusal_response(path: str, status: int, message: str, headers: Mapping[str, str] | None = None) -> Response:
+    """`refuse`, as Starlette has answers."""
     said = refuse(path, status, message, headers)
     return Response(said.body, said.status, said.headers)
 
@@ -91,7 +92,7 @@ class _Guarded:
         app: AsgiApp = self._app
         if refusal is not None:
             common = dict(SECURITY_HEADERS)
-            app = _refused(scope["path"], refusal.status, refusal.message)
+            app = refusal_response(scope["path"], refusal.status, refusal.message)
         elif origin is not None and self._is_preflight(scope["method"], headers, origin):
             app = Response(status_code=HTTPStatus.NO_CONTENT, headers=self._cors.preflight(origin))
         await app(scope, receive, send_with_headers)

@@ -177,6 +177,8 @@ class NativeConversation:
             return self._close(CLOSE_VERSION, "no common version")
         self._version = version
         try:
+            if self._topics.realtime is None and self._port.options.requires_login:
+                raise AuthRefused("missing", "Nobody can log in now: try again in a moment.")
             await self._identity.enter(Credentials(hello.token, hello.api_key, {}, self._address, self._origin))
         except AuthRefused as refusal:
             self._send(error_of(refusal))

@@ -123,7 +123,10 @@ class GatewayOptions:
     port_search: int = 20
     """How many following ports are tried when this one is busy."""
     allow_anonymous_public: bool = False
-    """Let anybody who reaches a non-loopback address listen; without it such an address is refused."""
+    """Let anybody who reaches a non-loopback address see the page and listen. Without it such an address is refused, or serves
+    those alone who log in, if ``requires_login``."""
+    requires_login: bool = False
+    """Whether the node's authenticator turns away all who show neither a token nor a key (``auth.anonymous = false``)."""
     allowed_hosts: tuple[str, ...] = ()
     allowed_origins: tuple[str, ...] = ()
     """Further page origins that may connect; ``*`` for every page, without credentials."""
@@ -153,6 +156,11 @@ class GatewayOptions:
         return is_loopback(self.host)
 
     @property
+    def serves_strangers(self) -> bool:
+        """Whether what cannot ask for a login is served: the page, sessions as files, the list of sessions, ``/echo``."""
+        return self.is_loopback or self.allow_anonymous_public
+
+    @property
     def uses_tls(self) -> bool:
         """Whether the port speaks TLS."""
         return self.tls.mode == "on" or (self.tls.mode == "auto" and not self.is_loopback)
@@ -177,10 +185,12 @@ def check_exposure(options: GatewayOptions) -> None:
     """Refuse an address that others can reach, unless that is what the operator asked for.
 
     Raises:
-        GatewayRefused: ``host`` is not loopback and ``allow_anonymous_public`` is not set.
+        GatewayRefused: ``host`` is not loopback, and neither ``allow_anonymous_public`` nor ``requires_login`` is set.
     """
-    if not options.is_loopback and not options.allow_anonymous_public:
+    if not options.serves_strangers and not options.requires_login:
         raise GatewayRefused(
             f"gateway.host = {options.host!r} can be reached from other machines, and nobody has to log in: "
-            "set gateway.allow_anonymous_public = true if anybody may listen, or bind 127.0.0.1"
+            "set gateway.allow_anonymous_public = true if anybody may listen; or set auth.anonymous = false, and one of "
+            "auth.secret, auth.jwks and auth.api_keys, if only those may who log in (the page is not served then); or bind "
+            'gateway.host = "127.0.0.1"'
         )

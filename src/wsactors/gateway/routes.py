@@ -43,6 +43,6 @@ def conversations_of(port: Port) -> Mapping[str, Conversation]:
         native.PATH: native.serve_native,
         phoenix_sockets.PHOENIX_PATH: phoenix_sockets.serve_phoenix,
         phoenix_sockets.SUPABASE_PATH: phoenix_sockets.serve_supabase,
-        "/echo": echo,
+        **({"/echo": echo} if port.options.serves_strangers else {}),
         **engines.conversations_of(port),
     }

@@ -10,6 +10,8 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import BaseRoute, Route
 
+from .access import Access, told
+from .app import refusal_response
 from .listen import ListenRoute
 from .pages import Page, load_pages
 
@@ -26,7 +28,11 @@ def routes_of(port: Port) -> Sequence[BaseRoute]:
     async def ready(_: Request) -> Response:
         return PlainTextResponse("ready\n") if port.takes_clients else PlainTextResponse("not ready\n", 503)
 
-    async def sessions(_: Request) -> Response:
+    is_open, access = port.options.serves_strangers, Access(port)
+
+    async def sessions(request: Request) -> Response:
+        if not is_open:
+            await access.user(request)
         rows = await port.directory.sessions()
         body = [{"name": row.name, "title": row.title, "kind": row.kind, "listeners": row.listeners} for row in rows]
         return JSONResponse({"sessions": body}, headers={"cache-control": "no-store"})
@@ -34,10 +40,19 @@ def routes_of(port: Port) -> Sequence[BaseRoute]:
     return [
         Route("/health", health),
         Route("/ready", ready),
-        Route("/api/sessions", sessions),
-        Route("/listen/{file:path}", ListenRoute(port.directory)),
-        *(Route(path, _page_endpoint(page)) for path, page in load_pages().items()),
+        Route("/api/sessions", told(sessions)),
+        Route("/listen/{file:path}", ListenRoute(port.directory) if is_open else _closed),
+        *(Route(path, _page_endpoint(page) if is_open else _closed) for path, page in load_pages().items()),
     ]
+
+
+async def _closed(request: Request) -> Response:
+    """What cannot ask for a login, where one is required."""
+    return refusal_response(
+        request.scope["path"],
+        403,
+        "This node serves those who log in, and a page or a player cannot. gateway.allow_anonymous_public opens this to all.",
+    )
 
 
 def _page_endpoint(page: Page) -> Callable[[Request], Awaitable[Response]]:

@@ -58,7 +58,7 @@ def read_settings(path: Path, overrides: list[str]) -> Settings:
         fail(str(error), ExitCode.USAGE)
     try:
         if settings.gateway.enabled:
-            check_exposure(gateway_options(settings.gateway, None))
+            check_exposure(gateway_options(settings.gateway, None, requires_login=not settings.auth.anonymous))
         if settings.admin.http.enabled:
             admin_http_options(settings, None)
     except GatewayRefused as refusal:

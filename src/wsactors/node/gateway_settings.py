@@ -177,7 +177,9 @@ class GatewaySettings:
         check=between(0, 1000),
     )
     allow_anonymous_public: bool = setting(
-        False, "Let anybody who reaches a non-loopback address listen. Without it such an address is refused."
+        False,
+        "Let anybody who reaches a non-loopback address see the page and listen. Without it such an address is refused; or, "
+        "where auth.anonymous is false, only those are served who log in, which the page, /listen and /echo cannot.",
     )
     allowed_hosts: tuple[str, ...] = setting(
         (), "Further names accepted in the Host header (the bound address and, on loopback, localhost always are)."

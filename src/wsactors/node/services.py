@@ -64,8 +64,9 @@ class GatewayService(Gateway):
         settings = context.settings.gateway
         if not settings.enabled:
             return Ignore()
+        packages, requires_login = tuple(context.settings.node.allowed_packages), not context.settings.auth.anonymous
         return await super().init(
-            gateway_options(settings, state_folder(), tuple(context.settings.node.allowed_packages)),
+            gateway_options(settings, state_folder(), packages, requires_login=requires_login),
             is_ready=context.health.is_ready,
             on_open=lambda address: _opened(context, address),
             directory=SessionDirectory(self.node),

@@ -38,9 +38,16 @@ ADMIN_CONNECTIONS: Final = 100
 
 
 def gateway_options(
-    settings: GatewaySettings, state_directory: Path | None, allowed_packages: tuple[str, ...] = ("wsactors",)
+    settings: GatewaySettings,
+    state_directory: Path | None,
+    allowed_packages: tuple[str, ...] = ("wsactors",),
+    *,
+    requires_login: bool = False,
 ) -> GatewayOptions:
-    """What the gateway takes; ``state_directory`` keeps its development certificate, ``allowed_packages`` has namespaces."""
+    """What the gateway takes; ``state_directory`` keeps its development certificate, ``allowed_packages`` has namespaces.
+
+    ``requires_login``: whether nobody is anonymous on the node (``auth.anonymous = false``).
+    """
     tls = settings.tls
     return GatewayOptions(
         host=settings.host,
@@ -48,6 +55,7 @@ def gateway_options(
         port=settings.port,
         port_search=settings.port_search,
         allow_anonymous_public=settings.allow_anonymous_public,
+        requires_login=requires_login,
         allowed_hosts=settings.allowed_hosts,
         allowed_origins=settings.allowed_origins,
         trusted_proxies=settings.trusted_proxies,
