@@ -155,9 +155,7 @@ class Realtime(NodeTopics):
             raise
         if seat.refusal is not None:
             raise seat.refusal
-        if seat.left:
-            raise JoinRefused("crash", "join crashed")
-        return pid
+        return pid  # it may have ended since, which the outlet was told
 
     async def _start_channel(self, number: int, channel: type[Channel]) -> Pid | None:
         try:
@@ -253,7 +251,7 @@ class Realtime(NodeTopics):
         self.permission.left(seat)
         seat.leave(self.relay)
         if seat.decided is not None:
-            seat.joined()  # it never was: whoever waits sees that it has left
+            seat.refuse(seat.refusal or JoinRefused("crash", "join crashed"))  # it never was
         elif tell and seat.refusal is None:
             seat.outlet.closed(seat.reason, crashed=seat.crashed)
 
