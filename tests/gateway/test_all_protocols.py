@@ -13,7 +13,7 @@ from wsactors.gateway import sse
 from wsactors.gateway.framing import PLAIN
 from wsactors.gateway.native_outlet import native_format
 from wsactors.gateway.phoenix_formats import is_reserved, longpoll_format, phoenix_format, supabase_format
-from wsactors.gateway.socketio_socket import RoomFormat, TopicFormat
+from wsactors.gateway.socketio_formats import RoomFormat, TopicFormat
 from wsactors.gateway.topics_rest import POLL_FORMAT
 from wsactors.realtime.publication import Format, Publication
 from wsactors.wire import native, phoenix, socketio, supabase

@@ -8,18 +8,16 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from wsactors.gateway.socketio_socket import (
+from wsactors.gateway.socketio_formats import (
     ARGUMENTS,
     UNLESS,
     Marked,
     Offsets,
-    Once,
-    RecoveryLog,
     RoomFormat,
-    Socket,
     TopicFormat,
     frames_of,
 )
+from wsactors.gateway.socketio_socket import Once, RecoveryLog, Socket
 from wsactors.realtime.identity import ANONYMOUS
 from wsactors.realtime.publication import PresenceDiff, Publication
 from wsactors.wire import socketio as sio

@@ -9,10 +9,9 @@ from __future__ import annotations
 import itertools
 import secrets
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any, Final
-from urllib.parse import parse_qsl
 
 import attrs
 import trio
@@ -23,23 +22,26 @@ from wsactors.actors.log import log
 from wsactors.errors import CallExit, CallTimeout, ChildError, MailboxFull, StartError
 from wsactors.supervision import ChildSpec, DynamicSupervisor, start_child
 from wsactors.wire import engineio as eio
-from wsactors.wire.engineio import Packet, Version
-from wsactors.wire.errors import ProtocolError
-from wsactors.wire.json_door import dumps
+from wsactors.wire.engineio import Version
 
 from .admission import block_of
+from .engineio_messages import Attach, EngineApp, Handshake, Poll, PollLost, Post, SocketLost, SocketMessage
 from .engineio_options import EngineOptions
-from .engineio_session import (
-    Attach,
-    EngineApp,
-    EngineSession,
-    Handshake,
-    Poll,
-    PollLost,
-    Post,
-    SocketLost,
-    SocketMessage,
+from .engineio_requests import (
+    BAD_METHOD,
+    BAD_REQUEST,
+    BAD_VERSION,
+    TOO_MANY,
+    UNKNOWN_SID,
+    UNKNOWN_TRANSPORT,
+    Refused,
+    body_of,
+    packets_of,
+    parts_of,
+    query_of,
+    said_in,
 )
+from .engineio_session import EngineSession
 from .metrics import carrying
 from .ws import TRY_AGAIN_LATER, WebSocket
 
@@ -47,54 +49,21 @@ if TYPE_CHECKING:
     from wsactors.wire.http_head import RequestHead
 
     from .drain import Drain
-    from .metrics import Meter
+    from .metrics import Meters
     from .port import Port
 
 SID_BYTES: Final = 18
 """Of randomness in a session's id; it is all that a request shows to be let into the session."""
-PACKETS_AT_ONCE: Final = 64
-"""Packets that a session takes before others have their turn."""
-MAX_FIELDS: Final = 32
-"""Of a query."""
 _TEXT_TYPE: Final = "text/plain; charset=UTF-8"
 _OCTETS_TYPE: Final = "application/octet-stream"
 
 
-@attrs.frozen
-class Fault:
-    """What an endpoint says no with; the reference's numbers and texts."""
-
-    code: int
-    message: str
-    status: int = 400
-
-    @property
-    def body(self) -> bytes:
-        """As JSON."""
-        return dumps({"code": self.code, "message": self.message})
-
-
-UNKNOWN_TRANSPORT: Final = Fault(0, "Transport unknown")
-UNKNOWN_SID: Final = Fault(1, "Session ID unknown")
-BAD_METHOD: Final = Fault(2, "Bad handshake method")
-BAD_REQUEST: Final = Fault(3, "Bad request")
-FORBIDDEN: Final = Fault(4, "Forbidden", 403)
-BAD_VERSION: Final = Fault(5, "Unsupported protocol version")
-TOO_MANY: Final = Fault(4, "Too many sessions, try again later", 503)
-
-
-class Refused(Exception):
-    """The request is answered with ``fault``."""
-
-    def __init__(self, fault: Fault) -> None:
-        super().__init__(fault.message)
-        self.fault = fault
-
-
-@attrs.frozen(eq=False)
+@attrs.define(eq=False)
 class _Entry:
     pid: Pid
     version: Version
+    subject: str = ""
+    """Whose client it is, as far as it has said."""
 
 
 class EngineServer:
@@ -105,7 +74,8 @@ class EngineServer:
         options: How they are kept.
         app: What is spoken in them.
         drain: Tells those who poll when the node stops.
-        meter: Counts those who poll; WebSockets are counted as connections.
+        meters: Count those who poll; WebSockets are counted as connections.
+        protocol: As what they are counted.
     """
 
     def __init__(
@@ -114,13 +84,15 @@ class EngineServer:
         options: EngineOptions,
         app: EngineApp,
         drain: Drain | None = None,
-        meter: Meter | None = None,
+        meters: Meters | None = None,
+        protocol: str = "engineio",
     ) -> None:
         self.node = node
         self.options = options
         self.app = app
         self.drain = drain
-        self.meter = meter
+        self.meter = None if meters is None else meters[protocol]
+        self._meters = meters
         self.arriving: dict[int, Handshake] = {}
         """By number: messages are values, and a WebSocket is none."""
         self.supervisor = f"engineio.{secrets.token_hex(6)}"
@@ -166,6 +138,20 @@ class EngineServer:
         if not self._addresses[block]:
             del self._addresses[block]
 
+    def belongs_to(self, sid: str, subject: str, ws: WebSocket | None) -> None:
+        """A session is the user ``subject``'s ("": of whom it was known to be), and so is ``ws``, which carries it."""
+        entry = self._sessions.get(sid)
+        if entry is None:
+            return
+        entry.subject = subject or entry.subject
+        if ws is not None and self._meters is not None:
+            self._meters.belongs_to(ws.sink, entry.subject)
+
+    def count_out(self, packets: int, size: int) -> None:
+        """So much is answered to somebody who polls."""
+        if self.meter is not None:
+            self.meter.gave(packets, size)
+
     # -- HTTP --
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
@@ -181,7 +167,7 @@ class EngineServer:
 
     async def _polling(self, scope: Any, receive: Any) -> Response | None:
         """The answer; None: nobody waits for it any more."""
-        query = _query(scope["query_string"])
+        query = query_of(scope["query_string"])
         if query.get("transport") != "polling" or not self.options.polling:
             raise Refused(BAD_REQUEST if query.get("transport") == "websocket" else UNKNOWN_TRANSPORT)
         if "j" in query:
@@ -193,7 +179,7 @@ class EngineServer:
         if entry is None:
             raise Refused(UNKNOWN_SID)
         if method == "GET":
-            with carrying(scope, self.meter.label) if self.meter is not None else nullcontext():
+            with carrying(scope, self.meter.label, entry.subject) if self.meter is not None else nullcontext():
                 body = await self._poll(entry, receive)
         elif method == "POST":
             body = await self._post(entry, scope, receive)
@@ -213,7 +199,7 @@ class EngineServer:
         client = scope.get("client")
         handshake = Handshake(
             version=self._version(query),
-            query=_said(query),
+            query=said_in(query),
             address=client[0] if client else "",
             origin=headers.get(b"origin", b"").decode("latin-1"),
             octets="b64" not in query,
@@ -223,6 +209,7 @@ class EngineServer:
         if packet is None:
             raise Refused(BAD_REQUEST)
         body = eio.join_pieces([eio.Piece(is_text=True, data=packet)], handshake.version)
+        self.count_out(1, len(body))
         return Response(body, headers={"content-type": _TEXT_TYPE})
 
     async def _poll(self, entry: _Entry, receive: Any) -> bytes | None:
@@ -244,19 +231,23 @@ class EngineServer:
         return body
 
     async def _post(self, entry: _Entry, scope: Any, receive: Any) -> bytes | None:
-        body = await _body(receive, self.options.max_message)
+        body = await body_of(receive, self.options.max_message)
         if body is None:
             raise Refused(attrs.evolve(BAD_REQUEST, status=413))
         ticket = next(self._numbers)
-        packets = _packets(entry.version, body, dict(scope["headers"]).get(b"content-type", b""))
-        parts = [()] if packets is None else [tuple(part) for part in _parts(packets)]
+        packets = packets_of(entry.version, body, dict(scope["headers"]).get(b"content-type", b""))
+        parts = [()] if packets is None else [tuple(part) for part in parts_of(packets)]
+        if self.meter is not None:
+            self.meter.took(len(packets or ()), len(body))
         answer: bytes | None = None
         for number, part in enumerate(parts, 1):
             is_last = number == len(parts)
             post = Post(ticket, part, is_first=number == 1, is_last=is_last, is_valid=packets is not None)
             answer = await self._ask(entry.pid, post)
             if answer is None:
-                break
+                return None
+        # Who sends too fast is answered late: clients post no more before that.
+        await trio.sleep(await self._ask(entry.pid, "pause") or 0.0)
         return answer
 
     # -- WebSockets --
@@ -274,7 +265,9 @@ class EngineServer:
         try:
             while True:
                 message = await ws.receive()
-                await self.node.call(pid, SocketMessage(number, message), timeout=None)
+                pause = await self.node.call(pid, SocketMessage(number, message), timeout=None)
+                if pause:
+                    await trio.sleep(pause)
         except (CallExit, MailboxFull):
             return None  # the session has ended; the WebSocket is closed, or will be
         finally:
@@ -282,7 +275,7 @@ class EngineServer:
 
     async def _enter(self, ws: WebSocket, request: RequestHead) -> tuple[Pid, int]:
         _, _, query_string = request.target.partition("?")
-        query = _query(query_string.encode("latin-1"))
+        query = query_of(query_string.encode("latin-1"))
         if query.get("transport") != "websocket" or not self.options.websocket:
             raise Refused(UNKNOWN_TRANSPORT)
         version = self._version(query)
@@ -290,15 +283,19 @@ class EngineServer:
             entry = self._sessions.get(query["sid"])
             if entry is None:
                 raise Refused(UNKNOWN_SID)
-            ws.accept(max_message=self.options.max_message, deflate=False)
+            self._accept(ws)
             number = next(self._numbers)
             if not self.node.cast(entry.pid, Attach(number, ws)):
                 raise Refused(UNKNOWN_SID)
             return entry.pid, number
         self._check_room(ws.client.address)
-        ws.accept(max_message=self.options.max_message, deflate=False)
+        self._accept(ws)
         origin = (request.get(b"origin") or b"").decode("latin-1")
-        return await self._start(Handshake(version, _said(query), ws.client.address, origin, ws))
+        return await self._start(Handshake(version, said_in(query), ws.client.address, origin, ws))
+
+    def _accept(self, ws: WebSocket) -> None:
+        ws.accept(max_message=self.options.max_message, deflate=False)
+        ws.watch_silence(None)  # the session does, by pings of its own, and has a time for a client that moves
 
     # -- both --
 
@@ -339,48 +336,3 @@ class EngineServer:
 
 
 _GONE: Final = b"gone"
-_OWN_FIELDS: Final = frozenset({"EIO", "transport", "sid", "t", "b64"})
-_NOTHING_SAID: Final[Mapping[str, str]] = {}
-
-
-def _query(query: bytes) -> dict[str, str]:
-    try:
-        fields = parse_qsl(query.decode("latin-1"), keep_blank_values=True, max_num_fields=MAX_FIELDS)
-    except ValueError:
-        raise Refused(BAD_REQUEST) from None
-    return dict(fields)
-
-
-def _said(query: Mapping[str, str]) -> Mapping[str, str]:
-    """What is in a query beside the protocol's own fields: for most sessions nothing, so nothing is kept."""
-    said = {key: value for key, value in query.items() if key not in _OWN_FIELDS}
-    return said or _NOTHING_SAID
-
-
-async def _body(receive: Any, limit: int) -> bytes | None:
-    """The request's body; None when it is too large, or broke off."""
-    body = bytearray()
-    while True:
-        message = await receive()
-        if message["type"] == "http.disconnect":
-            return None
-        body += message.get("body", b"")
-        if len(body) > limit:
-            return None
-        if not message.get("more_body"):
-            return bytes(body)
-
-
-def _parts(packets: list[Packet]) -> Iterator[list[Packet]]:
-    return (packets[at : at + PACKETS_AT_ONCE] for at in range(0, len(packets), PACKETS_AT_ONCE))
-
-
-def _packets(version: Version, body: bytes, content_type: bytes) -> list[Packet] | None:
-    """What a client posts; None when it cannot be read."""
-    is_octets = content_type.partition(b";")[0].strip().lower() == b"application/octet-stream"
-    try:
-        if version == 3:
-            return eio.decode_payload3(body, is_octets=is_octets)
-        return None if is_octets else eio.decode_payload(body)
-    except ProtocolError:
-        return None

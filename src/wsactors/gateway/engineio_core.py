@@ -336,7 +336,7 @@ class EngineCore:
         except ProtocolError:  # an application has sent a text that cannot be polled
             body = None
             self._close(TRANSPORT_ERROR)
-        self.events.append(Answer(self._poll, body))
+        self.events.append(Answer(self._poll, body, len(pieces)))
         self._poll = None
 
     def _hang_up(self) -> None:

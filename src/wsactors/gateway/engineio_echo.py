@@ -8,7 +8,7 @@ from .engineio_session import EngineSession
 
 
 class EchoApp:
-    """See above. A `wsactors.gateway.engineio_session.EngineApp`."""
+    """See above. A `wsactors.gateway.engineio_messages.EngineApp`."""
 
     def open(self, session: EngineSession) -> Echo:
         """See `EngineApp`."""
@@ -16,7 +16,7 @@ class EchoApp:
 
 
 class Echo:
-    """One client's echo. A `wsactors.gateway.engineio_session.EngineConversation`."""
+    """One client's echo. A `wsactors.gateway.engineio_messages.EngineConversation`."""
 
     def __init__(self, session: EngineSession) -> None:
         self._session = session

@@ -30,6 +30,8 @@ class Answer:
 
     ticket: int
     body: bytes | None = attrs.field(repr=False)
+    count: int = attrs.field(default=0, eq=False)
+    """Packets in it."""
 
 
 @attrs.frozen

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final
 
 import attrs
 import trio
 
 from wsactors.actors import UNHANDLED, Actor, Mailbox, NoReply, Pid, Request, Stop, TimerRef, reply
-from wsactors.wire.engineio import Packet, Version
 from wsactors.wire.errors import ProtocolError
 from wsactors.wire.ws_frame import text_frame
 
@@ -26,6 +24,7 @@ from .engineio_events import (
     ToSocket,
     Upgraded,
 )
+from .engineio_messages import Attach, Poll, PollLost, Post, SocketLost, SocketMessage
 from .engineio_options import EngineOptions
 from .engineio_sink import EngineSink
 from .ws import NORMAL, TRY_AGAIN_LATER, WebSocket
@@ -34,105 +33,10 @@ if TYPE_CHECKING:
     from .drain import Drain
     from .engineio import EngineServer
 
+MOST_PAUSE: Final = 5.0
+"""Seconds that a client which sends too much is not read at most."""
 DRAIN_LINGER: Final = 0.5
 """Seconds in which a client should poll again to be told that the node stops: most wait already."""
-
-
-@attrs.frozen(eq=False)
-class Handshake:
-    """What is known of a client from the request that opened its session."""
-
-    __is_value__ = True
-
-    version: Version
-    query: Mapping[str, str] = attrs.field(repr=False)
-    """May hold tokens: never to be logged."""
-    address: str
-    origin: str
-    ws: WebSocket | None = None
-    """The WebSocket that it came on, if it did."""
-    octets: bool = False
-    """Whether it takes octet streams by polling; asked in revision 3 alone."""
-
-
-class EngineConversation(Protocol):
-    """What is spoken in one session. Nothing here waits."""
-
-    def received(self, data: str | bytes) -> None:
-        """The client says something. Raises `ProtocolError` when that breaks the protocol: the session ends."""
-        ...
-
-    def told(self, message: object) -> None:
-        """A message for the session's actor, such as a `Down`."""
-        ...
-
-    def closed(self, reason: str) -> None:
-        """The session has ended. Nothing that is sent arrives any more, unless the client polls once more."""
-        ...
-
-
-class EngineApp(Protocol):
-    """What is spoken at one endpoint."""
-
-    def open(self, session: EngineSession, /) -> EngineConversation:
-        """A client has come."""
-        ...
-
-
-# -- messages: calls of HTTP requests and WebSockets ---------------------------------------------------------------
-
-
-@attrs.frozen
-class Poll:
-    """Call: the client asks what there is. Answered with a body; None: 400."""
-
-    ticket: int
-
-
-@attrs.frozen
-class PollLost:
-    """Cast: the GET of this ticket has broken off."""
-
-    ticket: int
-
-
-@attrs.frozen(eq=False)
-class Post:
-    """Call: a part of what the client posts. Answered with a body, None: 400; a part that is not the last, with b""."""
-
-    __is_value__ = True
-
-    ticket: int
-    packets: tuple[Packet, ...] = attrs.field(repr=False)
-    is_first: bool = True
-    is_last: bool = True
-    is_valid: bool = True
-    """Whether all of it could be read."""
-
-
-@attrs.frozen(eq=False)
-class Attach:
-    """Cast: a WebSocket for this session."""
-
-    __is_value__ = True
-
-    number: int
-    ws: WebSocket
-
-
-@attrs.frozen
-class SocketMessage:
-    """Call: a message on WebSocket ``number``. The answer says only that it was taken."""
-
-    number: int
-    data: str | bytes = attrs.field(repr=False)
-
-
-@attrs.frozen
-class SocketLost:
-    """Cast: WebSocket ``number`` has ended."""
-
-    number: int
 
 
 @attrs.frozen
@@ -143,6 +47,10 @@ class _Tick:
 @attrs.frozen
 class _Look:
     """To itself: see what has happened, and flush."""
+
+
+_TICK: Final = _Tick()
+_LOOK: Final = _Look()
 
 
 @attrs.frozen
@@ -160,6 +68,14 @@ class _PollingGuest:
         """See `wsactors.gateway.drain.Guest`. The protocol has no word for when to come back."""
         del seconds
         self._session.node.cast(self._session.pid, _GoAway())
+
+
+@attrs.frozen(eq=False)
+class _Attached:
+    """A WebSocket, and the number under which the core knows it."""
+
+    number: int
+    ws: WebSocket
 
 
 class EngineSession(Actor):
@@ -182,15 +98,17 @@ class EngineSession(Actor):
         self._core = EngineCore(
             sid, server.options, now=self._now, version=handshake.version, socket=socket, octets=handshake.octets
         )
-        self.sink = EngineSink(self._core, server.options.buffer_bytes, self._look_soon)
+        self.sink = EngineSink(self._core, server.options.buffer_bytes, self)
         """Where everything for the client goes, from anywhere."""
-        self._sockets: dict[int, WebSocket] = {}
-        self._requests: dict[int, Request] = {}
+        self._sockets: tuple[_Attached, ...] = ()
+        """One, and while a client moves, those that it may move to: for as many a dict is too large."""
+        self._requests: dict[int, Request] | None = None
+        """Of a client that polls: those that wait for an answer."""
         self._timer: TimerRef | None = None
         self._timer_due = float("inf")
         self._looks = False
         if handshake.ws is not None:
-            self._sockets[number] = handshake.ws
+            self._sockets = (_Attached(number, handshake.ws),)
             self.sink.attach(handshake.ws)
             self.sink.offer(text_frame(self._core.handshake()))
         elif server.drain is not None:
@@ -214,7 +132,16 @@ class EngineSession(Actor):
     def close(self, reason: str = SERVER_CLOSE) -> None:
         """End the session from here."""
         self._core.close(reason, trio.current_time())
-        self._look_soon()
+        self.look_soon()
+
+    def slow_down(self, seconds: float) -> None:
+        """The client sends too fast: whatever carries it is not read for so long, but often enough to hear that it lives."""
+        self._pause = max(self._pause, min(seconds, MOST_PAUSE, self.options.ping_timeout / 4))
+
+    def belongs_to(self, subject: str) -> None:
+        """The client is the user ``subject``: so it is listed."""
+        ws = None if self._core.socket is None else self._websocket(self._core.socket)
+        self._server.belongs_to(self._core.sid, subject, ws)
 
     # -- messages --
 
@@ -224,9 +151,11 @@ class EngineSession(Actor):
         match message:
             case SocketMessage(number, data):
                 core.message(number, data, now)
-                return self._settle() or True
+                return self._settle() or self._taken_pause()
+            case "pause":
+                return self._taken_pause()
             case Poll(ticket):
-                self._requests[ticket] = caller
+                self._await(ticket, caller)
                 core.poll(ticket, now)
                 return self._settle() or _answered(caller)
             case Post(ticket):
@@ -236,8 +165,20 @@ class EngineSession(Actor):
             case _:
                 return UNHANDLED
 
-    def _post(self, message: Post, caller: Request, ticket: int, now: float) -> Any:
+    def _taken_pause(self) -> float:
+        pause, self._pause = self._pause, 0.0
+        return pause
+
+    def _await(self, ticket: int, caller: Request) -> None:
+        if self._requests is None:
+            self._requests = {}
         self._requests[ticket] = caller
+
+    def _request(self, ticket: int) -> Request | None:
+        return self._requests.pop(ticket, None) if self._requests is not None else None
+
+    def _post(self, message: Post, caller: Request, ticket: int, now: float) -> Any:
+        self._await(ticket, caller)
         core = self._core
         if message.is_first and not core.begin_post(ticket, now):
             return self._settle() or _answered(caller)
@@ -245,19 +186,19 @@ class EngineSession(Actor):
         if message.is_last:
             core.end_post(is_valid=message.is_valid)
             return self._settle() or _answered(caller)
-        del self._requests[ticket]
+        self._request(ticket)
         return self._settle() or b""
 
     def handle_cast(self, message: Any) -> Any:
         match message:
             case PollLost(ticket):
-                self._requests.pop(ticket, None)
+                self._request(ticket)
                 self._core.poll_lost(ticket)
             case Attach(number, ws):
-                self._sockets[number] = ws
+                self._sockets += (_Attached(number, ws),)
                 self._core.attach(number, trio.current_time())
             case SocketLost(number):
-                self._sockets.pop(number, None)
+                self._detached(number)
                 self._core.socket_lost(number)
             case _GoAway():
                 self._core.close(SERVER_CLOSE, trio.current_time(), linger=DRAIN_LINGER)
@@ -305,17 +246,20 @@ class EngineSession(Actor):
         match event:
             case Received(data):
                 self._hear(data)
-            case Answer(ticket, body):
-                request = self._requests.pop(ticket, None)
+            case Answer(ticket, body, count):
+                request = self._request(ticket)
                 if request is not None:
                     reply(request, body)
+                    self._server.count_out(count, len(body or b""))
             case ToSocket(number, frames):
                 self._write(number, frames)
             case CloseSocket(number):
                 self._close_socket(number)
             case Upgraded(number):
-                self.sink.attach(self._sockets[number])
+                if (ws := self._websocket(number)) is not None:
+                    self.sink.attach(ws)
                 self._leave_drain()
+                self.belongs_to("")
             case Closed(reason):
                 self._conversation.closed(reason)
                 self._reason = reason
@@ -331,11 +275,20 @@ class EngineSession(Actor):
     def _write(self, number: int, frames: bytes) -> None:
         if number == self._core.socket:
             self.sink.offer(frames)
-        elif number in self._sockets:
-            self._sockets[number].sink.offer(frames)
+        elif (ws := self._websocket(number)) is not None:
+            ws.sink.offer(frames)
+
+    def _websocket(self, number: int) -> WebSocket | None:
+        return next((each.ws for each in self._sockets if each.number == number), None)
+
+    def _detached(self, number: int) -> WebSocket | None:
+        """What was attached under ``number``, and is no more."""
+        ws = self._websocket(number)
+        self._sockets = tuple(each for each in self._sockets if each.number != number)
+        return ws
 
     def _close_socket(self, number: int) -> None:
-        ws = self._sockets.pop(number, None)
+        ws = self._detached(number)
         if ws is None:
             return
         if number != self._core.socket:
@@ -349,8 +302,8 @@ class EngineSession(Actor):
         """In the death step: it is not found any more, and nobody would read from its WebSockets."""
         self._server.forget(self._core.sid, self.handshake.address)
         self._leave_drain()
-        for ws in self._sockets.values():
-            ws.close(NORMAL)
+        for each in self._sockets:
+            each.ws.close(NORMAL)
         # These refer to this actor, and a cycle would stay until the garbage collector comes.
         vars(self).pop("_conversation", None)
         self.sink.end()
@@ -371,12 +324,14 @@ class EngineSession(Actor):
         if self._timer is not None:
             self.cancel_timer(self._timer)
         self._timer_due = due
-        self._timer = self.send_after(max(0.0, due - trio.current_time()), self.pid, _Tick())
+        self._timer = self.send_after(max(0.0, due - trio.current_time()), self.pid, _TICK)
 
-    def _look_soon(self) -> None:
+    def look_soon(self) -> None:
+        """See what has happened when this is over. Does not wait."""
         if not self._looks:
-            self._looks = self.node.send(self.pid, _Look())
+            self._looks = self.node.send(self.pid, _LOOK)
 
+    _pause = 0.0
     _reason = ""
     _guest: _PollingGuest | None = None
     _drain: Drain | None = None

@@ -20,8 +20,8 @@ from .engineio_events import TOO_SLOW
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Callable
 
+    from .engineio_session import EngineSession
     from .ws import WebSocket
 
 LARGE: Final = 64 * 1024
@@ -35,15 +35,15 @@ class EngineSink:
 
     Args:
         core: The session.
-        wake: Has the session look what has happened, soon; must not wait.
+        session: Looks soon what has happened.
     """
 
-    __slots__ = ("_backlog", "_core", "_is_pumping", "_limit", "_wake", "_ws")
+    __slots__ = ("_backlog", "_core", "_is_pumping", "_limit", "_session", "_ws")
 
-    def __init__(self, core: EngineCore, limit: int, wake: Callable[[], None]) -> None:
+    def __init__(self, core: EngineCore, limit: int, session: EngineSession) -> None:
         self._core = core
         self._limit = limit
-        self._wake = wake
+        self._session: EngineSession | None = session
         self._ws: WebSocket | None = None
         self._backlog: SendQueue | None = None
         self._is_pumping = False
@@ -101,7 +101,11 @@ class EngineSink:
 
     def end(self) -> None:
         """The session has ended: forget it. May be called again."""
-        self._wake = _nobody
+        self._session = None
+
+    def _wake(self) -> None:
+        if self._session is not None:
+            self._session.look_soon()
 
     async def pump(self) -> None:
         """Write what waits, until nothing does. Run by the session while `needs_pump`."""
@@ -143,7 +147,3 @@ class EngineSink:
             self._core.close(TOO_SLOW, trio.current_time())
         self._wake()
         return taken
-
-
-def _nobody() -> None:
-    """Is woken when the session has ended."""

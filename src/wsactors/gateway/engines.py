@@ -42,13 +42,13 @@ class Engines:
         if options.socketio.enabled:
             app = SocketIo(node, options.socketio, namespaces_of(options.socketio))
             self.children.append(app.child())
-            self._add(SOCKETIO_PATH, EngineServer(node, options.engineio, app, port.drain, port.meters["socketio"]))
+            self._add(SOCKETIO_PATH, EngineServer(node, options.engineio, app, port.drain, port.meters, "socketio"))
             self._files = ClientFiles(options.socketio.client_files, Path.cwd())
             with contextlib.suppress(LookupError):  # the node's topics may start later
                 topics_of(node)
         if options.engineio.echo:
-            meter = port.meters["engineio"]
-            self._add(ECHO_PATH, EngineServer(node, options.engineio, EchoApp(), port.drain, meter))
+            server = EngineServer(node, options.engineio, EchoApp(), port.drain, port.meters, "engineio")
+            self._add(ECHO_PATH, server)
 
     def __repr__(self) -> str:
         return f"<Engines {self.servers}>"

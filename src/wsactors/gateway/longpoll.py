@@ -246,6 +246,7 @@ class LongPoll:
             nursery.cancel_scope.cancel()
         if session.outbox.is_closed:
             return {"status": 410, "token": self._sign(session.id), "messages": []}
+        self.port.meters["phoenix"].gave(len(found), sum(map(len, found)))
         messages: list[Plain] = [each.decode() for each in found]
         return {"status": 200 if found else 204, "token": self._sign(session.id), "messages": messages}
 
@@ -295,6 +296,7 @@ class LongPoll:
             return {"status": 400}
         except ClientDisconnect:
             return {}
+        self.port.meters["phoenix"].took(len(messages), sum(map(len, messages)))
         async with session.posting:
             for message in messages:
                 try:

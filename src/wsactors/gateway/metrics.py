@@ -26,7 +26,10 @@ PROTOCOLS: Final = (
     HTTP, HTTP2, "native", "phoenix", "supabase", "socketio", "engineio", "echo", "websocket", "sse", "poll",
 )  # fmt: skip
 """``websocket`` is one whose path is none of ours. ``sse``, ``poll`` and clients of ``phoenix``, ``socketio`` and ``engineio``
-that poll come on connections that count as HTTP, too; their messages and bytes count there alone."""
+that poll come on connections that count as HTTP, too. So do their requests, responses and bytes on the wire; what is in them, in
+messages of their protocol and bytes of these, counts as that protocol's besides."""
+_ON_HTTP: Final = frozenset({"sse"})
+"""What is sent past the sinks of connections that count as HTTP."""
 _BY_PATH: Final = {
     "/ws": "native",
     "/socket/websocket": "phoenix",
@@ -62,6 +65,16 @@ class Meter:
     def leave(self) -> None:
         """It has ended."""
         self.open -= 1
+
+    def took(self, messages: int, size: int) -> None:
+        """So much has come that no WebSocket has counted."""
+        self.messages_in += messages
+        self.bytes_in += size
+
+    def gave(self, messages: int, size: int) -> None:
+        """So much is sent that no sink of this protocol counts."""
+        self.messages_out += messages
+        self.bytes_out += size
 
     def add(self, sink: SocketSink) -> None:
         """What was sent on ``sink``."""
@@ -165,9 +178,9 @@ class Meters:
         """
         totals = {label: _copied(meter) for label, meter in self._meters.items()}
         for label, (count, size) in direct.items():
-            if label in totals:
-                totals[label].messages_out += count
-                totals[label].bytes_out += size
+            for each in {label, HTTP} if label in _ON_HTTP else {label} & totals.keys():
+                totals[each].messages_out += count
+                totals[each].bytes_out += size
         waiting = most = 0
         for number, (sink, counted) in enumerate(list(self.connections.items()), 1):
             if sink in self.connections:

@@ -12,19 +12,21 @@ import trio
 
 from wsactors.actors import UNHANDLED, Actor, Down, Mailbox, MonitorRef, Pid, Stop, TimerRef
 from wsactors.realtime.identity import JoinRefused, User
+from wsactors.realtime.rules import Action
 from wsactors.wire import socketio as sio
 from wsactors.wire.plain import Plain, check_plain
 
 from .engineio_sink import VOLATILE
-from .socketio_rooms import Rooms, Target
-from .socketio_socket import RoomFormat, Socket
+from .socketio_formats import RoomFormat
+from .socketio_messages import Connect, Lost, MayReturn, Returned, Said, refusal
+from .socketio_rooms import Rooms, Target, permits, room_topic
+from .socketio_socket import Socket
 
 if TYPE_CHECKING:
     from .socketio import SocketIo
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-CLIENT_LEFT: Final = "client namespace disconnect"
 SERVER_LEFT: Final = "server namespace disconnect"
 _EVENT: Final = "_socketio_event"
 _PLACES: Final = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
@@ -74,53 +76,6 @@ class _Handler:
         least = sum(each.default is each.empty for each in places)
         has_rest = any(each.kind is each.VAR_POSITIONAL for each in parameters)
         return cls(name, least, math.inf if has_rest else len(places))
-
-
-# -- messages ------------------------------------------------------------------------------------------------------
-
-
-@attrs.frozen(eq=False)
-class Connect:
-    """Call: may the client come in? Answered with None, or a map for its CONNECT_ERROR."""
-
-    __is_value__ = True
-
-    auth: Plain = attrs.field(repr=False)
-
-
-@attrs.frozen(eq=False)
-class Said:
-    """Cast: an event of the client; ``id`` is to be acknowledged."""
-
-    __is_value__ = True
-
-    event: str
-    arguments: list[Plain] = attrs.field(repr=False)
-    id: int | None
-
-
-@attrs.frozen
-class Lost:
-    """Cast: the client is gone, for one of the protocol's reasons; ``may_return``: perhaps not for good."""
-
-    reason: str
-    may_return: bool
-
-
-@attrs.frozen(eq=False)
-class MayReturn:
-    """Call: may the client come back to what it had, as ``user``? Answered with a bool."""
-
-    __is_value__ = True
-
-    user: User
-
-
-@attrs.frozen
-class Returned:
-    """Cast: the client is back, in the session ``session``."""
-
-    session: Pid
 
 
 @attrs.frozen
@@ -197,6 +152,12 @@ class Namespace(Actor):
     async def recovered(self) -> None:
         """It has come back, and got what it missed."""
 
+    @classmethod
+    def too_fast(cls, event: str, seconds: float) -> tuple[Plain, ...] | None:
+        """What acknowledges an event that is not handled, since its client sends more than it may, and goes on doing so
+        although it is slowed down. None: nothing does, and a client with ``retries`` sends it again."""
+        return None
+
     # -- for subclasses to use --
 
     @property
@@ -243,13 +204,21 @@ class Namespace(Actor):
             raise NotAcknowledged(f"the client did not acknowledge {event!r}")
         return waiting.arguments
 
+    async def permits(self, action: Action, room: str = "", *, private: bool = False) -> bool:
+        """Whether the node's policy lets the client's user join a room, or publish there, and its token is still good.
+
+        Nothing asks by itself: rooms are the namespace's own. The policy is asked about the room's topic (see `room_topic`);
+        what nobody decides is allowed, unless the room is ``private``.
+        """
+        return await permits(self.node, self.user, action, room_topic(self.socket.namespace, room), private=private)
+
     def join(self, room: str) -> None:
         """Enter a room of this namespace. Raises `JoinRefused` when it is in too many, or there can be no such room."""
-        self._rooms.join(room)
+        self._own_rooms.join(room)
 
     def leave(self, room: str) -> None:
         """Leave it."""
-        self._rooms.leave(room)
+        self._own_rooms.leave(room)
 
     def to(self, *rooms: str) -> Target:
         """Everybody else in one of these rooms, or with one of these ids: ``await self.to("lobby").emit("hello")``."""
@@ -264,8 +233,8 @@ class Namespace(Actor):
         """Send the client away, after this handler; ``hang_up``: from all namespaces, by ending its connection."""
         self.socket.send(sio.DISCONNECT, None)
         self._ends = True
-        if hang_up:
-            self.socket.hang_up()
+        if hang_up and self.socket.carrier is not None:
+            self.socket.carrier.hang_up()
 
     async def handle_event(self, event: str, arguments: list[Plain], id: int | None) -> None:  # noqa: A002 - the field's name
         """Let the method marked with `on` handle an event; what no method handles is ignored.
@@ -295,7 +264,7 @@ class Namespace(Actor):
         self.socket, session = arrival
         self.socket.actor = self.pid
         self._app = app
-        self._rooms = Rooms(self.node, self.socket, self.pid)
+        self._rooms: Rooms | None = None
         self._session: MonitorRef | None = self.monitor(session)
         self._ends = self._is_in = False
         self._give_up: TimerRef | None = None
@@ -305,14 +274,21 @@ class Namespace(Actor):
     def _is_over(self, _: Pid) -> None:
         """In the death step."""
         self._app.forget(self.socket)
-        self._rooms.leave_all()
+        if self._rooms is not None:
+            self._rooms.leave_all()
+
+    @property
+    def _own_rooms(self) -> Rooms:
+        if self._rooms is None:
+            self._rooms = Rooms(self.node, self.socket, self.pid)
+        return self._rooms
 
     async def handle_call(self, message: Any, caller: Any) -> Any:
         match message:
             case Connect(auth):
                 try:
                     if self.broadcasts:
-                        self._rooms.join("", counts=False)
+                        self._own_rooms.join("", counts=False)
                     await self.connect(auth)
                 except ConnectRefused as refused:
                     return Stop("normal", reply=refusal(refused.message, refused.data))
@@ -385,11 +361,6 @@ class Namespace(Actor):
         else:
             self.end()
         return Stop("normal") if await self._has_ended() else None
-
-
-def refusal(message: str, data: Plain = None) -> dict[str, Plain]:
-    """What a CONNECT_ERROR says."""
-    return {"message": message} if data is None else {"message": message, "data": data}
 
 
 def _check(event: str, arguments: Iterable[Plain]) -> None:

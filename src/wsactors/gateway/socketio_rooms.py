@@ -14,13 +14,15 @@ import attrs
 from wsactors.actors import Pid, Runtime
 from wsactors.cluster import Receiver
 from wsactors.realtime.channel import Channel
-from wsactors.realtime.identity import JoinRefused
+from wsactors.realtime.identity import AuthRefused, JoinRefused, User
+from wsactors.realtime.rules import Action
 from wsactors.realtime.service import Realtime
 from wsactors.wire.plain import Plain, check_plain
 
 from .engineio_sink import VOLATILE
+from .socketio_formats import ARGUMENTS, UNLESS
 from .socketio_options import ROOM_PREFIX, ROOMS
-from .socketio_socket import ARGUMENTS, UNLESS, Socket
+from .socketio_socket import Socket
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -60,6 +62,16 @@ def reserve_rooms(realtime: Realtime) -> None:
     """Have the names of rooms mean rooms, before any other rule for topics, also where the configuration does not say so."""
     if realtime.options.topics[:1] != (ROOMS,):
         realtime.options = attrs.evolve(realtime.options, topics=(ROOMS, *realtime.options.topics))
+
+
+async def permits(node: Runtime, user: User, action: Action, topic: str, *, private: bool) -> bool:
+    """Whether ``user`` may do that, as the node's policy says and by a token that is still good."""
+    permission = topics_of(node).permission
+    try:
+        await permission.stay(user)
+    except AuthRefused:
+        return False
+    return await permission.may(action, user, topic, private=private)
 
 
 class Rooms:

@@ -1,29 +1,21 @@
-"""One client in one namespace, as bytes: its packets on the way out, what it may still need if it comes back, its formats.
-
-Whatever goes to many is made once per namespace, frames and offset included, and offered to every `Socket`.
-"""
+"""One client in one namespace, as bytes: its packets on the way out, and what it may still need if it comes back."""
 
 from __future__ import annotations
 
-import itertools
 import secrets
-from collections import deque
-from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING, Any, Final
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Final, Protocol
 
 import trio
 
-from wsactors.actors.log import log
 from wsactors.cluster import CHANGES
-from wsactors.realtime.publication import PresenceDiff, PresenceState, Publication
 from wsactors.wire import socketio as sio
 from wsactors.wire.engineio import pieces_of
-from wsactors.wire.errors import ProtocolError
 from wsactors.wire.json_door import dumps
 from wsactors.wire.plain import Plain
-from wsactors.wire.ws_frame import binary_frame, text_frame
 
 from .engineio_sink import VOLATILE, EngineSink
+from .socketio_formats import Marked, RoomFormat, frames_of
 
 if TYPE_CHECKING:
     import socket
@@ -32,37 +24,8 @@ if TYPE_CHECKING:
     from wsactors.actors import Pid
     from wsactors.realtime.identity import User
 
-_MESSAGE: Final = b"4"
 _HELD: Final = 1_000
 """Packets that a namespace may send before its client is let in."""
-
-
-def frames_of(packet: sio.Packet) -> bytes:
-    """``packet`` as WebSocket frames of Engine.IO. Raises `ProtocolError` when its data is not plain."""
-    text, attachments = sio.encode(packet)
-    frame = text_frame(_MESSAGE + text)
-    return frame + b"".join(map(binary_frame, attachments)) if attachments else frame
-
-
-class Marked(bytes):
-    """Frames that not every receiver gets."""
-
-    unless: frozenset[str]
-    """Whoever is in one of these rooms does not."""
-    is_volatile: bool
-    """Whoever cannot take them now does not."""
-
-
-class Offsets:
-    """Names for places in what a namespace sends: they end the arguments of its events, and clients come back with them."""
-
-    def __init__(self) -> None:
-        self._prefix = secrets.token_urlsafe(6)
-        self._numbers = itertools.count(1)
-
-    def next(self) -> str:
-        """A name that was never used, nor will be by this process."""
-        return f"{self._prefix}.{next(self._numbers):x}"
 
 
 class Once(bytes):
@@ -80,7 +43,9 @@ class RecoveryLog:
     __slots__ = ("_dropped", "_entries", "_packets", "_size", "_space")
 
     def __init__(self, packets: int, size: int) -> None:
-        self._entries: deque[bytes] | None = None
+        self._entries: list[bytes] | None = (
+            None  # a deque takes 760 bytes even for one, and these stay short nearly always
+        )
         self._packets = packets
         self._space = size
         self._size = 0
@@ -90,14 +55,14 @@ class RecoveryLog:
         """``frames`` were sent, or would have been."""
         entries = self._entries
         if entries is None:
-            entries = self._entries = deque()
+            entries = self._entries = []
         entries.append(frames)
         size = self._size + len(frames)
         if size > self._space or len(entries) > self._packets:
             self._dropped = True
-            size -= len(entries.popleft())
+            size -= len(entries.pop(0))
             while size > self._space:
-                size -= len(entries.popleft())
+                size -= len(entries.pop(0))
         self._size = size
 
     def since(self, offset: str | None) -> list[bytes] | None:
@@ -124,6 +89,26 @@ class Acknowledgement:
         self.arguments: list[Plain] | None = None
 
 
+class Carrier(Protocol):
+    """A session that carries sockets. Nothing here waits."""
+
+    def hang_up(self) -> None:
+        """End the session, and all namespaces of its client with it."""
+        ...
+
+    def let_go(self, socket: Socket, /) -> None:
+        """Forget ``socket``: another session carries it from now on."""
+        ...
+
+    def slow_down(self, seconds: float, /) -> None:
+        """The client sends too fast: do not read what it says for so long."""
+        ...
+
+    def belongs_to(self, user: User, /) -> None:
+        """The client is ``user``'s."""
+        ...
+
+
 class Socket:
     """One client in one namespace. A `wsactors.realtime.sinks.Sink` for all its topics.
 
@@ -131,8 +116,8 @@ class Socket:
     """
 
     __slots__ = (
-        "_acknowledgements", "_held", "_log", "_next_id", "_sink", "_version", "actor", "format", "hang_up", "is_over", "leave",
-        "namespace", "place", "rooms", "sid", "token", "user",
+        "_acknowledgements", "_held", "_log", "_next_id", "_rooms", "_sink", "_version", "actor", "carrier", "format", "is_over",
+        "sid", "token", "user",
     )  # fmt: skip
 
     def __init__(
@@ -140,22 +125,16 @@ class Socket:
     ) -> None:
         self.format = wire_format
         """How events of its namespace are written."""
-        self.namespace = wire_format.namespace
         self.sid = secrets.token_urlsafe(15)
         self.token = secrets.token_urlsafe(18) if log_of_sent is not None else ""
         """With which its client comes back; a secret."""
-        self.place = ""
-        """What the node's `wsactors.realtime.resume.ResumeStore` knows its place by: void after a kick. A secret, too."""
         self.user = user
-        self.rooms: frozenset[str] = frozenset({self.sid})
-        """Its own id is one of them. Replaced when they change."""
+        self._rooms: frozenset[str] | None = None
         self.actor: Pid
         self.is_over = False
         """Nothing more is sent."""
-        self.hang_up: Callable[[], None] = _nothing
-        """Ends the session, and all other namespaces of the client with it."""
-        self.leave: Callable[[], None] = _nothing
-        """Has the session that carries it forget it."""
+        self.carrier: Carrier | None = None
+        """The session that carries it."""
         self._log = log_of_sent
         self._sink: EngineSink | None = None
         self._held: list[tuple[bytes, object]] | None = []
@@ -170,6 +149,26 @@ class Socket:
     def is_attached(self) -> bool:
         """Whether a session carries it."""
         return self._sink is not None
+
+    @property
+    def namespace(self) -> str:
+        """The name of its namespace."""
+        return self.format.namespace
+
+    @property
+    def rooms(self) -> frozenset[str]:
+        """Where it is. Its own id is one of them, and nearly always the only one: then nothing is kept."""
+        return frozenset((self.sid,)) if self._rooms is None else self._rooms
+
+    @rooms.setter
+    def rooms(self, rooms: frozenset[str]) -> None:
+        self._rooms = None if len(rooms) == 1 else rooms
+
+    def renew(self, user: User) -> None:
+        """It is ``user``'s from now on: the same person with a newer token, or somebody who had not logged in before."""
+        self.user = user
+        if self.carrier is not None:
+            self.carrier.belongs_to(user)
 
     # -- out --
 
@@ -265,7 +264,7 @@ class Socket:
         """Nothing carries it any more, for now or for good."""
         self._sink = None
         CHANGES.count += 1
-        self.hang_up = self.leave = _nothing
+        self.carrier = None
         for waiting in (self._acknowledgements or {}).values():
             waiting.arrived.set()
         self._acknowledgements = None
@@ -274,104 +273,10 @@ class Socket:
         """It is over: its actor is gone."""
         self.is_over = True
         CHANGES.count += 1
-        self.hang_up = self.leave = _nothing
+        self.carrier = None
 
     def _welcome(self) -> None:
         data: Plain = {"sid": self.sid, **({"pid": self.token} if self.token else {})}
         packet = sio.Packet(sio.CONNECT, self.namespace, None if self._version == 3 else data)
         if self._sink is not None:
             self._sink.offer(frames_of(packet))
-
-
-def _nothing() -> None:
-    """What is done when nobody carries a socket."""
-
-
-class RoomFormat:
-    """Publications as events of one namespace: a payload is the only argument, a list of arguments if it says so.
-
-    Args:
-        namespace: Its name.
-        offsets: What its events end with; None: clients cannot come back.
-    """
-
-    protocol = "socketio"
-    """What it counts as: see `wsactors.gateway.metrics`."""
-
-    def __init__(self, namespace: str, offsets: Offsets | None = None) -> None:
-        self.namespace = namespace
-        self._offsets = offsets
-
-    def publication(self, publication: Publication) -> bytes | None:
-        """See `wsactors.realtime.publication.Format`."""
-        meta = publication.meta or {}
-        payload = publication.payload
-        arguments = payload if meta.get(ARGUMENTS) and isinstance(payload, list) else [payload]
-        if publication.event in sio.RESERVED_EVENTS:
-            return None  # clients end their connection at such an event, whoever has published it
-        unless, is_volatile = frozenset(meta.get(UNLESS, ())), bool(meta.get(VOLATILE))
-        frames = self.event(publication.event, arguments, has_offset=not is_volatile)
-        if frames is None or not (unless or is_volatile):
-            return frames
-        marked = Marked(frames)
-        marked.unless, marked.is_volatile = unless, is_volatile
-        return marked
-
-    def event(self, event: str, arguments: Iterable[Any], *, has_offset: bool = True) -> bytes | None:
-        """The frames of an event; None when they cannot be made."""
-        data: list[Plain] = [event, *arguments]
-        if self._offsets is not None and has_offset:
-            data.append(self._offsets.next())
-        try:
-            return frames_of(sio.Packet(sio.EVENT, self.namespace, data))
-        except ProtocolError as error:  # an actor has published what no client could read
-            log(__name__, "warning", "not_deliverable", reason=str(error))
-            return None
-
-    def presence_state(self, state: PresenceState) -> bytes | None:
-        """Rooms have none."""
-        del state
-        return None
-
-    def presence_diff(self, diff: PresenceDiff) -> bytes | None:
-        """Rooms have none."""
-        del diff
-        return None
-
-
-class TopicFormat(RoomFormat):
-    """Publications and presence of topics that are shared with all other protocols, as `docs/socketio.md` says."""
-
-    def publication(self, publication: Publication) -> bytes | None:
-        """See `wsactors.realtime.publication.Format`."""
-        about = dict(_about(publication))
-        return self.event("message", [publication.topic, publication.event, publication.payload, about])
-
-    def presence_state(self, state: PresenceState) -> bytes | None:
-        """See `wsactors.realtime.publication.Format`."""
-        return self.event("presence_state", [state.topic, _metas(state.metas)])
-
-    def presence_diff(self, diff: PresenceDiff) -> bytes | None:
-        """See `wsactors.realtime.publication.Format`."""
-        changes = {"joins": _metas(diff.joins), "leaves": _metas(diff.leaves)}
-        return self.event("presence_diff", [diff.topic, changes])
-
-
-ARGUMENTS: Final = "arguments"
-"""In a publication's meta: its payload is a list of arguments."""
-UNLESS: Final = "unless"
-"""In a publication's meta: rooms whose members do not get it."""
-
-
-def _about(publication: Publication) -> Iterator[tuple[str, Plain]]:
-    if publication.offset:
-        yield "epoch", publication.epoch
-        yield "offset", publication.offset
-    if publication.id:
-        yield "id", publication.id
-    if publication.at:
-        yield "at", publication.at
-
-
-def _metas(metas: Any) -> dict[str, Any]:
-    return {key: [dict(meta) for meta in each] for key, each in metas.items()}

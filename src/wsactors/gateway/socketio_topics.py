@@ -6,9 +6,7 @@ Its events are in ``docs/socketio.md``. It decides nothing about permission: `Re
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, ClassVar, Final
-
-import attrs
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from wsactors.actors import Pid
 from wsactors.realtime.identity import JoinRefused, Refused, User
@@ -19,20 +17,16 @@ from wsactors.wire import socketio as sio
 from wsactors.wire.errors import ProtocolError
 from wsactors.wire.plain import MAX_EXACT_INT, Plain, check_plain
 
+from .socketio_formats import RoomFormat, TopicFormat
 from .socketio_namespace import Namespace
-from .socketio_socket import Socket, TopicFormat
+from .socketio_socket import Socket
+
+if TYPE_CHECKING:
+    from .socketio import SocketIo
 
 MAX_TOPICS: Final = 100
 """Of one client at a time."""
 _EVENTS: Final = frozenset({"subscribe", "unsubscribe", "publish", "track", "untrack", "token"})
-
-
-@attrs.define(eq=False)
-class _Membership:
-    outlet: TopicOutlet
-    channel: Pid | None = None
-    meta: Mapping[str, Any] | None = None
-    """As what the client was last shown to others."""
 
 
 class TopicOutlet:
@@ -45,14 +39,23 @@ class TopicOutlet:
         namespace: Told when it is over.
     """
 
+    __slots__ = ("_namespace", "_number", "_topic", "channel", "is_silent", "meta", "sink")
+
     def __init__(self, topic: str, socket: Socket, number: int | None, namespace: Topics) -> None:
-        self.format = socket.format
         self.sink = socket
+        self.channel: Pid | None = None
+        self.meta: Mapping[str, Any] | None = None
+        """As what the client was last shown to others."""
         self._topic = topic
         self._number = number
         self._namespace = namespace
         self.is_silent = False
         """Set when the client wants to know nothing more."""
+
+    @property
+    def format(self) -> RoomFormat:
+        """See `Outlet`."""
+        return self.sink.format
 
     def joined(self, joined: Joined) -> None:
         """See `Outlet`."""
@@ -78,6 +81,11 @@ class TopicOutlet:
     def push(self, event: str, payload: Plain) -> None:
         """See `Outlet`."""
         self._offer("message", self._topic, event, payload, {})
+
+    def slow_down(self, seconds: float) -> None:
+        """The client sends more than it may in the long run: it is not read for a while."""
+        if self.sink.carrier is not None:
+            self.sink.carrier.slow_down(seconds)
 
     def closed(self, reason: str, *, crashed: bool) -> None:
         """See `Outlet`."""
@@ -106,15 +114,16 @@ class Topics(Namespace):
     broadcasts: ClassVar[bool] = False
     wire_format = TopicFormat
 
-    async def connect(self, auth: Any) -> None:
-        """Everybody may come in whom the authenticator has let through."""
-        self._topics: dict[str, _Membership] = {}
+    def init(self, app: SocketIo, number: int) -> object:
+        """See `Namespace`."""
+        self._topics: dict[str, TopicOutlet] = {}
         self._lost_one = False
         """Whether a membership ended while the client was away: then it may not have what it missed there."""
-        # Its channels end with it; their outlets refer to this actor, and cycles wait for the garbage collector.
-        self.at_death("topics", self._forget_topics)
+        return super().init(app, number)
 
-    def _forget_topics(self, _: Pid) -> None:
+    def _is_over(self, pid: Pid) -> None:
+        super()._is_over(pid)
+        # Its channels end with it; their outlets refer to this actor, and cycles wait for the garbage collector.
         self._topics.clear()
 
     async def handle_event(self, event: str, arguments: list[Plain], id: int | None) -> None:  # noqa: A002 - the field's name
@@ -142,6 +151,11 @@ class Topics(Namespace):
             answer = _error(refused.code, refused.message, refused.details)
         if answer is not None and id is not None:
             self.acknowledge(id, answer)
+
+    @classmethod
+    def too_fast(cls, event: str, seconds: float) -> tuple[Plain, ...]:
+        """See `Namespace`."""
+        return (_error("rate", f"You send too fast: try again in {seconds:.1f} seconds."),)
 
     async def interrupted(self, reason: str) -> None:
         """Nobody shows as present whose connection is gone."""
@@ -172,7 +186,7 @@ class Topics(Namespace):
     def over(self, topic: str, outlet: TopicOutlet) -> None:
         """A membership has ended."""
         membership = self._topics.get(topic)
-        if membership is not None and membership.outlet is outlet:
+        if membership is outlet:
             del self._topics[topic]
             self._lost_one |= not self.socket.is_attached
 
@@ -186,12 +200,11 @@ class Topics(Namespace):
         if len(self._topics) >= MAX_TOPICS:
             return _error("too_many", f"A client may be in {MAX_TOPICS} topics.")
         since, limit = _position(options.get("since")), _limit(options.get("limit"))
-        membership = _Membership(TopicOutlet(topic, self.socket, number, self))
-        self._topics[topic] = membership
+        membership = self._topics[topic] = TopicOutlet(topic, self.socket, number, self)
         try:
             membership.channel = await self._realtime.join(
                 topic,
-                membership.outlet,
+                membership,
                 owner=self.pid,
                 user=self.user,
                 params=options.get("params", {}),
@@ -209,7 +222,7 @@ class Topics(Namespace):
     def _unsubscribe(self, topic: str) -> Plain:
         membership = self._topics.pop(topic, None)
         if membership is not None and membership.channel is not None:
-            membership.outlet.is_silent = True
+            membership.is_silent = True
             self._realtime.leave(membership.channel)
         return {"status": "ok", "response": {}}
 
@@ -243,7 +256,7 @@ class Topics(Namespace):
     async def _renew(self, token: str) -> Plain:
         """The client has a newer token, for the same person."""
         user = await self._realtime.reauthenticate(self.user, token, owner=self.pid)
-        self.socket.user = user
+        self.socket.renew(user)
         for membership in self._topics.values():
             if membership.channel is not None:
                 self._realtime.renew(membership.channel, user)

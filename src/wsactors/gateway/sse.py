@@ -29,7 +29,7 @@ from wsactors.wire.plain import Plain
 from wsactors.wire.sse import COMMENT, encode_event, encode_position
 
 from .access import Access, position_of, refusal_of
-from .metrics import carrying
+from .metrics import Meter, carrying
 from .topic_json import presence_map, publication_map, text_of
 
 if TYPE_CHECKING:
@@ -59,8 +59,8 @@ def routes_of(port: Port) -> list[BaseRoute]:
 class SseFormat:
     """Publications and presence as events. ``chunked``: framed for HTTP/1.1's chunked coding."""
 
-    protocol = "http"
-    """What it counts as, as its connection does: see `wsactors.gateway.metrics`."""
+    protocol = "sse"
+    """What it counts as: see `wsactors.gateway.metrics`."""
 
     def __init__(self, *, chunked: bool) -> None:
         self._chunked = chunked
@@ -93,9 +93,14 @@ CHUNKED: Final = SseFormat(chunked=True)
 
 
 class _Gate:
-    """Keeps what comes before the response has begun, then passes everything on, until the reader was told that it ends."""
+    """Keeps what comes before the response has begun, then passes everything on, until the reader was told that it ends.
 
-    def __init__(self) -> None:
+    Args:
+        meter: Counts what goes through here.
+    """
+
+    def __init__(self, meter: Meter) -> None:
+        self._meter = meter
         self._kept: deque[bytes] = deque()
         self._size = 0
         self._sink: Sink | None = None
@@ -106,7 +111,10 @@ class _Gate:
         if self._is_closed:
             return False
         if self._sink is not None:
-            return self._sink.offer(data, key)
+            taken = self._sink.offer(data, key)
+            if taken:
+                self._meter.gave(1, len(data))
+            return taken
         self._size += len(data)
         if self._size > GATE_BYTES:
             self.overflowed.set()
@@ -124,6 +132,7 @@ class _Gate:
     def sent_partly(self, data: bytes, sent: int, key: object) -> None:
         """See `wsactors.cluster.Shortcut`."""
         assert isinstance(self._sink, SocketSink)
+        self._meter.gave(1, len(data))
         self._sink.sent_partly(data, sent, key)
 
     async def open(self, write: Callable[[bytes], Awaitable[None]], sink: Sink) -> None:
@@ -131,6 +140,7 @@ class _Gate:
         while self._kept:
             data = self._kept.popleft()
             await write(data)
+            self._meter.gave(1, len(data))
             self._size -= len(data)
         self._sink = sink
         CHANGES.count += 1
@@ -144,12 +154,12 @@ class _Gate:
 class SseOutlet:
     """A reader's end of its channel; and a guest, to be told before the node stops."""
 
-    def __init__(self, topic: str, wire_format: SseFormat, *, keeps: bool = True) -> None:
+    def __init__(self, topic: str, wire_format: SseFormat, meter: Meter, *, keeps: bool = True) -> None:
         """``keeps``: whether the topic has a history; without one nobody can know what he missed."""
         self.topic = topic
         self._keeps = keeps
         self.format = wire_format
-        self.sink = _Gate()
+        self.sink = _Gate(meter)
         self.ended = trio.Event()
 
     def joined(self, joined: Joined) -> None:
@@ -241,7 +251,8 @@ class EventsRoute:
         topic: str = scope["path_params"]["topic"]
         options = realtime.options.for_topic(topic)
         is_direct = scope["http_version"] == "1.1" and "sink" in scope["state"]
-        outlet = SseOutlet(topic, CHUNKED if is_direct else PLAIN, keeps=options is not None and options.history > 0)
+        keeps, meter = options is not None and options.history > 0, self._port.meters["sse"]
+        outlet = SseOutlet(topic, CHUNKED if is_direct else PLAIN, meter, keeps=keeps)
         channel = await realtime.join(
             topic,
             outlet,

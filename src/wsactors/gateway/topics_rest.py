@@ -142,7 +142,9 @@ class _Topics:
                     nursery.cancel_scope.cancel()
         finally:
             realtime.leave(channel)
-        return Response(outlet.body(), 200, NO_STORE, "application/json")
+        body = outlet.body()
+        self._port.meters["poll"].gave(outlet.count, len(body))
+        return Response(body, 200, NO_STORE, "application/json")
 
     async def _may_read(self, request: Request, *, presence: bool = False) -> str:
         user = await self._access.user(request)
@@ -195,6 +197,11 @@ class PollOutlet:
     def may_wait(self) -> bool:
         """Whether the client is up to date, so that there is nothing to tell it yet."""
         return self._recovered is not False or not self._keeps
+
+    @property
+    def count(self) -> int:
+        """How many publications there are to answer with."""
+        return len(self._texts)
 
     async def wait(self) -> None:
         """Wait until there is something to answer with."""

@@ -211,8 +211,16 @@ class WebSocket:
         self._slow_code = code
         self.sink.farewell = close_frame(code, reason)
 
-    def watch_silence(self, seconds: float) -> None:
-        """After ``seconds`` without a word from the client, `ask` it; after as many more, close with `CLOSE_IDLE`."""
+    def watch_silence(self, seconds: float | None) -> None:
+        """After ``seconds`` without a word from the client, `ask` it; after as many more, close with `CLOSE_IDLE`.
+
+        None: never, for the protocol that is spoken here has heartbeats of its own, and closes when they stop.
+        """
+        if seconds is None:
+            if self._alarm is not None:
+                self._alarm.cancel()
+                self._alarm = None
+            return
         self._idle_seconds = seconds
         self._heard = trio.current_time()
         self._asked = 0.0

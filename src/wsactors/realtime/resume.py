@@ -78,11 +78,12 @@ class ResumeStore:
         """How to have something done at a monotonic time; without it, what is over is kept until the next call."""
         self._awaits: float | None = None
         self._bytes = 0
-        self._places: dict[bytes, _Place] = {}
-        self._parked: OrderedDict[bytes, None] = OrderedDict()
+        self._places: dict[Hashable, _Place] = {}
+        """By the hash of a token, or by whose it is."""
+        self._parked: OrderedDict[Hashable, None] = OrderedDict()
         """Oldest first: they all wait equally long."""
-        self._of_subject: dict[str, OrderedDict[bytes, None]] = {}
-        self._of_owner: dict[Hashable, bytes] = {}
+        self._of_subject: dict[str, OrderedDict[Hashable, None]] = {}
+        self._of_owner: dict[Hashable, Hashable] = {}
 
     @property
     def seconds(self) -> float:
@@ -93,19 +94,26 @@ class ResumeStore:
         """A token for ``user``, whose connection is ``owner``; an earlier one of the same connection is void."""
         self.void(owner=owner)
         token = secrets.token_urlsafe(BYTES)
-        digest = _digest(token)
-        self._places[digest] = place = _Place(user.subject, owner)
-        self._of_owner[owner] = digest
-        self._bind(digest, place)
+        key = _digest(token)
+        self._places[key] = place = _Place(user.subject, owner)
+        self._of_owner[owner] = key
+        self._bind(key, place)
         return token
+
+    def hold(self, user: User, owner: Hashable) -> None:
+        """Keep a place without a token of its own: whoever calls `retake` has seen another proof of whose it is."""
+        self.void(owner=owner)
+        self._places[owner] = place = _Place(user.subject, owner)
+        self._of_owner[owner] = owner
+        self._bind(owner, place)
 
     def rebind(self, owner: Hashable, user: User) -> None:
         """``user`` has logged in on a connection that was nobody's until then."""
-        digest = self._of_owner.get(owner)
-        if digest is not None and (place := self._places[digest]).subject != user.subject:
-            self._unbind(digest, place)
+        key = self._of_owner.get(owner)
+        if key is not None and (place := self._places[key]).subject != user.subject:
+            self._unbind(key, place)
             place.subject = user.subject
-            self._bind(digest, place)
+            self._bind(key, place)
 
     def park(self, owner: Hashable, state: Any, now: float, *, size: int = 0) -> bool:
         """The connection has ended: keep its place for a while. False: it has none any more.
@@ -113,14 +121,14 @@ class ResumeStore:
         ``size``: of ``state`` in bytes, an estimate.
         """
         self.expire(now)
-        digest = self._of_owner.get(owner)
-        if digest is None:
+        key = self._of_owner.get(owner)
+        if key is None:
             return False
-        place = self._places[digest]
+        place = self._places[key]
         self._bytes += size - place.size
         place.until, place.state, place.size = now + self._seconds, state, size
-        self._parked[digest] = None
-        self._parked.move_to_end(digest)
+        self._parked[key] = None
+        self._parked.move_to_end(key)
         while len(self._parked) > self._most or self._bytes > self._most_bytes:
             self._end(next(iter(self._parked)))
         self._expire_later()
@@ -132,20 +140,27 @@ class ResumeStore:
         Raises:
             AuthRefused: code ``resume``: there is no such place (any more), or it is another's. All sound alike.
         """
+        return self._taken(_digest(token), user, now)
+
+    def retake(self, owner: Hashable, user: User, now: float) -> Resumed:
+        """Take up, once, what `hold` has kept. Raises as `redeem`."""
+        return self._taken(owner, user, now)
+
+    def _taken(self, key: Hashable, user: User, now: float) -> Resumed:
         self.expire(now)
-        place = self._end(_digest(token))
+        place = self._end(key)
         if place is None or place.subject != user.subject:
             raise AuthRefused("resume", "There is nothing to resume: begin anew.")
         return Resumed(place.state, place.owner)
 
     def void(self, *, subject: str = "", owner: Hashable = None) -> int:
         """End the places of a person, or of a connection: after a kick nothing can be resumed. How many there were."""
-        digests = set(self._of_subject.get(subject, ())) if subject else set()
+        keys = set(self._of_subject.get(subject, ())) if subject else set()
         if owner in self._of_owner:
-            digests.add(self._of_owner[owner])
-        for digest in digests:
-            self._end(digest)
-        return len(digests)
+            keys.add(self._of_owner[owner])
+        for key in keys:
+            self._end(key)
+        return len(keys)
 
     def expire(self, now: float) -> None:
         """End the places whose clients did not come back in time."""
@@ -173,25 +188,25 @@ class ResumeStore:
         """Places, of clients that are connected and of those that are awaited."""
         return len(self._places)
 
-    def _bind(self, digest: bytes, place: _Place) -> None:
+    def _bind(self, key: Hashable, place: _Place) -> None:
         if place.subject:
             own = self._of_subject.setdefault(place.subject, OrderedDict())
-            own[digest] = None
+            own[key] = None
             if len(own) > self._most_per_subject:
                 self._end(next(iter(own)))
 
-    def _unbind(self, digest: bytes, place: _Place) -> None:
+    def _unbind(self, key: Hashable, place: _Place) -> None:
         own = self._of_subject.get(place.subject)
         if own is not None:
-            own.pop(digest, None)
+            own.pop(key, None)
             if not own:
                 del self._of_subject[place.subject]
 
-    def _end(self, digest: bytes) -> _Place | None:
-        place = self._places.pop(digest, None)
+    def _end(self, key: Hashable) -> _Place | None:
+        place = self._places.pop(key, None)
         if place is not None:
-            self._unbind(digest, place)
-            self._parked.pop(digest, None)
+            self._unbind(key, place)
+            self._parked.pop(key, None)
             self._bytes -= place.size
             del self._of_owner[place.owner]
         return place
