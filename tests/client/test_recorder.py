@@ -75,6 +75,16 @@ def test_what_was_lost_is_concealed_and_the_length_stays(packets: list[bytes]) -
     assert np.array_equal(recorder.sound, reference([*packets[:40], None, None, None, *packets[43:]]))
 
 
+def test_a_copy_of_the_frame_before_is_heard_where_that_was_lost(packets: list[bytes]) -> None:
+    recorder = Recorder()
+    for number, packet in enumerate(packets):
+        if number not in {40, 41, 60}:
+            recorder.add(frame(number, packet, previous=packets[number - 1], distance=1))
+
+    assert recorder.lost == 1
+    assert np.array_equal(recorder.sound, reference([*packets[:40], None, *packets[41:]]))
+
+
 def test_sequence_numbers_wrap_and_old_frames_are_ignored(packets: list[bytes]) -> None:
     recorder = Recorder()
     base = 2**32 - 2

@@ -46,8 +46,11 @@ class Recorder:
         if frame.flags & FLAG_DISCONTINUITY:
             self._decoder.reset()
             missing = 0
-        self.lost += missing
-        pieces = [self._decoder.decode(None) for _ in range(min(missing, MAX_CONCEALED))]
+        has_copy = frame.distance == 1 <= missing
+        self.lost += missing - has_copy
+        pieces = [self._decoder.decode(None) for _ in range(min(missing - has_copy, MAX_CONCEALED))]
+        if has_copy:
+            pieces.append(self._decoder.decode(frame.previous))
         pieces.append(self._decoder.decode(frame.payload))
         self._next = (frame.sequence + 1) & 0xFFFFFFFF
         self._pieces += pieces

@@ -1,6 +1,7 @@
 """The native protocol: msgpack control messages and binary audio frames, one per WebSocket binary message.
 
-The first byte tells the two apart: a control message is a msgpack map (0x80–0x8f), an audio frame begins with 0x01.
+The first byte tells the two apart: a control message is a msgpack map (0x80–0x8f), an audio frame begins with 0x01 or,
+with a copy of an earlier frame in it, with 0x02.
 Control messages are closed: an unknown kind, an unknown or missing field, a duplicate key, a wrong type, an extension
 type, a non-finite number or a nested value too deep is a `ProtocolError` that names the field. ``docs/protocol.md``
 lists every message with example bytes.
@@ -22,14 +23,20 @@ from typing import Any, Final, TypeAlias
 from .audio_frame import (
     AUDIO_HEADER_BYTES,
     AUDIO_KIND,
+    AUDIO_KINDS,
     FLAG_DISCONTINUITY,
     FLAG_LAST,
+    FLAG_PRIORITY,
     FLAG_SILENCE,
+    FLAG_VOICE,
     MAX_AUDIO_PAYLOAD,
+    MAX_DATAGRAM,
     QUIETEST,
     AudioFrame,
     decode_audio,
+    decode_uplink,
     encode_audio,
+    encode_redundant,
 )
 from .errors import ProtocolError
 from .native_schema import (
@@ -93,15 +100,16 @@ from .native_topics import (
 from .plain import MAX_EXACT_INT, Plain
 
 __all__ = [
-    "AUDIO_HEADER_BYTES", "AUDIO_KIND", "CLIENT_MESSAGES", "ERROR_CODES", "FLAG_DISCONTINUITY", "FLAG_LAST",
-    "FLAG_SILENCE", "HINTS", "MAX_AUDIO_PAYLOAD", "MAX_CONTAINERS", "MAX_CONTROL_BYTES", "MAX_EVENT",
-    "MAX_EVENT_DEPTH", "MAX_EXACT_INT", "MAX_MESSAGE_BYTES", "MAX_NAME", "MAX_SESSIONS", "MAX_TEXT", "MAX_TOKEN",
-    "MAX_TOPIC", "MAX_TOPICS", "QUIETEST", "SERVER_MESSAGES", "VERSION", "VERSIONS", "AudioFrame", "Authenticate",
-    "Authenticated", "ClientMessage", "Error", "Event", "Expiring", "Hello", "Hint", "Join", "JoinTopic", "Joined",
-    "Leave", "LeaveTopic", "Left", "ListSessions", "Message", "Ping", "Plain", "Pong", "Position", "PresenceDiff",
-    "PresenceState", "Publish", "Published", "Push", "Reply", "ServerMessage", "SessionInfo", "Sessions",
-    "TopicJoined", "TopicLeft", "Track", "Untrack", "Welcome", "clip", "common_version", "decode_audio",
-    "decode_client", "decode_server", "encode", "encode_audio", "sessions_that_fit",
+    "AUDIO_HEADER_BYTES", "AUDIO_KIND", "AUDIO_KINDS", "CLIENT_MESSAGES", "ERROR_CODES", "FLAG_DISCONTINUITY",
+    "FLAG_LAST", "FLAG_PRIORITY", "FLAG_SILENCE", "FLAG_VOICE", "HINTS", "MAX_AUDIO_PAYLOAD", "MAX_CONTAINERS",
+    "MAX_CONTROL_BYTES", "MAX_DATAGRAM", "MAX_EVENT", "MAX_EVENT_DEPTH", "MAX_EXACT_INT", "MAX_MESSAGE_BYTES",
+    "MAX_NAME", "MAX_SESSIONS", "MAX_TEXT", "MAX_TOKEN", "MAX_TOPIC", "MAX_TOPICS", "QUIETEST", "SERVER_MESSAGES",
+    "VERSION", "VERSIONS", "AudioFrame", "Authenticate", "Authenticated", "ClientMessage", "Error", "Event",
+    "Expiring", "Hello", "Hint", "Join", "JoinTopic", "Joined", "Leave", "LeaveTopic", "Left", "ListSessions",
+    "Message", "Ping", "Plain", "Pong", "Position", "PresenceDiff", "PresenceState", "Publish", "Published", "Push",
+    "Reply", "ServerMessage", "SessionInfo", "Sessions", "TopicJoined", "TopicLeft", "Track", "Untrack", "Welcome",
+    "clip", "common_version", "decode_audio", "decode_client", "decode_server", "decode_uplink", "encode",
+    "encode_audio", "encode_redundant", "sessions_that_fit",
 ]  # fmt: skip
 
 ClientMessage: TypeAlias = (
@@ -170,7 +178,7 @@ def decode_server(
     data: bytes, version: int = VERSION, *, max_bytes: int = MAX_MESSAGE_BYTES
 ) -> ServerMessage | AudioFrame:
     """What a server sent: a control message or an audio frame. Raises `ProtocolError` for anything else."""
-    if data[:1] == bytes((AUDIO_KIND,)):
+    if data and data[0] in AUDIO_KINDS:
         return decode_audio(data)
     message: ServerMessage = _decode(data, _server_kinds(version), version, max_bytes)
     return message

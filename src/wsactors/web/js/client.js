@@ -3,7 +3,7 @@
 //   const client = new Client("wss://radio.example/ws");
 //   const lobby = await client.joinTopic("room:lobby", { onMessage: ({ event, payload }) => show(event, payload) });
 //   await lobby.publish("said", { text: "hello" });
-import { AUDIO, decodeAudio } from "./audio_frame.js";
+import { decodeAudio, isAudio } from "./audio_frame.js";
 import { Core } from "./core.js";
 import { ClientError, Disconnected } from "./errors.js";
 import { Membership } from "./membership.js";
@@ -266,7 +266,7 @@ export class Client {
     let frame = null;
     try {
       if (!(data instanceof ArrayBuffer) || data.byteLength === 0) throw new RangeError("expected binary messages");
-      if (new Uint8Array(data, 0, 1)[0] === AUDIO) frame = decodeAudio(data);
+      if (isAudio(data)) frame = decodeAudio(data);
       else this.core.receive(decode(data), this.now());
     } catch (error) {
       this.end(socket, ended, 1002, `the node broke the protocol: ${error.message}`);
