@@ -42,7 +42,7 @@ async def test_a_node_that_breaks_the_protocol_is_left() -> None:
         await socket.send_message(b"\xc1")
         await socket.get_message()
 
-    with trio.fail_after(5):
+    with trio.fail_after(30):
         async with node(behave) as url, connect(url) as client:
             with pytest.raises(Disconnected):
                 await client.sessions()
@@ -52,7 +52,7 @@ async def test_a_node_that_refuses_the_version_says_so() -> None:
     async def behave(socket: WebSocketConnection) -> None:
         await socket.send_message(native.encode(native.Error("version", "this node speaks version 2")))
 
-    with trio.fail_after(5):
+    with trio.fail_after(30):
         async with node(behave) as url:
             with pytest.raises(ClientError, match="version 2"):
                 async with connect(url):
@@ -66,7 +66,7 @@ async def test_a_node_that_never_answers_is_given_up(monkeypatch: pytest.MonkeyP
         await socket.send_message(WELCOME)
         await trio.sleep_forever()
 
-    with trio.fail_after(5):
+    with trio.fail_after(30):
         async with node(behave) as url, connect(url) as client:
             with pytest.raises(ClientError, match="no answer to list"):
                 await client.sessions()
@@ -83,7 +83,7 @@ async def test_a_reader_that_does_not_keep_up_loses_the_oldest() -> None:
     directory = TestDirectory()
     session = directory.add(TestSession("main"))
     async with open_gateway(directory=directory) as gateway, connect(f"ws://{gateway.host}/ws") as client:
-        with trio.fail_after(10):
+        with trio.fail_after(30):
             listening = await client.join("main")
             for number in range(BACKLOG_FRAMES + 50):
                 session.offer_frame(number.to_bytes(2, "big"))

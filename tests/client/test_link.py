@@ -32,25 +32,25 @@ SOON = Retry(first=0.02, longest=0.1, attempts=40)
 
 
 async def take(topic: Topic, count: int) -> list[TopicMessage]:
-    with trio.fail_after(5):
+    with trio.fail_after(30):
         return [await anext(topic) for _ in range(count)]
 
 
 async def members(here: Stage, topic: str, count: int) -> None:
-    with trio.fail_after(5):
+    with trio.fail_after(30):
         while (info := await here.realtime.topic(topic)) is None or info.members != count:  # noqa: ASYNC110
             await trio.sleep(0.005)
 
 
 async def present(topic: Topic, keys: Sequence[str]) -> None:
-    with trio.fail_after(5):
+    with trio.fail_after(30):
         while set(topic.presence.keys) != set(keys):
             await topic.changed()
 
 
 async def test_two_clients_and_an_actor_talk() -> None:
     async with stage() as here, connect(here.url, token="ann") as ann, connect(here.url, token="bob") as bob:
-        with trio.fail_after(10):
+        with trio.fail_after(30):
             room = await ann.join_topic("room:1")
             other = await bob.join_topic("room:1", echo=True)
             assert room.response == {}
@@ -66,7 +66,7 @@ async def test_two_clients_and_an_actor_talk() -> None:
             await room.track({"mood": "good"})
             await present(other, ["ann"])
             await room.track({"mood": "better"})
-            with trio.fail_after(2):
+            with trio.fail_after(30):
                 while [meta["mood"] for meta in other.presence.metas("ann")] != ["better"]:
                     assert "ann" in other.presence
                     await other.changed()
@@ -79,7 +79,7 @@ async def test_two_clients_and_an_actor_talk() -> None:
 
 async def test_two_devices_of_one_person_are_one_key() -> None:
     async with stage() as here, connect(here.url, token="ann") as phone, connect(here.url, token="ann") as desk:
-        with trio.fail_after(10):
+        with trio.fail_after(30):
             there, here_too = await phone.join_topic("room:1"), await desk.join_topic("room:1")
             await there.track({"device": "phone"})
             await here_too.track({"device": "desk"})
@@ -93,7 +93,7 @@ async def test_two_devices_of_one_person_are_one_key() -> None:
 
 async def test_pushes_are_answered_or_refused_and_large_payloads_pass() -> None:
     async with stage() as here, connect(here.url, token="ann") as client:
-        with trio.fail_after(10):
+        with trio.fail_after(30):
             sturdy = await client.join_topic("sturdy:1")
             payload = b"\xff" * 900_000
             assert await sturdy.push("ask", payload) == {"asked": payload, "by": "ann"}
@@ -108,7 +108,7 @@ async def test_pushes_are_answered_or_refused_and_large_payloads_pass() -> None:
 
 async def test_a_channel_that_crashes_is_joined_again() -> None:
     async with stage() as here, connect(here.url) as client:
-        with trio.fail_after(10):
+        with trio.fail_after(30):
             sturdy = await client.join_topic("sturdy:1")
             await sturdy.push("crash", ack=False)
             while sturdy.is_joined:
@@ -124,7 +124,7 @@ async def test_after_a_cut_everything_that_was_missed_comes_once_and_in_order(si
         connect(cable.url, retry=SOON, token="ann") as client,
         connect(here.url) as other,
     ):
-        with trio.fail_after(10):
+        with trio.fail_after(30):
             room = await client.join_topic("room:1")
             await room.track({"mood": "good"})
             witness = await other.join_topic("room:1")
@@ -155,7 +155,7 @@ async def test_after_a_cut_everything_that_was_missed_comes_once_and_in_order(si
 
 async def test_who_was_away_too_long_hears_that_something_is_lost() -> None:
     async with stage() as here, wire(here.port) as cable, connect(cable.url, retry=SOON) as client:
-        with trio.fail_after(10):
+        with trio.fail_after(30):
             short = await client.join_topic("short:1")
             await here.realtime.publish("short:1", "n", 0)
             assert (await take(short, 1))[0].payload == 0
@@ -187,7 +187,7 @@ async def test_after_a_restart_of_the_node_topics_and_sessions_come_back() -> No
                 await stop.wait()
 
         first = await nursery.start(run, "stage", stop_first)
-        with trio.fail_after(10):
+        with trio.fail_after(30):
             async with connect(lambda: urls[-1], retry=SOON, rhythm=Rhythm(latency=None)) as client:
                 room, listening = await client.join_topic("room:1"), await client.join("main")
                 await first.realtime.publish("room:1", "n", 1)
@@ -213,7 +213,7 @@ async def test_after_a_restart_of_the_node_topics_and_sessions_come_back() -> No
 async def test_after_too_many_attempts_it_gives_up_and_says_so() -> None:
     retry = Retry(first=0.01, longest=0.02, attempts=5)
     async with stage() as here, wire(here.port) as cable, connect(cable.url, retry=retry) as client:
-        with trio.fail_after(10):
+        with trio.fail_after(30):
             room = await client.join_topic("room:1")
             listed = client.sessions
             cable.target = None
@@ -232,7 +232,7 @@ async def test_after_too_many_attempts_it_gives_up_and_says_so() -> None:
 
 async def test_nobody_ever_there_is_connection_failed_and_every_server_is_tried() -> None:
     async with wire(None) as one, wire(None) as two:
-        with trio.fail_after(5), pytest.raises(Disconnected) as failed:
+        with trio.fail_after(30), pytest.raises(Disconnected) as failed:
             async with connect([one.url, two.url], retry=Retry(first=0.01, longest=0.01, attempts=4)):
                 pass
     assert failed.value.code == "connection_failed"
@@ -240,11 +240,11 @@ async def test_nobody_ever_there_is_connection_failed_and_every_server_is_tried(
 
 
 async def test_a_token_is_renewed_on_the_living_connection() -> None:
-    tokens = itertools.chain(["ann:0.6"], itertools.repeat("ann:600"))
+    tokens = itertools.chain(["ann:2"], itertools.repeat("ann:600"))
     async with stage() as here, connect(here.url, token=lambda: next(tokens)) as client:
-        with trio.fail_after(10):
+        with trio.fail_after(30):
             room = await client.join_topic("sturdy:1")
-            await trio.sleep(0.8)
+            await trio.sleep(2.2)
             assert await room.push("ask", 1) == {"asked": 1, "by": "ann"}
             assert client.connections == 1
             with pytest.raises(ClientError, match="unauthorized"):
@@ -254,8 +254,8 @@ async def test_a_token_is_renewed_on_the_living_connection() -> None:
 
 
 async def test_a_token_that_expires_ends_the_connection() -> None:
-    async with stage() as here, connect(here.url, token="ann:0.2", retry=SOON) as client:
-        with trio.fail_after(5):
+    async with stage() as here, connect(here.url, token="ann:1.5", retry=SOON) as client:
+        with trio.fail_after(30):
             room = await client.join_topic("room:1")
             with pytest.raises(Disconnected) as ended:
                 await anext(room)
@@ -263,9 +263,9 @@ async def test_a_token_that_expires_ends_the_connection() -> None:
 
 
 async def test_a_new_token_is_asked_for_when_the_old_one_is_not_good_any_more() -> None:
-    tokens = iter(["ann:0.2", "mallory", "ann"])
+    tokens = iter(["ann:1.5", "mallory", "ann"])
     async with stage() as here, connect(here.url, token=lambda: next(tokens), retry=SOON) as client:
-        with trio.fail_after(5):
+        with trio.fail_after(30):
             room = await client.join_topic("sturdy:1")
             while client.connections < 2:
                 await client.changed()
@@ -275,7 +275,7 @@ async def test_a_new_token_is_asked_for_when_the_old_one_is_not_good_any_more() 
 async def test_who_is_not_let_in_is_told_why() -> None:
     async with stage() as here:
         for retry in (None, SOON):
-            with trio.fail_after(5), pytest.raises(ClientError) as refused:
+            with trio.fail_after(30), pytest.raises(ClientError) as refused:
                 async with connect(here.url, token="mallory", retry=retry):
                     pass
             assert (refused.value.code, "Log in" in str(refused.value)) == ("unauthorized", True)
@@ -283,7 +283,7 @@ async def test_who_is_not_let_in_is_told_why() -> None:
 
 async def test_a_kicked_member_is_not_resumed() -> None:
     async with stage() as here, wire(here.port) as cable, connect(cable.url, token="ann", retry=SOON) as client:
-        with trio.fail_after(5):
+        with trio.fail_after(30):
             room, other = await client.join_topic("room:1"), await client.join_topic("room:2")
             assert len(here.realtime.places) == 1
             assert here.realtime.kick("ann") == 2
@@ -313,7 +313,7 @@ async def resumed(socket: Any, hello: native.Hello) -> tuple[str, ...] | None:
 
 async def test_a_resume_token_is_good_once_and_for_its_owner_alone() -> None:
     async with stage() as here:
-        with trio.fail_after(5):
+        with trio.fail_after(30):
             async with connect(here.url, token="ann") as ann:
                 await ann.join_topic("room:1")
                 assert ann._core.welcome is not None
@@ -328,7 +328,7 @@ async def test_a_resume_token_is_good_once_and_for_its_owner_alone() -> None:
 
 async def test_a_stolen_resume_token_is_void() -> None:
     async with stage() as here:
-        with trio.fail_after(5):
+        with trio.fail_after(30):
             async with connect(here.url, token="ann") as ann:
                 await ann.join_topic("room:1")
                 assert ann._core.welcome is not None
@@ -340,7 +340,7 @@ async def test_a_stolen_resume_token_is_void() -> None:
 
 async def test_a_connection_that_believes_itself_alive_gives_way_to_the_one_that_resumes_it() -> None:
     async with stage() as here, connect(here.url, token="ann") as old:
-        with trio.fail_after(5):
+        with trio.fail_after(30):
             room = await old.join_topic("room:1")
             assert old._core.welcome is not None
             hello = native.Hello(
@@ -361,7 +361,7 @@ async def test_a_drained_node_sends_its_clients_away_at_moments_of_their_own() -
     async with trio.open_nursery() as nursery, stage("second") as second:
         async with stage(drain=DrainOptions(seconds=3.0, reconnect_seconds=0.4)) as first:
             url = first.url
-            came: list[float] = []
+            came: list[native.Hint] = []
             rooms: list[Topic] = []
             ready = trio.Event()
 
@@ -372,26 +372,26 @@ async def test_a_drained_node_sends_its_clients_away_at_moments_of_their_own() -
                         ready.set()
                     while client.node != "second" or not client.is_online:
                         await client.changed()
-                    came.append(trio.current_time())
-                    assert client.hints[-1].hint == "drain"
+                    came.append(client.hints[-1])
                     await trio.sleep_forever()
 
             for _ in range(8):
                 nursery.start_soon(come)
-            with trio.fail_after(5):
+            with trio.fail_after(30):
                 await ready.wait()
             url = second.url
-            stopped = trio.current_time()
         await until(lambda: len(came) == 8)
-        assert max(came) - stopped < 2.0
-        assert max(came) - min(came) > 0.05
+        assert {each.hint for each in came} == {"drain"}
+        moments = [each.after for each in came]
+        assert max(moments) <= 0.4
+        assert max(moments) - min(moments) > 0.01
         await members(second, "room:1", 8)
         nursery.cancel_scope.cancel()
 
 
 async def test_a_slow_consumer_is_told_and_may_resume() -> None:
     async with stage() as here:
-        with trio.fail_after(10):
+        with trio.fail_after(30):
             stream = await open_narrow_stream(here.port)
             async with stream:
                 await stream.send_all(upgrade(host="127.0.0.1"))
@@ -421,13 +421,13 @@ def masked(payload: bytes) -> bytes:
 
 async def test_a_flood_is_bounded_and_slowed_down_and_the_node_stays_well() -> None:
     limits = Limits(message_bytes=64 * 1024, input_rate=16 * 1024 * 1024)
-    rates = PermissionOptions(limits=LimitOptions(topic_messages=Rate(per_second=100.0, burst=100.0)))
+    rates = PermissionOptions(limits=LimitOptions(topic_messages=Rate(per_second=100.0, burst=20.0)))
     async with (
         stage(limits=limits, permission=rates) as here,
         connect(here.url) as flooder,
         connect(here.url) as other,
     ):
-        with trio.fail_after(20):
+        with trio.fail_after(60):
             noise, quiet = await flooder.join_topic("room:noise"), await other.join_topic("room:1")
             listener = await other.join_topic("room:noise", buffer=10)
 
@@ -438,7 +438,7 @@ async def test_a_flood_is_bounded_and_slowed_down_and_the_node_stays_well() -> N
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(flood)
                 for _ in range(20):
-                    with trio.fail_after(2):
+                    with trio.fail_after(30):
                         await quiet.publish("n", 1)
                     assert len(flooder._core.outgoing) <= 65
                     await trio.sleep(0.01)
@@ -454,7 +454,7 @@ async def test_a_flood_is_bounded_and_slowed_down_and_the_node_stays_well() -> N
 )
 async def test_what_becomes_of_messages_that_are_not_read(overflow: Any, kept: list[int]) -> None:
     async with stage() as here, connect(here.url) as client:
-        with trio.fail_after(5):
+        with trio.fail_after(30):
             room = await client.join_topic("room:1", buffer=3, overflow=overflow)
             for number in range(10):
                 await here.realtime.publish("room:1", "n", number)
@@ -472,16 +472,16 @@ async def test_a_node_that_falls_silent_is_left_for_another() -> None:
     async with stage() as here:
         (listener,) = await trio.open_tcp_listeners(0, host="127.0.0.1")
         silent = f"ws://127.0.0.1:{listener.socket.getsockname()[1]}/ws"
-        urls = iter([here.url, silent, here.url])
+        urls = itertools.chain([here.url, silent], itertools.repeat(here.url))
         async with trio.open_nursery() as nursery:
 
             async def swallow(stream: trio.SocketStream) -> None:
                 await trio.sleep_forever()
 
             nursery.start_soon(trio.serve_listeners, swallow, [listener])
-            rhythm = Rhythm(heartbeat=0.1, patience=0.2, latency=None)
-            with trio.fail_after(10):
-                async with connect(lambda: next(urls), retry=SOON, rhythm=rhythm, timeout=0.3) as client:
+            rhythm = Rhythm(heartbeat=0.1, patience=1.0, latency=None)
+            with trio.fail_after(30):
+                async with connect(lambda: next(urls), retry=SOON, rhythm=rhythm, timeout=1.0) as client:
                     room = await client.join_topic("room:1")
                     # Whatever it is told, the node's answers do not arrive from here on.
                     client._core.receive = lambda data, now: None  # type: ignore[method-assign]
@@ -494,10 +494,10 @@ async def test_a_node_that_falls_silent_is_left_for_another() -> None:
 
 async def test_latency_is_measured_by_itself_and_when_asked() -> None:
     async with stage() as here, connect(here.url) as client:
-        with trio.fail_after(5):
+        with trio.fail_after(30):
             while client.latency.seconds is None:
                 await client.changed()
-            assert 0 < await client.measure_latency() < 1
+            assert await client.measure_latency() > 0
             assert len(client.latency.history) == 2
 
 
@@ -505,7 +505,7 @@ async def test_a_client_of_version_1_is_served_as_ever() -> None:
     directory = TestDirectory()
     directory.add(TestSession("main"))
     async with stage(directory=directory) as here, open_websocket(here.url) as socket:
-        with trio.fail_after(5):
+        with trio.fail_after(30):
             await socket.send_message(native.encode(native.Hello((1,)), 1))
             assert read(await socket.get_message()) == native.Welcome(1, "stage")
             await socket.send_message(native.encode(native.Join("main")))
@@ -520,7 +520,7 @@ async def test_a_node_of_version_1_knows_no_topics(monkeypatch: pytest.MonkeyPat
     async with stage(limits=LIMITS) as here:
         monkeypatch.setattr(native, "common_version", lambda _: 1)
         async with connect(here.url) as client:
-            with trio.fail_after(5):
+            with trio.fail_after(30):
                 assert await client.sessions() == ()
                 with pytest.raises(ClientError, match="knows no topics"):
                     await client.join_topic("room:1")

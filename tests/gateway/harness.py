@@ -16,7 +16,7 @@ from wsactors.actors.pid import Pid
 from wsactors.gateway.connection import serve_connection
 from wsactors.gateway.directory import NoSuchSession
 from wsactors.gateway.endpoint import accept_connections, open_listener
-from wsactors.gateway.options import GatewayOptions
+from wsactors.gateway.options import GatewayOptions, Limits
 from wsactors.gateway.port import Port
 from wsactors.gateway.server import certificates_of
 from wsactors.media.opus import Encoder
@@ -150,8 +150,11 @@ async def open_gateway(
     *,
     is_ready: Callable[[], bool] = lambda: True,
 ) -> AsyncIterator[Gateway]:
-    """Serve on a port of the system's choice. Any exception that a connection lets out fails the test."""
-    options = options or GatewayOptions(port=0)
+    """Serve on a port of the system's choice. Any exception that a connection lets out fails the test.
+
+    Without ``options`` audio does not age: a test that wants to hear it hears it, however busy the machine.
+    """
+    options = options or GatewayOptions(port=0, limits=Limits(audio_age_ms=60_000))
     directory = directory or TestDirectory()
     certificates = certificates_of(options, ("localhost", "127.0.0.1"))
     shared = Port.build(options, directory, node_name="test", is_ready=is_ready, certificates=certificates)

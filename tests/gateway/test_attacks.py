@@ -68,7 +68,7 @@ def directory() -> TestDirectory:
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> GatewayOptions:
     monkeypatch.setattr("wsactors.gateway.ws.CLOSING_SECONDS", 0.1)
-    return GatewayOptions(port=0, limits=Limits(head_seconds=1.0))
+    return GatewayOptions(port=0, limits=Limits(head_seconds=1.0, audio_age_ms=60_000))
 
 
 @pytest.mark.parametrize("data", TRAILING)

@@ -19,6 +19,7 @@ from tests.gateway.harness import (
     request,
     until,
 )
+from wsactors.gateway.options import GatewayOptions
 from wsactors.media.opus import Decoder, Encoder
 from wsactors.wire import native
 
@@ -94,7 +95,10 @@ async def test_the_listener_leaves_when_the_player_goes() -> None:
 async def test_a_player_that_stalls_loses_audio_and_memory_stays_bounded() -> None:
     directory = TestDirectory()
     session = directory.add(TestSession("main"))
-    async with open_gateway(directory=directory) as gateway, await open_narrow_stream(gateway.port) as stream:
+    async with (
+        open_gateway(GatewayOptions(port=0), directory) as gateway,
+        await open_narrow_stream(gateway.port) as stream,
+    ):
         await stream.send_all(request("/listen/main.ogg"))
         await until(lambda: len(session.members) == 1)
         (member,) = session.members

@@ -9,6 +9,7 @@ import pytest
 import trio
 
 from tests.gateway.harness import RATE, TestDirectory, TestSession, open_gateway, until
+from wsactors.gateway.options import GatewayOptions
 from wsactors.loadtest import LightListener, gaps, percentile
 
 pytestmark = pytest.mark.alone
@@ -29,7 +30,7 @@ async def pace(session: TestSession, started: list[float]) -> None:
 async def test_stalled_listeners_disturb_nobody_and_hear_nothing_old_when_they_resume() -> None:
     directory = TestDirectory()
     session = directory.add(TestSession("main"))
-    async with open_gateway(directory=directory) as gateway, trio.open_nursery() as nursery:
+    async with open_gateway(GatewayOptions(port=0), directory) as gateway, trio.open_nursery() as nursery:
         started: list[float] = []
         nursery.start_soon(pace, session, started)
         everybody = [LightListener(receive_buffer=4096 if n < STALLED else None) for n in range(LISTENERS)]
