@@ -220,8 +220,8 @@ class NativeConversation:
         match message:
             case native.Ping(nonce):
                 self._send(native.Pong(nonce))
-            case native.Pong():
-                pass
+            case native.Pong() | native.ReceiverReport():
+                pass  # by TCP everything comes, so there are no copies to send and nothing to choose
             case native.ListSessions():
                 self._send(native.sessions_that_fit(await self._port.directory.sessions()))
             case native.Join(name):

@@ -98,39 +98,42 @@ from .native_topics import (
     Untrack,
 )
 from .plain import MAX_EXACT_INT, Plain
+from .receiver_report import MAX_REPORTED_TRACKS, Probe, ReceiverReport, TrackReport
 
 __all__ = [
     "AUDIO_HEADER_BYTES", "AUDIO_KIND", "AUDIO_KINDS", "CLIENT_MESSAGES", "ERROR_CODES", "FLAG_DISCONTINUITY",
     "FLAG_LAST", "FLAG_PRIORITY", "FLAG_SILENCE", "FLAG_VOICE", "HINTS", "MAX_AUDIO_PAYLOAD", "MAX_CONTAINERS",
     "MAX_CONTROL_BYTES", "MAX_DATAGRAM", "MAX_EVENT", "MAX_EVENT_DEPTH", "MAX_EXACT_INT", "MAX_MESSAGE_BYTES",
-    "MAX_NAME", "MAX_SESSIONS", "MAX_TEXT", "MAX_TOKEN", "MAX_TOPIC", "MAX_TOPICS", "QUIETEST", "SERVER_MESSAGES",
-    "VERSION", "VERSIONS", "AudioFrame", "Authenticate", "Authenticated", "ClientMessage", "Error", "Event",
-    "Expiring", "Hello", "Hint", "Join", "JoinTopic", "Joined", "Leave", "LeaveTopic", "Left", "ListSessions",
-    "Message", "Ping", "Plain", "Pong", "Position", "PresenceDiff", "PresenceState", "Publish", "Published", "Push",
-    "Reply", "ServerMessage", "SessionInfo", "Sessions", "TopicJoined", "TopicLeft", "Track", "Untrack", "Welcome",
-    "clip", "common_version", "decode_audio", "decode_client", "decode_server", "decode_uplink", "encode",
-    "encode_audio", "encode_redundant", "sessions_that_fit",
+    "MAX_NAME", "MAX_REPORTED_TRACKS", "MAX_SESSIONS", "MAX_TEXT", "MAX_TOKEN", "MAX_TOPIC", "MAX_TOPICS", "QUIETEST",
+    "SERVER_MESSAGES", "VERSION", "VERSIONS", "AudioFrame", "Authenticate", "Authenticated", "ClientMessage", "Error",
+    "Event", "Expiring", "Hello", "Hint", "Join", "JoinTopic", "Joined", "Leave", "LeaveTopic", "Left",
+    "ListSessions", "Message", "Ping", "Plain", "Pong", "Position", "PresenceDiff", "PresenceState", "Probe",
+    "Publish", "Published", "Push", "ReceiverReport", "Reply", "ServerMessage", "SessionInfo", "Sessions",
+    "TopicJoined", "TopicLeft", "Track", "TrackReport", "Untrack", "Welcome", "clip", "common_version",
+    "decode_audio", "decode_client", "decode_server", "decode_uplink", "encode", "encode_audio", "encode_redundant",
+    "sessions_that_fit",
 ]  # fmt: skip
 
 ClientMessage: TypeAlias = (
     Hello | ListSessions | Join | Leave | Ping | Pong
     | JoinTopic | LeaveTopic | Push | Publish | Track | Untrack | Authenticate
+    | ReceiverReport
 )  # fmt: skip
 ServerMessage: TypeAlias = (
     Welcome | Sessions | Joined | Left | Ping | Pong | Error | Event
     | TopicJoined | TopicLeft | Message | Push | PresenceState | PresenceDiff | Reply | Published | Authenticated
-    | Expiring | Hint
+    | Expiring | Hint | Probe
 )  # fmt: skip
 
 _CLIENT_OF_VERSION: Final[Mapping[int, Sequence[type[ClientMessage]]]] = {
     1: (Hello, ListSessions, Join, Leave, Ping, Pong),
-    2: (JoinTopic, LeaveTopic, Push, Publish, Track, Untrack, Authenticate),
+    2: (JoinTopic, LeaveTopic, Push, Publish, Track, Untrack, Authenticate, ReceiverReport),
 }
 _SERVER_OF_VERSION: Final[Mapping[int, Sequence[type[ServerMessage]]]] = {
     1: (Welcome, Sessions, Joined, Left, Ping, Pong, Error, Event),
     2: (
         TopicJoined, TopicLeft, Message, Push, PresenceState, PresenceDiff, Reply, Published, Authenticated, Expiring,
-        Hint,
+        Hint, Probe,
     ),
 }  # fmt: skip
 _LARGE_ERROR: Final = 64 * 1024
