@@ -1,4 +1,4 @@
-"""How messages are put on a WebSocket: plain, or deflated; made once for all connections that agreed on the same.
+"""How messages are put on a WebSocket, plain or deflated, or on a QUIC stream; made once for all connections that do it alike.
 
 A `Format` holds one of these, and what it encodes is offered to sinks as it is. Two connections have the same framing object
 exactly if the same bytes will do for both.
@@ -11,6 +11,7 @@ from functools import cache
 from typing import Final, Protocol
 
 from wsactors.realtime.sinks import Sink
+from wsactors.wire.capsules import encode_varint
 from wsactors.wire.ws_frame import binary_frame, text_frame
 
 WORTH_DEFLATING: Final = 128
@@ -22,7 +23,7 @@ MEMORY_LEVEL: Final = 5
 
 
 class Framing(Protocol):
-    """Puts the WebSocket frame around whole messages."""
+    """Puts the frame around whole messages."""
 
     def __hash__(self) -> int: ...
 
@@ -32,6 +33,10 @@ class Framing(Protocol):
 
     def binary(self, data: bytes) -> bytes:
         """The frame of a binary message."""
+        ...
+
+    def alone(self, data: bytes) -> bytes:
+        """The frame of a binary message that goes to nobody else: never worth deflating."""
         ...
 
 
@@ -47,6 +52,20 @@ class PlainFraming:
     def binary(self, data: bytes) -> bytes:
         """See `Framing.binary`."""
         return binary_frame(data)
+
+    alone = binary
+
+
+class LengthFraming:
+    """Messages on a QUIC stream, each behind its length as a varint."""
+
+    __slots__ = ()
+
+    def text(self, data: bytes) -> bytes:
+        """See `Framing.text`; streams do not tell text from binary."""
+        return encode_varint(len(data)) + data
+
+    binary = alone = text
 
 
 class DeflatedFraming:
@@ -74,6 +93,10 @@ class DeflatedFraming:
         deflated = self._deflate(data)
         return binary_frame(data) if deflated is None else binary_frame(deflated, compressed=True)
 
+    def alone(self, data: bytes) -> bytes:
+        """See `Framing.alone`."""
+        return binary_frame(data)
+
     def _deflate(self, data: bytes) -> bytes | None:
         """None when it is not worth it."""
         if len(data) < WORTH_DEFLATING:
@@ -84,6 +107,7 @@ class DeflatedFraming:
 
 
 PLAIN: Final = PlainFraming()
+BY_LENGTH: Final = LengthFraming()
 
 
 @cache

@@ -16,20 +16,19 @@ from wsactors.realtime.sinks import Sink
 from wsactors.wire import native
 from wsactors.wire.errors import ProtocolError
 from wsactors.wire.plain import Plain
-from wsactors.wire.ws_frame import binary_frame
 
 from .framing import Framing
 
 
 class NativeFormat:
-    """Publications and presence as the native protocol's version 2 has them, put on WebSockets by ``framing``."""
+    """Publications and presence as the native protocol's version 2 has them, put on connections by ``framing``."""
 
-    __slots__ = ("_framing",)
+    __slots__ = ("framing",)
     protocol: Final = "native"
     """What it counts as: see `wsactors.gateway.metrics`."""
 
     def __init__(self, framing: Framing) -> None:
-        self._framing = framing
+        self.framing = framing
 
     def publication(self, publication: Publication) -> bytes | None:
         """See `wsactors.realtime.publication.Format`."""
@@ -56,7 +55,7 @@ class NativeFormat:
 
     def _shared(self, message: native.ServerMessage) -> bytes | None:
         try:
-            return self._framing.binary(native.encode(message))
+            return self.framing.binary(native.encode(message))
         except ProtocolError as error:  # an actor has published what no client could read
             log(__name__, "warning", "not_deliverable", reason=str(error))
             return None
@@ -76,7 +75,7 @@ class NativeOutlet:
     """The client's end of one membership.
 
     Args:
-        sink: The connection's; what is offered are whole WebSocket frames.
+        sink: The connection's; what is offered are whole frames.
         wire_format: How publications are written.
         request: What the client asked for; `request.ref` goes into the answer.
         slow_down: Told for how many seconds the client should send nothing.
@@ -142,7 +141,7 @@ class NativeOutlet:
         self._send(native.TopicLeft(self.topic, self.leaving, code, native.clip(reason)))
 
     def _send(self, message: native.ServerMessage) -> None:
-        self.sink.offer(binary_frame(native.encode(message)))
+        self.sink.offer(self.format.framing.alone(native.encode(message)))
 
 
 _CODES: Final = dict.fromkeys(("missing", "malformed", "revoked", "signature", "claims", "forbidden"), "unauthorized")

@@ -16,7 +16,6 @@ from wsactors.realtime.publication import Position
 from wsactors.realtime.service import Realtime
 from wsactors.realtime.sinks import Sink
 from wsactors.wire import native
-from wsactors.wire.ws_frame import binary_frame
 
 from .framing import PLAIN, Framing
 from .native_outlet import NativeOutlet, error_of, native_format
@@ -61,7 +60,7 @@ class NativeTopics:
 
     Args:
         realtime: The node's topics; None when it has none.
-        sink: The connection's; it is offered whole WebSocket frames.
+        sink: The connection's; it is offered whole frames, as ``framing`` makes them.
         owner: The connection's actor: channels end with it at the latest.
         framing: How publications are put on the connection.
         most: How many topics one connection may be a member of.
@@ -235,4 +234,4 @@ class NativeTopics:
             self._send(native.Hint("slow_down", seconds, 0.0, "More comes than may in the long run."))
 
     def _send(self, message: native.ServerMessage) -> None:
-        self._sink.offer(binary_frame(native.encode(message)))
+        self._sink.offer(self._format.framing.alone(native.encode(message)))
