@@ -69,7 +69,7 @@ async def line_to(behave: Behave, *, tls: bool = False) -> AsyncIterator[tuple[L
         address = listeners[0].socket.getsockname()
         target = Target("localhost", address[1], tls, trio.socket.AF_INET, address, True)
         nursery.start_soon(poller.run)
-        with trio.fail_after(5):
+        with trio.fail_after(30):
             line = Line(poller, target, client, "/ws?x=1", ear)
             yield line, ear
         line.cut()
@@ -185,7 +185,7 @@ async def test_nobody_there() -> None:
     async with trio.open_nursery() as nursery:
         nursery.start_soon(poller.run)
         Line(poller, Target("localhost", address[1], False, trio.socket.AF_INET, address, True), None, "/", ear)
-        with trio.fail_after(5):
+        with trio.fail_after(30):
             await ear.over.wait()
         nursery.cancel_scope.cancel()
 

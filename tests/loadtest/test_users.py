@@ -90,7 +90,7 @@ async def world(behave: Behave, group: GroupSettings, **harness: float) -> Async
         nursery.start_soon(here.poller.run)
         async with Node("users", watchdog=None) as node:
             await node.spawn(USERS[group.behaviour], here, "them", 0, name="user")
-            with trio.fail_after(8):
+            with trio.fail_after(60):
                 yield here, tally
         assert (tally.users, tally.joined, len(here.poller)) == (0, 0, 0), "nothing is left of those who have gone"
         nursery.cancel_scope.cancel()
@@ -176,6 +176,8 @@ async def test_a_speaker_says_what_fell_due_while_it_was_away() -> None:
     heard: list[tuple[int, float]] = []
 
     async def behave(guest: Guest) -> None:
+        if guest.number:
+            await trio.sleep(1.5)
         await guest.let_in()
         while True:
             text = await guest.socket.get_message()
@@ -187,14 +189,15 @@ async def test_a_speaker_says_what_fell_due_while_it_was_away() -> None:
             if guest.number == 0 and len(heard) == 3:
                 await guest.socket.aclose(1001)
 
-    group = phoenix("chat", rate=20.0, message_bytes=100)
+    group = phoenix("chat", rate=5.0, message_bytes=100)
     async with world(behave, group) as (_, tally):
         await until(lambda: len(heard) >= 14)
 
     times = [intended for _, intended in heard]
     gaps = [after - before for before, after in itertools.pairwise(times)]
-    # The clock went on while it was away: every message keeps its own time. One or two may have gone into the closing line.
-    assert all(gap < 0.151 for gap in gaps), gaps
+    # The clock went on while it was away, for longer than any gap: every message keeps its own time. Some may have gone into
+    # the closing line.
+    assert all(gap < 1.1 for gap in gaps), gaps
     assert tally.unsent == 0
 
 
@@ -225,7 +228,7 @@ async def test_churners_come_and_go() -> None:
     async with world(behave, group) as (here, tally):
         await until(lambda: tally.partings >= 8)
         here.quiet = True
-        await trio.sleep(0.2)
+        await trio.sleep(0.8)
         partings = tally.partings
         await trio.sleep(0.2)
         assert tally.partings == partings, "at the end everybody stays where he is"
@@ -243,7 +246,7 @@ async def test_a_staller_lets_the_server_wait_and_reads_on() -> None:
         for said in range(1_000_000):
             await guest.say(said)
 
-    group = phoenix("stall", stall_every=0.1, stall_seconds=0.3)
+    group = phoenix("stall", stall_every=0.1, stall_seconds=2.0)
     async with world(behave, group) as (_, tally):
         await until(lambda: tally.stalls == 1)
         await trio.sleep(0.1)
