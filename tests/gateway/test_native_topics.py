@@ -3,112 +3,25 @@
 from __future__ import annotations
 
 import random
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from functools import partial
 from typing import Any
 
-import attrs
 import pytest
 import trio
 import trio.testing
 
 from tests.gateway.harness import TestDirectory
-from wsactors.actors import ProcessActor
+from tests.gateway.native_peers import Owner, Peer, world
 from wsactors.gateway.framing import PLAIN, deflated
 from wsactors.gateway.native import NativeConversation
 from wsactors.gateway.native_outlet import error_of, native_format
-from wsactors.gateway.native_topics import NativeTopics
 from wsactors.gateway.options import GatewayOptions
 from wsactors.gateway.port import Port
-from wsactors.realtime.channel import Answer, Channel
-from wsactors.realtime.identity import AuthRefused, JoinRefused, User
-from wsactors.realtime.options import RealtimeOptions, TopicOptions
+from wsactors.realtime.identity import AuthRefused, User
 from wsactors.realtime.publication import Publication
-from wsactors.realtime.service import Realtime
-from wsactors.realtime.start import RealtimeSupervisor
 from wsactors.supervision import Node
 from wsactors.wire import native
 from wsactors.wire.errors import ProtocolError
-
-
-class Owner(ProcessActor):
-    async def run(self) -> None:
-        await trio.sleep_forever()
-
-
-class Guarded(Channel):
-    """Refuses some, looks at pushes."""
-
-    async def join(self, params: Any) -> Any:
-        if params == "no":
-            raise JoinRefused("full moon", "not tonight", {"until": "tomorrow"})
-        if params == "odd":
-            raise JoinRefused("full moon", "not tonight", object())  # type: ignore[arg-type]
-        return {"user": self.user.subject}
-
-    def handle_push(self, event: str, payload: Any) -> Any:
-        match event:
-            case "crash":
-                raise RuntimeError("boom")
-            case "whisper":
-                self.push("whispered", payload)
-                return None
-            case "no":
-                return Answer("error", {"reason": "no"})
-            case _:
-                return {"got": payload}
-
-
-OPTIONS = RealtimeOptions(
-    topics=(
-        TopicOptions("short:*", history=2),
-        TopicOptions("guarded:*", channel=f"{__name__}:Guarded"),
-        TopicOptions("private:*", private=True),
-        TopicOptions("room:*"),
-    )
-)
-
-
-class Peer:
-    """The client's end: a sink that decodes whole frames."""
-
-    def __init__(self, realtime: Realtime | None, owner: Any, most: int = 3) -> None:
-        self.got: list[Any] = []
-        self.topics = NativeTopics(realtime, self, owner, most=most)
-
-    def offer(self, data: bytes, key: object = None) -> bool:
-        size = data[1] & 0x7F
-        assert data[0] == 0x82
-        self.got.append(native.decode_server(data[{126: 4, 127: 10}.get(size, 2) :]))
-        return True
-
-    async def ask(self, *messages: Any) -> Any:
-        """The first answer, or None."""
-        before = len(self.got)
-        for message in messages:
-            await self.topics.handle(message)
-        await trio.testing.wait_all_tasks_blocked()
-        return self.got[before] if len(self.got) > before else None
-
-    def of(self, kind: type[Any]) -> list[Any]:
-        return [each for each in self.got if isinstance(each, kind)]
-
-
-@attrs.frozen
-class World:
-    node: Node
-    realtime: Realtime
-
-    async def peer(self, most: int = 3) -> Peer:
-        return Peer(self.realtime, await self.node.spawn(Owner), most)
-
-
-@asynccontextmanager
-async def world() -> AsyncIterator[World]:
-    async with Node("native") as node:
-        await node.spawn(RealtimeSupervisor, OPTIONS, kwargs={"allowed_packages": ("wsactors", __name__)})
-        yield World(node, Realtime.of(node))
 
 
 async def test_members_hear_each_other_but_not_themselves_unless_they_ask() -> None:
@@ -248,84 +161,6 @@ async def test_presence_comes_as_a_state_and_diffs(autojump_clock: trio.testing.
     update, leave = bob.of(native.PresenceDiff)
     assert update.joins["ann"][0]["phx_ref_prev"] == update.leaves["ann"][0]["phx_ref"]
     assert (leave.joins, list(leave.leaves)) == ({}, ["ann"])
-
-
-async def test_what_was_saved_is_restored_with_its_flags_and_presence(autojump_clock: trio.testing.MockClock) -> None:
-    async with world() as here:
-        before, after, other = await here.peer(), await here.peer(), await here.peer()
-        await before.ask(native.JoinTopic(1, "room:1", echo=True), native.Track("room:1", {"mood": "good"}))
-        await before.ask(native.JoinTopic(2, "room:2"), native.JoinTopic(3, "guarded:1"))
-        saved = before.topics.saved()
-        before.topics.leave_all()
-        position = await here.realtime.publish("room:1", "e", "missed")
-
-        seen = {"room:1": native.Position(position.epoch, 0), "room:9": native.Position("", 0)}
-        await after.topics.restore(saved, seen | {"guarded:1": native.Position("", 0)})
-        await after.ask(native.Publish("room:1", "e", "mine"))
-        await other.ask(native.JoinTopic(1, "room:1"))
-        await trio.sleep(1)
-        assert before.of(native.TopicLeft) == []
-
-    assert [(each.topic, each.ref, each.recovered) for each in after.of(native.TopicJoined)] == [
-        ("room:1", 0, True),
-        ("guarded:1", 0, False),
-    ]
-    assert [each.payload for each in after.of(native.Message)] == ["missed", "mine"]
-    diffs = [*other.of(native.PresenceState), *other.of(native.PresenceDiff)]
-    assert "good" in str(diffs)
-
-
-async def test_what_is_kept_for_a_client_that_may_come_back_is_bounded() -> None:
-    async with world() as here:
-        peer = await here.peer(most=9)
-        for number in range(9):
-            await peer.ask(native.JoinTopic(number + 1, f"room:{number}", "x" * 20_000))
-        assert len(peer.topics.saved()) == 3
-
-
-async def test_a_renewed_user_reaches_the_channels() -> None:
-    async with world() as here:
-        peer = await here.peer()
-        joined = await peer.ask(native.JoinTopic(1, "guarded:1"))
-        peer.topics.renew(User("ann"))
-        await trio.testing.wait_all_tasks_blocked()
-        seat = next(iter(here.realtime.seats.values()))
-        assert (joined.response, seat.user.subject) == ({"user": ""}, "ann")
-
-
-async def test_a_kicked_member_is_told() -> None:
-    async with world() as here:
-        peer = await here.peer()
-        peer.topics.user = User("ann")
-        await peer.ask(native.JoinTopic(1, "room:1"))
-        assert here.realtime.kick("ann") == 1
-        await trio.testing.wait_all_tasks_blocked()
-        assert peer.got[-1] == native.TopicLeft("room:1", 0, "ended", "kicked")
-
-
-async def test_memberships_that_have_ended_take_no_place() -> None:
-    async with world() as here:
-        peer = await here.peer(most=1)
-        for number in range(3):
-            assert isinstance(await peer.ask(native.JoinTopic(1, f"guarded:{number}")), native.TopicJoined)
-            await peer.ask(native.Push(f"guarded:{number}", "crash"))
-        assert peer.topics.saved() == {}
-
-
-async def test_what_ends_because_the_token_does_can_be_resumed() -> None:
-    async with world() as here:
-        peer = await here.peer()
-        peer.topics.user = User("ann", expires=1.0)
-        await peer.ask(native.JoinTopic(1, "room:1"))
-        assert peer.of(native.TopicJoined) == []  # it is refused at once
-
-        peer.topics.user = User("ann")
-        await peer.ask(native.JoinTopic(2, "room:1"))
-        peer.topics.user = User("ann", expires=1.0)
-        here.realtime.kick("ann", "Your token has expired.")
-        await trio.testing.wait_all_tasks_blocked()
-        assert peer.of(native.TopicLeft) == []
-        assert list(peer.topics.saved()) == ["room:1"]
 
 
 async def test_a_node_without_topics_says_so() -> None:

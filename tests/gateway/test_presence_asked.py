@@ -6,7 +6,7 @@ import trio
 from trio.testing import MockClock
 
 from tests.gateway.conversations import SupabaseTalker, realtime_node
-from tests.gateway.test_native_topics import world
+from tests.gateway.native_peers import world
 from wsactors.realtime.identity import User
 from wsactors.wire import native
 from wsactors.wire.plain import Plain
