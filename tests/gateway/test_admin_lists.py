@@ -50,6 +50,38 @@ async def test_who_has_joined_nothing_is_known_by_its_token(path: str, protocol:
                     await trio.sleep(0.01)
 
 
+async def test_clients_of_socketio_are_known_by_what_they_say_in_a_namespace() -> None:
+    async with open_admin() as (topics, client), topics.client() as web:
+        url = f"ws://127.0.0.1:{topics.address.port}/socket.io/?EIO=4&transport=websocket"
+        polling = "/socket.io/?EIO=4&transport=polling"
+        with trio.fail_after(60):
+            async with open_websocket(url) as ws:
+                while "socketio" not in (found := await protocols(client)):  # noqa: ASYNC110
+                    await trio.sleep(0.01)
+                assert found["socketio"] == ""
+                await ws.send_message('40{"token":"t"}')
+                while (await protocols(client))["socketio"] != "ada":  # noqa: ASYNC110
+                    await trio.sleep(0.01)
+            sid = (await web.get(polling)).text.split('"')[3]
+            assert (await web.post(f"{polling}&sid={sid}", content='40{"token":"t"}')).text == "ok"
+            assert (await web.get(f"{polling}&sid={sid}")).text.startswith("40{")
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(web.get, f"{polling}&sid={sid}")
+                while (await protocols(client)).get("socketio") != "ada":  # noqa: ASYNC110
+                    await trio.sleep(0.01)
+                # It moves to a WebSocket, and is known there, too.
+                async with open_websocket(f"{url}&sid={sid}") as ws:
+                    await ws.send_message("2probe")
+                    assert await ws.get_message() == "3probe"
+                    await ws.send_message("5")
+                    await ws.send_message('420["subscribe","room:1"]')
+                    while not str(await ws.get_message()).startswith("430"):
+                        pass
+                    listed = (await client.get("/admin/api/connections", headers=BEARER)).json()["connections"]
+                    moved = [each for each in listed if each["protocol"] == "socketio"]
+                    assert [each["subject"] for each in moved] == ["ada"]
+
+
 async def test_connections_say_who_they_are_and_since_when() -> None:
     async with open_admin() as (topics, client), topics.client() as web:
         with trio.fail_after(60):

@@ -147,6 +147,41 @@ async def test_every_delivery_is_counted_also_those_that_no_sink_saw() -> None:
         assert after["wsactors_bytes_out_total", "http"] - before["wsactors_bytes_out_total", "http"] > 20 * 100
 
 
+async def test_what_polled_and_streamed_clients_say_and_get_counts_as_their_protocols() -> None:
+    engine, phoenix = "/socket.io/?EIO=4&transport=polling", "/socket/longpoll?vsn=2.0.0"
+    async with open_admin() as (topics, client), topics.client() as web:
+        with trio.fail_after(60):
+            sid = (opened := await web.get(engine)).text.split('"')[3]
+            said, texts = ('40{"token":"t"}', '420["subscribe","room:1",{"presence":false}]'), []
+            for packet in said:
+                assert (await web.post(f"{engine}&sid={sid}", content=packet)).status_code == 200
+                texts.append((await web.get(f"{engine}&sid={sid}")).text)
+            token = (await web.get(phoenix)).json()["token"]
+            push = '["1","1","room:1","phx_join",{}]'
+            assert (await web.post(f"{phoenix}&token={token}", content=push)).json()["status"] == 200
+            got = (await web.get(f"{phoenix}&token={token}")).json()["messages"]
+            async with listening(topics, "room:1") as events:
+                await events.next("joined")
+                await topics.realtime.publish("room:1", "hello", 1)
+                await events.next("message")
+                await web.get("/api/topics/room:1/poll")
+                found = await samples(client)
+        assert found["wsactors_messages_in_total", "socketio"] == 2
+        assert found["wsactors_bytes_in_total", "socketio"] == sum(map(len, said))
+        assert found["wsactors_messages_out_total", "socketio"] == 3
+        assert found["wsactors_bytes_out_total", "socketio"] == len(opened.text) + sum(map(len, texts))
+        assert found["wsactors_messages_in_total", "phoenix"] == 1
+        assert found["wsactors_bytes_in_total", "phoenix"] == len(push)
+        assert found["wsactors_messages_out_total", "phoenix"] == len(got)
+        assert found["wsactors_bytes_out_total", "phoenix"] == sum(map(len, got))
+        assert found["wsactors_messages_out_total", "sse"] == 2
+        assert found["wsactors_bytes_out_total", "sse"] > 100
+        assert found["wsactors_bytes_out_total", "poll"] > 20
+        for direction in ("in", "out"):  # and the requests that carried it count as HTTP, heads and all
+            carried = sum(found[f"wsactors_bytes_{direction}_total", each] for each in ("socketio", "phoenix", "sse"))
+            assert found[f"wsactors_bytes_{direction}_total", "http"] > carried
+
+
 async def test_nothing_that_a_client_says_becomes_a_label() -> None:
     async with open_admin() as (topics, client):
         evil = "evil-label-value"

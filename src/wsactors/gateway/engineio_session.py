@@ -250,7 +250,8 @@ class EngineSession(Actor):
                 request = self._request(ticket)
                 if request is not None:
                     reply(request, body)
-                    self._server.count_out(count, len(body or b""))
+                    if count:  # else it says to a POST that it has come
+                        self._server.count_out(count, len(body or b""))
             case ToSocket(number, frames):
                 self._write(number, frames)
             case CloseSocket(number):
