@@ -58,13 +58,13 @@ class Ear:
         self._changed = trio.Event()
         return True
 
-    async def until(self, condition: Callable[[], Any], seconds: float = 8.0) -> Any:
+    async def until(self, condition: Callable[[], Any], seconds: float = 30.0) -> Any:
         with trio.fail_after(seconds):
             while not (result := condition()):
                 await self._changed.wait()
         return result
 
-    async def hear(self, count: int, seconds: float = 8.0) -> list[Arrival]:
+    async def hear(self, count: int, seconds: float = 30.0) -> list[Arrival]:
         """The next `count` frames."""
         begin = len(self.arrivals)
         await self.until(lambda: len(self.arrivals) >= begin + count, seconds)
@@ -145,6 +145,12 @@ def in_memory(samples: Any) -> Pcm:
 
 
 @pytest.fixture
-async def house(ready_loops: None) -> AsyncIterator[House]:
+def patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A render process that a busy machine does not let run for a moment is not taken for one that hangs."""
+    monkeypatch.setattr("wsactors.dj.render_host.STALL", 10.0)
+
+
+@pytest.fixture
+async def house(ready_loops: None, patience: None) -> AsyncIterator[House]:
     async with open_house() as opened:
         yield opened

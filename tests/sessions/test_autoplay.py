@@ -43,7 +43,7 @@ class Melody:
         self._at = len(ear.arrivals)
         self._decoder = Decoder()
 
-    async def until(self, count: int, seconds: float = 30.0) -> list[int]:
+    async def until(self, count: int, seconds: float = 60.0) -> list[int]:
         """The first `count` different tones from now on."""
         with trio.fail_after(seconds):
             while len(self.heard) < count:
@@ -64,13 +64,17 @@ class Melody:
 async def listening(house: House, folder: Path) -> tuple[BattleOptions, Ear, Melody]:
     battle = await house.open("mix", songs=folder, fade_seconds=0.3)
     ear, _membership = await house.listen("mix")
-    await ear.until(lambda: ear.arrivals and ear.arrivals[-1].frame.level < 40, 20)
+    await ear.until(lambda: ear.arrivals and ear.arrivals[-1].frame.level < 40, 60)
     return battle, ear, Melody(ear)
 
 
+@pytest.mark.alone
 async def test_songs_follow_each_other_without_a_hole(house: House, folder: Path) -> None:
+    for number, hertz in enumerate(TONES[:2]):  # long enough to decode the other meanwhile, many times over
+        hostile.tone(folder / f"{number}.wav", seconds=4.5, hertz=hertz)
+    (folder / "2.wav").unlink()
     _battle, ear, melody = await listening(house, folder)
-    assert await melody.until(4) == [300, 500, 700, 300]  # and round again, never silent
+    assert await melody.until(3) == [300, 500, 300]  # and round again, never silent
     assert ear.jumps() == 0
 
 
@@ -99,7 +103,7 @@ async def test_a_folder_without_music_gives_the_loops_not_silence(house: House, 
 async def test_killed_in_a_song_it_does_not_interrupt_it(house: House, folder: Path) -> None:
     battle, _ear, melody = await listening(house, folder)
     house.node.exit(battle.part("autoplay"), "kill")
-    assert await melody.until(2) == [300, 500]  # and goes on where it was
+    assert [tone for tone in await melody.until(3) if tone][:2] == [300, 500]  # and goes on where it was
 
 
 async def test_a_song_cache_that_was_killed_is_not_missed(house: House, folder: Path) -> None:

@@ -34,7 +34,7 @@ def latest(ear: Ear) -> dict[str, Any]:
     return dict(ear.told[-1][2].payload)
 
 
-async def told(ear: Ear, condition: Any, seconds: float = 8.0) -> dict[str, Any]:
+async def told(ear: Ear, condition: Any, seconds: float = 30.0) -> dict[str, Any]:
     """Wait until the newest state fulfils the condition. (Sound comes all the time, so waiting for any offer does.)"""
     await ear.until(lambda: ear.told and condition(latest(ear)), seconds)
     return latest(ear)
@@ -121,7 +121,7 @@ async def test_who_wants_only_sound_gets_only_sound(house: House) -> None:
     with_events, _membership = await house.listen("demo")
     without, _other = await house.listen("demo", events=False)
     await told(with_events, lambda state: state["crossfader"] == 1.0)
-    assert without.arrivals
+    await without.hear(1)
     assert without.told == []
 
 
@@ -221,7 +221,7 @@ async def test_from_the_step_in_which_it_dies_nothing_is_offered_to_its_sink(hou
     assert not seat.offer(b"too late", "audio")  # nothing has been awaited since the kill
     await ear.hear(10)
     assert sink.offers == count
-    with trio.fail_after(2):
+    with trio.fail_after(30):
         while (await house.status(battle)).listeners > 1:
             await ear.hear(1)
 
@@ -236,7 +236,7 @@ async def test_listeners_that_come_and_go_leave_nothing_with_their_owner(house: 
         else:
             house.node.exit(membership.listener, "kill")
         async with house.node.attach() as me:
-            assert await me.monitor(membership.listener).wait(5) is not None
+            assert await me.monitor(membership.listener).wait(30) is not None
     extras = owner._process.extras if owner._process is not None else None
     assert extras is not None
     assert not extras.on_death
