@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import socket
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, cast
 
@@ -20,6 +20,7 @@ from wsactors.gateway.options import GatewayOptions, Limits
 from wsactors.gateway.port import Port
 from wsactors.gateway.server import certificates_of
 from wsactors.media.opus import Encoder
+from wsactors.realtime.identity import ANONYMOUS, Refused, User
 from wsactors.realtime.send_queue import AUDIO
 from wsactors.realtime.sinks import Sink
 from wsactors.wire import native
@@ -49,7 +50,19 @@ class TestMembership:
     def when_ended(self, tell: Callable[[str], object]) -> None:
         self._tell = tell
 
-    def leave(self, reason: str = "left") -> None:
+    takes_speech = False
+
+    async def act(self, action: str, args: Mapping[str, native.Plain]) -> native.Plain:
+        await trio.lowlevel.checkpoint()
+        raise Refused("refused", f"nobody can {action} here")
+
+    def speak(self, data: bytes, now: float) -> None:
+        raise AssertionError("nobody speaks here")
+
+    def renew(self, user: User) -> None:
+        self.user = user
+
+    def leave(self, reason: str = "left", *, lost: bool = False) -> None:
         if not self._ended.is_set():
             self._session.members.discard(self)
             self._reason = reason
@@ -112,7 +125,17 @@ class TestDirectory:
         await trio.lowlevel.checkpoint()
         return [native.SessionInfo(s.name, s.title, "battle", len(s.members)) for s in self.by_name.values()]
 
-    async def join(self, name: str, sink: Sink, owner: Pid, *, history: int = 0, events: bool = True) -> TestMembership:
+    async def join(
+        self,
+        name: str,
+        sink: Sink,
+        owner: Pid,
+        *,
+        history: int = 0,
+        events: bool = True,
+        user: User = ANONYMOUS,
+        guest: str = "",
+    ) -> TestMembership:
         await trio.lowlevel.checkpoint()
         if name not in self.by_name:
             raise NoSuchSession(name)

@@ -112,7 +112,7 @@ async def test_a_client_that_disconnects_leaves_its_sessions() -> None:
         ([native.encode(native.Join("main"))], 1002, "expected hello"),
         ([native.encode(native.Hello()), native.encode(native.Hello())], 1002, "second time"),
         ([native.encode(native.Hello((9,)))], 4426, "this node speaks version"),
-        ([native.encode(native.Hello()), b"\x01\x02"], 1002, "msgpack map"),
+        ([native.encode(native.Hello()), b"\x03\x02"], 1002, "msgpack map"),
         ([native.encode(native.Hello()), "text"], 1002, "binary messages"),
         ([native.encode(native.Hello()), native.encode(native.Welcome(1, "x"))], 1002, "expected one of"),
     ],

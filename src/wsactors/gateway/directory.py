@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Protocol
 
 from wsactors.errors import NoSuchSession
+from wsactors.realtime.identity import ANONYMOUS, User
 from wsactors.realtime.sinks import Sink
-from wsactors.wire.native import Joined, SessionInfo
+from wsactors.wire.native import Joined, Plain, SessionInfo
 
 if TYPE_CHECKING:
     from wsactors.actors import Pid
@@ -31,8 +32,32 @@ class Membership(Protocol):
         """Have ``tell`` called with that reason when it ends; at once if it has. It must not wait."""
         ...
 
-    def leave(self) -> None:
-        """End it from this side; no offer follows. May be called again, and after it has ended."""
+    def leave(self, *, lost: bool = False) -> None:
+        """End it from this side; no offer follows. May be called again, and after it has ended.
+
+        ``lost``: the connection broke; its user may be back in a moment, and would have the place again.
+        """
+        ...
+
+    @property
+    def takes_speech(self) -> bool:
+        """Whether people speak in this session, perhaps this one, too."""
+        ...
+
+    async def act(self, action: str, args: Mapping[str, Plain]) -> Plain:
+        """Do something in the session, such as raising a hand; its answer.
+
+        Raises:
+            Refused: The session knows no such thing, or this user may not do it now.
+        """
+        ...
+
+    def speak(self, data: bytes, now: float) -> None:
+        """Take an audio frame of this user. What is none, or may not be said now, is dropped and counted."""
+        ...
+
+    def renew(self, user: User) -> None:
+        """The connection's user has shown who it is anew: its rights may be others."""
         ...
 
 
@@ -43,13 +68,24 @@ class Directory(Protocol):
         """The sessions that can be joined now."""
         ...
 
-    async def join(self, name: str, sink: Sink, owner: Pid, *, history: int = 0, events: bool = True) -> Membership:
+    async def join(
+        self,
+        name: str,
+        sink: Sink,
+        owner: Pid,
+        *,
+        history: int = 0,
+        events: bool = True,
+        user: User = ANONYMOUS,
+        guest: str = "",
+    ) -> Membership:
         """Make a listener in session ``name`` that offers everything to ``sink``; it ends with ``owner`` at the latest.
 
         ``history`` is how many frames of the past it gets at once, for a running start; ``events``, whether it gets what is
-        not sound.
+        not sound. ``guest`` tells users apart of whom nothing else is known; it is a secret of this connection.
 
         Raises:
             NoSuchSession: There is none of that name, or it does not answer.
+            Refused: This user may not come in.
         """
         ...

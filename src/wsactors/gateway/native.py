@@ -6,7 +6,6 @@ Messages come decoded and leave through a sink, so this knows of no transport bu
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
 from typing import TYPE_CHECKING, Final
 
 import trio
@@ -17,10 +16,10 @@ from wsactors.realtime.sinks import Sink
 from wsactors.wire import native
 from wsactors.wire.errors import ProtocolError
 
-from .directory import Membership, NoSuchSession
 from .framing import WebSocketSink
 from .native_identity import Identity
 from .native_outlet import error_of
+from .native_sessions import NativeSessions
 from .native_topics import NativeTopics, SavedTopic
 from .ws import CLOSE_IDLE, PROTOCOL_ERROR, RESTART, WebSocket
 
@@ -39,8 +38,8 @@ DRAIN_SPREAD: Final = 0.25
 """A client that is told to come back later chooses its moment within this part more."""
 MOST_PAUSE: Final = 5.0
 """Seconds that a client which sends too much is not read at most; pings wait as long."""
-RUNNING_START: Final = 8
-"""Frames of the past that a join begins with: what a jitter buffer fills itself with first."""
+
+_AUDIO: Final = bytes((native.AUDIO_KIND,))
 
 
 async def serve_native(ws: WebSocket, request: RequestHead, port: Port, owner: Pid) -> None:
@@ -100,11 +99,10 @@ class NativeConversation:
         "_address",
         "_close",
         "_identity",
-        "_memberships",
-        "_on_join",
         "_origin",
         "_owner",
         "_port",
+        "_sessions",
         "_sink",
         "_topics",
         "_version",
@@ -129,8 +127,7 @@ class NativeConversation:
         self._topics = topics
         self._address = address
         self._origin = origin
-        self._on_join = on_join
-        self._memberships: dict[str, Membership] = {}
+        self._sessions = NativeSessions(sink, port, owner, on_join)
         self._version = native.VERSION
         self._identity = Identity(topics.realtime, owner, expiring=self._expiring, expired=self._expired)
 
@@ -151,8 +148,7 @@ class NativeConversation:
 
     def end(self) -> None:
         """Leave everything; the client is gone, or will be."""
-        while self._memberships:
-            self._memberships.popitem()[1].leave()
+        self._sessions.end()
         self._identity.park(self._topics.saved())
         self._topics.leave_all()
 
@@ -175,7 +171,7 @@ class NativeConversation:
             known = " and ".join(f"version {each}" for each in native.VERSIONS)
             self._send(native.Error("version", f"this node speaks {known} of the protocol"))
             return self._close(CLOSE_VERSION, "no common version")
-        self._version = version
+        self._version = self._sessions.version = version
         try:
             if self._topics.realtime is None and self._port.options.requires_login:
                 raise AuthRefused("missing", "Nobody can log in now: try again in a moment.")
@@ -216,7 +212,12 @@ class NativeConversation:
         Raises:
             ProtocolError: It may not ask for that now.
         """
-        message = self._decoded(data)
+        if isinstance(data, bytes) and data[:1] == _AUDIO:
+            self.speak(data)
+        else:
+            await self._handle(self._decoded(data))
+
+    async def _handle(self, message: native.ClientMessage) -> None:
         match message:
             case native.Ping(nonce):
                 self._send(native.Pong(nonce))
@@ -225,20 +226,25 @@ class NativeConversation:
             case native.ListSessions():
                 self._send(native.sessions_that_fit(await self._port.directory.sessions()))
             case native.Join(name):
-                await self._join(name)
+                await self._pause(await self._sessions.join(name, self._identity.user, self._identity.guest))
             case native.Leave(name):
-                membership = self._memberships.pop(name, None)
-                if membership is not None:
-                    membership.leave()
-                self._send(native.Left(name))
+                self._sessions.leave(name)
+            case native.Act():
+                await self._pause(await self._sessions.act(message))
             case native.Authenticate():
                 await self._authenticate(message)
             case native.Hello():
                 raise ProtocolError("hello came a second time")
             case _:
-                pause = await self._topics.handle(message)
-                if pause:
-                    await trio.sleep(min(pause, MOST_PAUSE))
+                await self._pause(await self._topics.handle(message))
+
+    def speak(self, data: bytes) -> None:
+        """Take an audio frame of the client, however it came; never raises. What may not be said is dropped."""
+        self._sessions.speak(data)
+
+    async def _pause(self, seconds: float) -> None:
+        if seconds:
+            await trio.sleep(min(seconds, MOST_PAUSE))
 
     def _decoded(self, data: str | bytes) -> native.ClientMessage:
         if isinstance(data, str):
@@ -254,6 +260,7 @@ class NativeConversation:
             return self._send(error_of(refusal, ref=message.ref))
         user = self._identity.user
         self._topics.renew(user)
+        self._sessions.renew(user)
         return self._send(native.Authenticated(message.ref, native.clip(user.subject), self._identity.seconds_left))
 
     def _expiring(self, seconds: float) -> None:
@@ -270,32 +277,6 @@ class NativeConversation:
         self._topics.leave_all()
         self._close(CLOSE_REPLACED, "resumed by another connection")
         return saved
-
-    # -- sessions --
-
-    async def _join(self, name: str) -> None:
-        if name in self._memberships:
-            self._send(self._memberships[name].joined)
-            return
-        most = self._port.options.limits.sessions_per_connection
-        if len(self._memberships) >= most:
-            self._send(native.Error("too_many", f"leave a session first: {most} at a time are allowed", name))
-            return
-        if not self._memberships:
-            self._on_join()
-        try:
-            membership = await self._port.directory.join(name, self._sink, self._owner, history=RUNNING_START)
-        except NoSuchSession:
-            self._send(native.Error("no_session", "There is no such session now. Ask for the list again.", name))
-            return
-        self._memberships[name] = membership
-        self._send(membership.joined)
-        membership.when_ended(partial(self._ended, name, membership))
-
-    def _ended(self, name: str, membership: Membership, reason: str) -> None:
-        if self._memberships.get(name) is membership:
-            del self._memberships[name]
-            self._send(native.Left(name, native.clip(reason)))
 
     def _send(self, message: native.ServerMessage) -> None:
         self._sink.offer(

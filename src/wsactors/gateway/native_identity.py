@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 import time
 from collections.abc import Callable, Mapping
 from typing import Final
@@ -25,9 +26,11 @@ class Parked:
     """What is left of a connection that has ended."""
 
     topics: Mapping[str, SavedTopic]
+    guest: str = attrs.field(default="", repr=False)
+    """See `Identity.guest`."""
 
 
-_living: Final[dict[Pid, Callable[[], dict[str, SavedTopic]]]] = {}
+_living: Final[dict[Pid, Callable[[], Parked]]] = {}
 """By connection, what ends it in favour of the one that resumes it. The store of resume tokens keeps values alone."""
 
 
@@ -41,7 +44,7 @@ class Identity:
         expired: Called when it does not any more.
     """
 
-    __slots__ = ("_alarm", "_expired", "_expiring", "_owner", "_realtime", "user")
+    __slots__ = ("_alarm", "_expired", "_expiring", "_guest", "_owner", "_realtime", "user")
 
     def __init__(
         self, realtime: Realtime | None, owner: Pid, *, expiring: Callable[[float], None], expired: Callable[[], None]
@@ -51,7 +54,15 @@ class Identity:
         self._expiring = expiring
         self._expired = expired
         self._alarm: Deadline | None = None
+        self._guest = ""
         self.user: User = ANONYMOUS
+
+    @property
+    def guest(self) -> str:
+        """What tells the user of this connection from others of whom nothing is known; kept when it is resumed. A secret."""
+        if not self._guest:
+            self._guest = secrets.token_hex(16)
+        return self._guest
 
     @property
     def seconds_left(self) -> float | None:
@@ -72,11 +83,11 @@ class Identity:
         self._become(user)
         self._realtime.places.rebind(self._owner, user)
 
-    def issue(self, leave: Callable[[], dict[str, SavedTopic]]) -> tuple[str, float]:
+    def issue(self, leave: Callable[[], Mapping[str, SavedTopic]]) -> tuple[str, float]:
         """A token with which this connection can be resumed, and the seconds in which it can after it has broken."""
         if self._realtime is None:
             return "", 0.0
-        _living[self._owner] = leave
+        _living[self._owner] = lambda: Parked(leave(), self._guest)
         return self._realtime.places.issue(self.user, self._owner), self._realtime.places.seconds
 
     def redeem(self, token: str) -> Mapping[str, SavedTopic] | None:
@@ -89,10 +100,13 @@ class Identity:
             return None
         match resumed.owner, resumed.state:
             case Pid() as owner, None if owner in _living:
-                return _living[owner]()
-            case _, Parked(topics):
-                return topics
-        return None
+                parked = _living[owner]()
+            case _, Parked() as parked:
+                pass
+            case _:
+                return None
+        self._guest = parked.guest
+        return parked.topics
 
     def park(self, saved: Mapping[str, SavedTopic]) -> None:
         """The connection has ended: keep what it was a member of, until its client comes back."""
@@ -101,9 +115,9 @@ class Identity:
         self._expiring = self._expired = _tell_nobody
         if _living.pop(self._owner, None) is None or self._realtime is None:
             return
-        if saved:
-            size = sum(each.size for each in saved.values())
-            self._realtime.places.park(self._owner, Parked(saved), trio.current_time(), size=size)
+        if saved or self._guest:
+            size = sum(each.size for each in saved.values()) + len(self._guest)
+            self._realtime.places.park(self._owner, Parked(saved, self._guest), trio.current_time(), size=size)
         else:
             self._realtime.places.void(owner=self._owner)
 

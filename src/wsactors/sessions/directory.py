@@ -7,19 +7,21 @@ membership = await SessionDirectory(node).join("demo", sink, owner)
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import attrs
+import trio
 
 from wsactors.actors import Pid, Runtime
 from wsactors.dj.timeline import PACKET
 from wsactors.errors import CallExit, ChildError, NoSuchSession, StartError
+from wsactors.realtime.identity import ANONYMOUS, Refused, User
 from wsactors.sessions.listener import LEFT, Listener, Seat, Sink, listeners_of, reserved
 from wsactors.sessions.messages import SESSIONS, Leave, SessionCard
 from wsactors.sessions.options import BattleOptions
 from wsactors.supervision import ChildSpec, TreeSpec, start_child, terminate_child
-from wsactors.wire.native import Joined, SessionInfo, clip
+from wsactors.wire.native import Joined, Plain, SessionInfo, clip
 
 BATTLES = "battles"
 """The registered name of the dynamic supervisor of all battles (``supervisors/sessions.toml``)."""
@@ -97,10 +99,28 @@ class Membership:
         """Have ``tell`` called with that reason when it ends; at once if it has. It must not wait."""
         self._seat.when_ended(tell)
 
-    def leave(self) -> None:
-        """End it from this side; no offer follows. May be called again, and after it has ended."""
+    def leave(self, *, lost: bool = False) -> None:
+        """End it from this side; no offer follows. May be called again, and after it has ended.
+
+        ``lost``: the connection broke, and its user may be back in a moment.
+        """
+        del lost  # whoever only listens has nothing to come back to
         self._seat.give_up(LEFT)
         self._node.cast(self._listener, Leave())
+
+    takes_speech = False
+    """Whether people speak in this session."""
+
+    async def act(self, action: str, args: Mapping[str, Plain]) -> Plain:
+        """Do something in the session. Raises `Refused`."""
+        await trio.lowlevel.checkpoint()
+        raise Refused("refused", "In this session one only listens.")
+
+    def speak(self, data: bytes, now: float) -> None:
+        """Take an audio frame of the user: here nobody speaks, so it is dropped."""
+
+    def renew(self, user: User) -> None:
+        """The user has shown who it is anew: here everybody has the same rights."""
 
 
 class SessionDirectory:
@@ -116,7 +136,17 @@ class SessionDirectory:
             for card in sorted(self._cards(), key=lambda card: card.name)
         ]
 
-    async def join(self, name: str, sink: Sink, owner: Pid, *, history: int = 0, events: bool = True) -> Membership:
+    async def join(
+        self,
+        name: str,
+        sink: Sink,
+        owner: Pid,
+        *,
+        history: int = 0,
+        events: bool = True,
+        user: User = ANONYMOUS,
+        guest: str = "",
+    ) -> Membership:
         """Make a listener in session `name` that offers every frame to `sink`; it ends with `owner` at the latest.
 
         `events` are messages other than sound, such as what is played (`wsactors.sessions.now_playing`), under keys of

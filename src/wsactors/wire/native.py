@@ -59,6 +59,7 @@ from .native_sessions import (
     MAX_TOPICS,
     VERSION,
     VERSIONS,
+    Act,
     Error,
     Event,
     Hello,
@@ -105,7 +106,7 @@ __all__ = [
     "FLAG_LAST", "FLAG_PRIORITY", "FLAG_SILENCE", "FLAG_VOICE", "HINTS", "MAX_AUDIO_PAYLOAD", "MAX_CONTAINERS",
     "MAX_CONTROL_BYTES", "MAX_DATAGRAM", "MAX_EVENT", "MAX_EVENT_DEPTH", "MAX_EXACT_INT", "MAX_MESSAGE_BYTES",
     "MAX_NAME", "MAX_REPORTED_TRACKS", "MAX_SESSIONS", "MAX_TEXT", "MAX_TOKEN", "MAX_TOPIC", "MAX_TOPICS", "QUIETEST",
-    "SERVER_MESSAGES", "VERSION", "VERSIONS", "AudioFrame", "Authenticate", "Authenticated", "ClientMessage", "Error",
+    "SERVER_MESSAGES", "VERSION", "VERSIONS", "Act", "AudioFrame", "Authenticate", "Authenticated", "ClientMessage", "Error",
     "Event", "Expiring", "Hello", "Hint", "Join", "JoinTopic", "Joined", "Leave", "LeaveTopic", "Left",
     "ListSessions", "Message", "Ping", "Plain", "Pong", "Position", "PresenceDiff", "PresenceState", "Probe",
     "Publish", "Published", "Push", "ReceiverReport", "Reply", "ServerMessage", "SessionInfo", "Sessions",
@@ -117,7 +118,7 @@ __all__ = [
 ClientMessage: TypeAlias = (
     Hello | ListSessions | Join | Leave | Ping | Pong
     | JoinTopic | LeaveTopic | Push | Publish | Track | Untrack | Authenticate
-    | ReceiverReport
+    | ReceiverReport | Act
 )  # fmt: skip
 ServerMessage: TypeAlias = (
     Welcome | Sessions | Joined | Left | Ping | Pong | Error | Event
@@ -127,7 +128,7 @@ ServerMessage: TypeAlias = (
 
 _CLIENT_OF_VERSION: Final[Mapping[int, Sequence[type[ClientMessage]]]] = {
     1: (Hello, ListSessions, Join, Leave, Ping, Pong),
-    2: (JoinTopic, LeaveTopic, Push, Publish, Track, Untrack, Authenticate, ReceiverReport),
+    2: (JoinTopic, LeaveTopic, Push, Publish, Track, Untrack, Authenticate, ReceiverReport, Act),
 }
 _SERVER_OF_VERSION: Final[Mapping[int, Sequence[type[ServerMessage]]]] = {
     1: (Welcome, Sessions, Joined, Left, Ping, Pong, Error, Event),

@@ -17,6 +17,7 @@ from .native_schema import (
     one_of,
     optional,
     payload,
+    payload_map,
     record_of,
     refuse,
     seconds,
@@ -180,6 +181,19 @@ class Left:
     KIND: ClassVar[str] = "left"
     session: str = message_field(name_text)
     reason: str = message_field(words, "left")
+
+
+@attrs.frozen
+class Act:
+    """Client: do something in a joined session, such as raising a hand. Answered by `Reply` or by `Error`."""
+
+    KIND: ClassVar[str] = "act"
+    DATA: ClassVar[bool] = True
+    ref: int = message_field(integer(1, 2**32 - 1))
+    session: str = message_field(name_text)
+    action: str = message_field(text(32, empty=False))
+    """What the kinds of sessions know: ``docs/stage.md``."""
+    args: Mapping[str, Plain] = message_field(payload_map, attrs.Factory(dict), since=2)
 
 
 @attrs.frozen
