@@ -18,6 +18,7 @@ from wsactors.realtime.identity import AuthRefused, Credentials, User
 from wsactors.realtime.limits import LimitOptions, Rate
 from wsactors.realtime.permission import PermissionOptions
 from wsactors.realtime.policy import Decide, Decision
+from wsactors.realtime.shared_limits import SharedLimitOptions
 
 ME = f"{__name__}:"
 IMPATIENT = EngineOptions(ping_timeout=0.04)
@@ -118,6 +119,18 @@ async def test_attachments_count_by_their_bytes() -> None:
         assert [each for each in found if isinstance(each, str)] == [
             f"461-{number}[{placeholder}]" for number in range(3)
         ]
+
+
+async def test_all_clients_of_one_address_pay_from_one_bucket() -> None:
+    permission = PermissionOptions(shared=SharedLimitOptions(address_messages=Rate(0.5, 10, 10)))
+    async with serving(IMPATIENT, permission=permission) as served:
+        acknowledged = 0
+        for _ in range(4):
+            async with socketio_client(served, "/rooms") as client:
+                await client.send(*(f'42/rooms,{number}["leave","a"]' for number in range(10)), "40/nowhere")
+                while not (await client.receive()).startswith("44/nowhere,"):
+                    acknowledged += 1
+        assert 18 <= acknowledged <= 25
 
 
 async def test_a_policy_gives_limits_of_their_own() -> None:

@@ -12,8 +12,9 @@ import trio
 
 from wsactors.actors import Pid, Runtime
 from wsactors.errors import CallExit, CallTimeout, ChildError, MailboxFull, StartError
-from wsactors.realtime.identity import ANONYMOUS, AuthRefused, Credentials, User
-from wsactors.realtime.limits import LimitOptions
+from wsactors.realtime.addresses import counted_address
+from wsactors.realtime.identity import AuthRefused, Credentials, User
+from wsactors.realtime.limits import Bucket, LimitOptions
 from wsactors.realtime.service import Realtime
 from wsactors.supervision import ChildSpec, DynamicSupervisor, start_child
 from wsactors.wire.plain import Plain
@@ -174,6 +175,13 @@ class SocketIo:
             return Realtime.of(self.node).permission.options.limits
         return _USUAL
 
+    def shared_buckets(self, socket: Socket, now: float) -> list[Bucket]:
+        """What all clients of one address pay from, if the topics do not see to that."""
+        if not self.namespaces[socket.namespace].counted_by_topics:
+            with contextlib.suppress(LookupError):
+                return Realtime.of(self.node).permission.shared.buckets(socket.user.address, None, now)
+        return []
+
     def recheck_seconds(self, user: User) -> float | None:
         """When to ask `may_stay` again; None: never."""
         with contextlib.suppress(LookupError):  # the topics are being started again
@@ -191,7 +199,7 @@ class SocketIo:
     async def authenticate(self, kind: type[Namespace], session: EngineSession, auth: Plain) -> User:
         """Whose client it is. Raises `AuthRefused`."""
         if not kind.authenticates:
-            return ANONYMOUS
+            return User(address=counted_address(session.handshake.address))
         params = auth if isinstance(auth, dict) else {}
         handshake = session.handshake
         credentials = Credentials(

@@ -102,7 +102,7 @@ class SocketIoConversation:
             limits = MessageLimits(options, now)
             # More than there can be users at a time: a policy changes its mind, and the oldest is not needed any more.
             self._limits = (*self._limits[-MAX_NAMESPACES:], limits)
-        verdict = limits.message(now, size)
+        verdict = limits.message(now, size, () if socket is None else self._app.shared_buckets(socket, now))
         if verdict.wait:
             self._session.slow_down(verdict.wait)
         return verdict

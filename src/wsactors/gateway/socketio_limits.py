@@ -5,13 +5,15 @@ Topics have limits of their own beside these: see `wsactors.realtime.limits`, wh
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from wsactors.realtime.limits import Bucket, LimitOptions, Verdict
 
 _ORDER = ("ok", "warn", "slow", "refuse")
 
 
 class MessageLimits:
-    """The buckets for messages and for their bytes, of which neither pays if the other refuses.
+    """The buckets for messages and for their bytes, of which none pays if another refuses.
 
     >>> from wsactors.realtime.limits import Rate
     >>> limits = MessageLimits(LimitOptions(messages=Rate(1.0, 2.0, 1.0)), now=0.0)
@@ -26,11 +28,12 @@ class MessageLimits:
         self._messages = Bucket(options.messages, now)
         self._bytes = Bucket(options.bytes, now)
 
-    def message(self, now: float, size: int) -> Verdict:
-        """One message of ``size`` bytes."""
-        verdicts = self._messages.look(now), self._bytes.look(now, float(size))
+    def message(self, now: float, size: int, shared: Iterable[Bucket] = ()) -> Verdict:
+        """One message of ``size`` bytes. The ``shared`` buckets, which are not this client's alone, have to be paid, too."""
+        looks = [(self._messages, 1.0), (self._bytes, float(size)), *((each, 1.0) for each in shared)]
+        verdicts = [each.look(now, cost) for each, cost in looks]
         worst = max(verdicts, key=lambda verdict: (_ORDER.index(verdict.kind), verdict.wait))
         if worst.taken:
-            self._messages.pay()
-            self._bytes.pay(float(size))
+            for each, cost in looks:
+                each.pay(cost)
         return worst

@@ -113,6 +113,8 @@ class Namespace(Actor):
     """Whether the node's authenticator decides who the client is, by the token in its ``auth``; False: `connect` does."""
     broadcasts: ClassVar[bool] = True
     """Whether `everyone` reaches its clients."""
+    counted_by_topics: ClassVar[bool] = False
+    """Whether the node's topics count for a client's address what its clients send; False: it counts as it comes."""
     wire_format: ClassVar[type[RoomFormat]] = RoomFormat
     """How publications become events."""
     _events: ClassVar[Mapping[str, _Handler]] = {}

@@ -112,6 +112,7 @@ class Topics(Namespace):
 
     recovers: ClassVar[bool] = True
     broadcasts: ClassVar[bool] = False
+    counted_by_topics: ClassVar[bool] = True
     wire_format = TopicFormat
 
     def init(self, app: SocketIo, number: int) -> object:
