@@ -20,14 +20,27 @@ from wsactors.supervision.node import Node
 pytestmark = pytest.mark.alone
 
 
-def watching(node: Node) -> tuple[list[HoldReport], threading.Event]:
-    """The node's reports, as they come; and an event at the first."""
+def in_hold_until(report: HoldReport) -> bool:
+    return "in hold_until" in report.stack
+
+
+def has_computed(report: HoldReport) -> bool:
+    """A machine that lets this process wait for a moment holds the loop, too, wherever that was."""
+    assert report.cpu is not None
+    return report.cpu > report.seconds / 2
+
+
+def watching(
+    node: Node, wanted: Callable[[HoldReport], bool] = in_hold_until
+) -> tuple[list[HoldReport], threading.Event]:
+    """The node's reports that the test is about, as they come; and an event at the first."""
     reports: list[HoldReport] = []
     first = threading.Event()
 
     def sink(report: HoldReport) -> None:
-        reports.append(report)
-        first.set()
+        if wanted(report):
+            reports.append(report)
+            first.set()
 
     assert node.watchdog is not None
     node.watchdog.sink = sink
@@ -73,7 +86,7 @@ async def test_the_holder_is_named_while_it_holds_the_loop() -> None:
         assert report.seconds >= 0.02
         assert "in dig" in report.stack
         assert "worker.py" not in report.stack
-        assert node.info().holds == 1
+        assert node.info().holds >= 1
 
 
 @pytest.mark.parametrize("how", ["call", "cast", "init", "run", "start_soon", "task"])
@@ -131,13 +144,13 @@ async def test_busy_but_fair_actors_are_not_accused() -> None:
                 send(self.pid, message)
 
     async with Node("demo", watchdog=0.25) as node:
-        reports, _ = watching(node)
+        reports, _ = watching(node, has_computed)
         pids = [await node.spawn(Busy) for _ in range(10)]
         send_many(pids, "go")
         while any([row.mailbox async for row in node.processes() if row.cls.endswith("Busy")]):
             await trio.lowlevel.checkpoint()
 
-        # A garbage collection or a busy machine may hold the loop for so long, once.
+        # A garbage collection may hold the loop for so long, once.
         assert len(reports) <= 1
 
 
@@ -184,11 +197,12 @@ async def test_shares_say_who_uses_the_loop() -> None:
 
         assert rows[0] is not None
         assert rows[0] > 0.1
-        assert rows[1] == 0.0
+        assert rows[1] is not None
+        assert rows[1] < rows[0] / 2
 
 
 async def test_the_same_holder_is_not_reported_again_at_once(caplog: pytest.LogCaptureFixture) -> None:
-    async with Node("demo", watchdog=0.01) as node:
+    async with Node("demo", watchdog=0.05) as node:
         assert node.watchdog is not None
         watchdog = node.watchdog
 
@@ -204,9 +218,9 @@ async def test_the_same_holder_is_not_reported_again_at_once(caplog: pytest.LogC
                 send(pid, "go")
                 await wait_all_tasks_blocked()
 
-        assert watchdog.holds == 3
+        assert watchdog.holds >= 3
         assert len([text for text in caplog.messages if "handler" in text and "Holder.handle_info" in text]) == 1
-        assert len(watchdog.recent) == 1
+        assert len([report for report in watchdog.recent if report.handler.endswith("Holder.handle_info")]) == 1
 
 
 async def test_a_stack_shows_no_secret() -> None:
@@ -262,6 +276,7 @@ async def test_an_idle_node_is_left_alone() -> None:
         (thread,) = threads_of("quiet")
         assert thread.native_id is not None
         clock = time.pthread_getcpuclockid(thread.ident) if thread.ident is not None else 0
+        reports, _ = watching(node, has_computed)
         wakes = 0
 
         class Count(trio.abc.Instrument):
@@ -272,7 +287,6 @@ async def test_an_idle_node_is_left_alone() -> None:
         await trio.sleep(0.05)
         counter = Count()
         trio.lowlevel.add_instrument(counter)
-        holds = node.info().holds
         before, began = time.clock_gettime(clock), time.perf_counter()
         await trio.sleep(1.0)
         spent, seconds = time.clock_gettime(clock) - before, time.perf_counter() - began
@@ -281,7 +295,7 @@ async def test_an_idle_node_is_left_alone() -> None:
         assert wakes <= 5
         # Five times as often as by default.
         assert spent / seconds < 0.2
-        assert node.info().holds == holds
+        assert reports == []
 
 
 async def test_a_failing_watchdog_says_so(caplog: pytest.LogCaptureFixture) -> None:
@@ -312,7 +326,7 @@ def test_a_senseless_threshold_is_refused() -> None:
 async def test_c_code_that_keeps_the_interpreter_lock_is_seen_afterwards() -> None:
     """Nothing can run meanwhile, this thread neither; but it notices that it could not."""
     async with Node("demo", watchdog=0.02) as node:
-        reports, _ = watching(node)
+        reports, _ = watching(node, lambda report: report.handler.endswith("Holder.handle_info"))
         pid = await node.spawn(Holder, lambda: pow(3, 2_000_000))
         await trio.sleep(0.1)  # the loop has been idle: nothing was known when the call began
         send(pid, "go")
