@@ -16,7 +16,7 @@ def jump_hash(key: int, places: int) -> int:
         places: at least 1.
 
     >>> [jump_hash(key, 4) for key in range(8)]
-    [0, 0, 2, 3, 1, 3, 1, 2]
+    [0, 0, 3, 3, 1, 1, 2, 0]
     """
     if places < 1:
         raise ValueError(f"expected at least one place, got {places}")

@@ -14,6 +14,7 @@ from .pull_sink import PullSink
 from .rules import Rule
 from .send_queue import AUDIO, DROP_OLDEST
 from .service import Realtime
+from .shared_limits import SharedLimitOptions
 from .sinks import Sink, SinkClosed, SinkStatistics, SlowReader, SocketSink, prepare_audio_socket
 from .start import RealtimeSupervisor, start_realtime
 
@@ -45,6 +46,7 @@ __all__ = [
     "RealtimeSupervisor",
     "Refused",
     "Rule",
+    "SharedLimitOptions",
     "Sink",
     "SinkClosed",
     "SinkStatistics",

@@ -187,8 +187,10 @@ class Coalescer(Generic[T]):
     """The newest of values that come too fast, once per interval: nobody is punished for saying again what he says.
 
     >>> presence = Coalescer[str](0.1)
-    >>> presence.put("calm", now=0.0), presence.put("wild", now=0.01), presence.put("asleep", now=0.02)
-    (0.0, 0.09, None)
+    >>> presence.put("calm", now=0.0), presence.take(now=0.0)
+    (0.0, 'calm')
+    >>> round(presence.put("wild", now=0.01) or 0.0, 6), presence.put("asleep", now=0.02)
+    (0.09, None)
     >>> presence.take(now=0.1)
     'asleep'
     """
