@@ -21,8 +21,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-from wsactors.gateway.tls import make_certificate
-
 _GUID: Final = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 """What a server adds to the client's key (RFC 6455 §1.3)."""
 _SSE_HEAD: Final = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
@@ -202,6 +200,8 @@ class Floor:
 
 
 def _context() -> ssl.SSLContext:
+    from wsactors.gateway.tls import make_certificate  # the others do without, and start the faster
+
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     with tempfile.TemporaryDirectory(prefix="wsactors-bench-") as folder:
         path = Path(folder) / "certificate.pem"

@@ -208,8 +208,10 @@ class LinePeer:
         wall, cpu, *_ = await trio.to_thread.run_sync(lambda: self.ask(*command))
         return Sample(wall / divide_by, cpu / divide_by)
 
-    def close(self) -> None:
-        """End the peer: by closing its stdin, after 5 s by killing it."""
+    def close(self, *, kill: bool = False) -> None:
+        """End the peer: by closing its stdin, after 5 s by killing it; or by killing it at once."""
+        if kill:
+            self._process.kill()
         for stream in (self._process.stdin, self._process.stdout):
             if stream is not None:
                 stream.close()

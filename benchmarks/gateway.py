@@ -35,11 +35,15 @@ MANY: Final = 4_000
 QUICK: Final = {FEW: 1_000, MANY: 2_000}
 """How many they are with --quick."""
 QUICK_ROUNDS: Final = 9
+QUICK_SECONDS: Final = 0.08
+"""Of a round: some four messages to a thousand members, or to each of two thousand two."""
 QUICK_SELDOM: Final = 3
 """With --quick only our WebSockets in clear and their floor take part in every round; the others in one of so many."""
 QUICK_LEFT_OUT: Final = ("longpoll",)
 QUICK_OTHERS: Final = 250
 """And how many of each kind of connection that has a floor of its own."""
+AT_A_TIME: Final = 4
+"""Servers that are started, or get their clients, side by side."""
 
 OURS: Final = ("native", "phoenix", "socketio")
 """The WebSocket protocols in clear."""
@@ -137,12 +141,13 @@ class Field:
                     arena.rounds[arena.members].clear()
 
     def close(self) -> None:
-        """End all processes."""
-        for arena in self.arenas.values():
-            arena.close()
+        """End all processes, together: the kernel takes a while to let go of thousands of sockets."""
+        with ThreadPoolExecutor(len(self.arenas) or 1) as pool:
+            for _ in pool.map(Arena.close, self.arenas.values()):
+                pass
 
     def _each(self, names: Iterable[str], do: Callable[[str], None]) -> None:
-        """Two at a time."""
+        """Some at a time: much of it is waiting until nothing is on its way."""
 
         def attempt(name: str) -> None:
             try:
@@ -150,7 +155,7 @@ class Field:
             except PeerUnavailable as reason:
                 self._drop(name, reason)
 
-        with ThreadPoolExecutor(2) as pool:
+        with ThreadPoolExecutor(AT_A_TIME) as pool:
             for _ in pool.map(attempt, [name for name in names if name not in self.missing]):
                 pass
 
@@ -252,7 +257,7 @@ def delivery_rows(options: Options, wanted: set[str]) -> list[Row]:
     """Everything that is measured on many connections."""
     few, many = (QUICK[FEW], QUICK[MANY]) if options.quick else (FEW, MANY)
     most_others = QUICK_OTHERS if options.quick else FEW
-    rounds, seconds = (min(options.rounds, QUICK_ROUNDS), 0.12) if options.quick else (options.rounds, 0.3)
+    rounds, seconds = (min(options.rounds, QUICK_ROUNDS), QUICK_SECONDS) if options.quick else (options.rounds, 0.3)
     seldom, left_out = (QUICK_SELDOM, QUICK_LEFT_OUT) if options.quick else (1, ())
     kinds = [kind for kind in OTHERS if f"delivery_{FEW}_{kind}" in wanted and kind not in left_out]
     rows = [Row("gateway", f"delivery_{FEW}_{kind}", "µs", note="not measured with --quick") for kind in left_out]
