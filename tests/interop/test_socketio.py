@@ -134,14 +134,14 @@ def test_python_socketio(node: InteropNode, run_py_client: Callable[..., list[Li
 
 
 def test_the_bundle_comes_from_the_installed_package(node: InteropNode) -> None:
-    response = httpx.get(f"{node.http}/socket.io/socket.io.js")
+    response = httpx.get(f"{node.http}/socket.io/socket.io.js", timeout=30)
     assert response.status_code == 200
     assert response.headers["content-type"].startswith("text/javascript")
     assert response.content == (CLIENT_FILES / "socket.io.js").read_bytes()
     same = {"if-none-match": response.headers["etag"]}
-    assert httpx.get(f"{node.http}/socket.io/socket.io.js", headers=same).status_code == 304
-    assert httpx.get(f"{node.http}/socket.io/../../etc/passwd").status_code == 404
-    assert httpx.get(f"{node.http}/socket.io/package.json").status_code == 404
+    assert httpx.get(f"{node.http}/socket.io/socket.io.js", headers=same, timeout=30).status_code == 304
+    assert httpx.get(f"{node.http}/socket.io/../../etc/passwd", timeout=30).status_code == 404
+    assert httpx.get(f"{node.http}/socket.io/package.json", timeout=30).status_code == 404
 
 
 IN_A_PAGE = """

@@ -54,7 +54,7 @@ class Crashes(ProcessActor):
         raise RuntimeError("again, password=PLANTED")
 """
 
-SECONDS = 30.0
+SECONDS = 90.0
 
 
 class RunningNode:
@@ -63,29 +63,42 @@ class RunningNode:
     def __init__(self, process: subprocess.Popen[str]) -> None:
         self.process = process
         self.seen: list[str] = []
-        self._lines: queue.Queue[str | None] = queue.Queue()
-        self._threads = [threading.Thread(target=self._read, args=(pipe,)) for pipe in (process.stdout, process.stderr)]
+        self._lines: queue.Queue[tuple[int, str | None]] = queue.Queue()
+        self._unread: tuple[list[str], list[str]] = ([], [])
+        pipes = (process.stdout, process.stderr)
+        self._threads = [threading.Thread(target=self._read, args=each) for each in enumerate(pipes)]
         for thread in self._threads:
             thread.start()
 
-    def _read(self, pipe: Any) -> None:
+    def _read(self, number: int, pipe: Any) -> None:
         for line in pipe:
-            self._lines.put(line.rstrip("\n"))
-        self._lines.put(None)
+            self._lines.put((number, line.rstrip("\n")))
+        self._lines.put((number, None))
 
     def wait_line(self, part: str) -> str:
-        """The next line, of either output, that contains ``part``."""
+        """The next line, of either output, that contains ``part``. What comes before it on the same output is passed over.
+
+        Of what is said on different outputs nobody can tell which was first.
+        """
         ended = 0
-        while True:
-            line = self._lines.get(timeout=SECONDS)
-            if line is None:
-                ended += 1
-                if ended == 2:
-                    raise AssertionError(f"the node ended without saying {part!r}; it said:\n" + "\n".join(self.seen))
+        while (found := self._next_unread(part)) is None:
+            number, line = self._lines.get(timeout=SECONDS)
+            if line is not None:
+                self.seen.append(line)
+                self._unread[number].append(line)
                 continue
-            self.seen.append(line)
-            if part in line:
-                return line
+            ended += 1
+            if ended == 2:
+                raise AssertionError(f"the node ended without saying {part!r}; it said:\n" + "\n".join(self.seen))
+        return found
+
+    def _next_unread(self, part: str) -> str | None:
+        for lines in self._unread:
+            for index, line in enumerate(lines):
+                if part in line:
+                    del lines[: index + 1]
+                    return line
+        return None
 
     def wait_event(self, event: str) -> dict[str, Any]:
         """The next log record of that event."""
@@ -106,7 +119,7 @@ class RunningNode:
         for thread in self._threads:
             thread.join(SECONDS)
         while not self._lines.empty():
-            line = self._lines.get()
+            _, line = self._lines.get()
             self.seen += [] if line is None else [line]
         return code
 

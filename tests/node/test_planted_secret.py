@@ -50,10 +50,10 @@ def visit(url: str) -> str:
     shown = []
     headers = {"authorization": f"Bearer {PLANTED}", "cookie": f"session={PLANTED}"}
     for path in (f"/?token={PLANTED}", f"/nowhere?apikey={PLANTED}", f"/listen/x.ogg?access_token={PLANTED}", "/ready"):
-        answer = httpx.get(url + path, headers=headers)
+        answer = httpx.get(url + path, headers=headers, timeout=SECONDS)
         shown.append(f"{answer.headers} {answer.text}")
     foreign = {"host": "127.0.0.1", "origin": f"http://evil.example/?password={PLANTED}"}
-    shown.append(httpx.get(f"{url}/?token={PLANTED}", headers=foreign).text)
+    shown.append(httpx.get(f"{url}/?token={PLANTED}", headers=foreign, timeout=SECONDS).text)
     port = int(url.rpartition(":")[2])
     for line in (
         f"GET /ws?token={PLANTED}&vsn=2.0.0 HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n",
