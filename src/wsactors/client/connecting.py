@@ -18,6 +18,7 @@ from typing import Final
 import trio
 
 from .backoff import Retry
+from .carrier import Trust
 from .connection import Client
 from .core import Core, Rhythm
 from .link import Link, Servers, Token
@@ -36,9 +37,13 @@ async def connect(
     retry: Retry | None = None,
     rhythm: Rhythm = _USUAL,
     ssl_context: ssl.SSLContext | None = None,
+    ca_file: str | None = None,
+    certificate_sha256: str | bytes = b"",
     timeout: float = CONNECT_SECONDS,
 ) -> AsyncIterator[Client]:
-    """Connect to ``ws://…/ws`` or ``wss://…/ws`` and greet; disconnect at the end of the block.
+    """Connect to ``ws://…/ws``, ``wss://…/ws`` or ``quic://HOST:PORT`` and greet; disconnect at the end of the block.
+
+    By QUIC, audio comes and goes as datagrams, each of which may be lost and none of which waits for another.
 
     Args:
         servers: An address; several, tried one after the other; or a function that gives the one to try next.
@@ -48,6 +53,9 @@ async def connect(
         retry: How to come back when the connection breaks. None: not at all; what waits then raises `Disconnected`.
         rhythm: Signs of life.
         ssl_context: For ``wss`` addresses.
+        ca_file: For ``quic`` addresses: PEM file of the authorities that may have signed the node's certificate.
+        certificate_sha256: For ``quic`` addresses: the SHA-256 digest (bytes, or hexadecimal) of the one certificate that
+            is accepted, whoever signed it, as ``/webtransport.json`` says it.
         timeout: Seconds in which a connection must be made.
 
     Raises:
@@ -56,7 +64,9 @@ async def connect(
         ClientError: The node speaks no common version, or does not let this client in.
     """
     core = Core(name=name, retry=retry, rhythm=rhythm, can_renew=callable(token), random=random.random)
-    link = Link(core, servers, token=token, api_key=api_key, ssl_context=ssl_context, timeout=timeout)
+    digest = bytes.fromhex(certificate_sha256) if isinstance(certificate_sha256, str) else certificate_sha256
+    trust = Trust(ssl_context, ca_file, digest)
+    link = Link(core, servers, token=token, api_key=api_key, trust=trust, timeout=timeout)
     client = Client(link)
     failure: Exception | None = None
     async with trio.open_nursery() as nursery:

@@ -8,10 +8,10 @@ from collections.abc import Callable, Hashable, Mapping
 from typing import Any, TypeAlias
 
 import trio
-from trio_websocket import WebSocketConnection
 
 from wsactors.wire import native
 
+from .carrier import Carrier
 from .core import CoreEvent, Online
 from .errors import ClientError, Disconnected
 from .latency import Latency
@@ -238,10 +238,10 @@ class Client:
     # -- inside --
 
     @property
-    def _socket(self) -> WebSocketConnection:
-        if self._link.socket is None:
+    def _carrier(self) -> Carrier:
+        if self._link.carrier is None:
             raise Disconnected("there is no connection at the moment")
-        return self._link.socket
+        return self._link.carrier
 
     async def _ask(
         self, key: Hashable, message: native.ClientMessage, *, topic: str = "", timeout: float | None = None

@@ -4,28 +4,26 @@ from __future__ import annotations
 
 import inspect
 import math
-import ssl
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Final, TypeAlias
 
 import trio
-from trio_websocket import ConnectionClosed, WebSocketConnection
 
 from wsactors.wire.errors import ProtocolError
 
+from .carrier import BROKEN, Carrier, CarrierClosed, Trust, open_carrier
 from .core import Core, CoreEvent, Plan, Reconnect
 from .errors import ClientError, Disconnected
-from .socket import CLOSE_SECONDS, open_websocket
+from .socket import CLOSE_SECONDS
 
 Token: TypeAlias = str | Callable[[], str | Awaitable[str]]
 """A token, or what gives the present one: asked on every attempt, and when the node says that it expires."""
 Servers: TypeAlias = str | Sequence[str] | Callable[[], str | Awaitable[str]]
 """An address, several that are tried one after the other, or what gives the one to try next."""
 
-MESSAGE_BYTES: Final = 16 * 1024 * 1024
-"""Largest message taken from a node."""
-_BROKEN: Final = 1006
-"""What a close without a close frame is called (RFC 6455 §7.4.1)."""
+_BROKE_PROTOCOL: Final = 1002
+"""RFC 6455 §7.4.1."""
+_USUAL_TRUST: Final = Trust()
 
 
 class Link:
@@ -36,7 +34,7 @@ class Link:
         servers: Where to connect to.
         token: Who the client is.
         api_key: Likewise.
-        ssl_context: For ``wss`` addresses.
+        trust: How the node's certificate is checked.
         timeout: Seconds in which a connection must be made.
     """
 
@@ -47,14 +45,14 @@ class Link:
         *,
         token: Token = "",
         api_key: str = "",
-        ssl_context: ssl.SSLContext | None = None,
+        trust: Trust = _USUAL_TRUST,
         timeout: float,
     ) -> None:
         self.core = core
-        self.socket: WebSocketConnection | None = None
+        self.carrier: Carrier | None = None
         """Of the present connection."""
         self.closed_with: int | None = None
-        """The close code of the latest connection that the node has closed; 1006: it broke."""
+        """The close code of the latest connection that the node has closed; `BROKEN`: it gave none."""
         self.attempts = 0
         self.server = ""
         """The address of the latest attempt."""
@@ -67,7 +65,7 @@ class Link:
         self._servers = servers
         self._token = token
         self._api_key = api_key
-        self._ssl_context = ssl_context
+        self._trust = trust
         self._timeout = timeout
         self._is_closing = False
         self._done = trio.Event()
@@ -99,7 +97,7 @@ class Link:
         """End the present connection in order."""
         self._is_closing = True
         self._scope.cancel()
-        if self.socket is not None:
+        if self.carrier is not None:
             with trio.move_on_after(2 * CLOSE_SECONDS):
                 await self._done.wait()
 
@@ -144,52 +142,45 @@ class Link:
         try:
             self.server = await self._next_server()
             token = await self.new_token()
-            async with open_websocket(
-                self.server, ssl_context=self._ssl_context, timeout=self._timeout, max_message_size=MESSAGE_BYTES
-            ) as socket:
-                self.socket = socket
+            async with open_carrier(self.server, self._trust, timeout=self._timeout) as carrier:
+                self.carrier = carrier
                 with trio.CancelScope() as self._scope:
-                    code, self._reason = await self._serve(socket, token)
+                    code, self._reason = await self._serve(carrier, token)
         except (Disconnected, OSError) as error:
             return None, str(error)
         finally:
-            self.socket = None
+            self.carrier = None
         return code, self._reason
 
-    async def _serve(self, socket: WebSocketConnection, token: str) -> tuple[int | None, str]:
+    async def _serve(self, carrier: Carrier, token: str) -> tuple[int | None, str]:
         self.core.connected(trio.current_time(), token=token, api_key=self._api_key)
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(self._write, socket)
+            nursery.start_soon(self._write, carrier)
             self.settle()
-            end = await self._read(socket)
+            end = await self._read(carrier)
             nursery.cancel_scope.cancel()
         return end
 
-    async def _read(self, socket: WebSocketConnection) -> tuple[int | None, str]:
+    async def _read(self, carrier: Carrier) -> tuple[int | None, str]:
         try:
             while True:
-                data = await socket.get_message()
-                if isinstance(data, str):
-                    raise ProtocolError("expected binary messages")
-                self.core.receive(data, trio.current_time())
+                self.core.receive(await carrier.receive(), trio.current_time())
                 self.settle()
-        except ConnectionClosed as closed:
-            self.closed_with = _BROKEN if closed.reason is None else closed.reason.code
-            text = f"the node closed the connection: {closed.reason}"
-            return (None if self.closed_with == _BROKEN else self.closed_with), text
+        except CarrierClosed as closed:
+            self.closed_with = closed.code
+            return (None if closed.code == BROKEN else closed.code), str(closed)
         except ProtocolError as error:
-            with trio.move_on_after(CLOSE_SECONDS):
-                await socket.aclose(1002, "protocol error")
-            return 1002, f"the node broke the protocol: {error}"
+            await carrier.close(_BROKE_PROTOCOL, "protocol error")
+            return _BROKE_PROTOCOL, f"the node broke the protocol: {error}"
 
-    async def _write(self, socket: WebSocketConnection) -> None:
+    async def _write(self, carrier: Carrier) -> None:
         try:
             while True:
                 while self.core.outgoing:
-                    await socket.send_message(self.core.outgoing.popleft())
+                    await carrier.send(self.core.outgoing.popleft())
                 self._sent.unpark_all()
                 await self._outgoing.park()
-        except ConnectionClosed:
+        except CarrierClosed:
             return  # the reader says why
 
     async def _keep_time(self) -> None:
