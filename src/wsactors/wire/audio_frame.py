@@ -37,7 +37,7 @@ MAX_UPLINK_SAMPLES: Final = 2_880
 FLAG_DISCONTINUITY: Final = 0x01
 """The timeline jumped: a decoder starts afresh here instead of concealing the gap."""
 FLAG_SILENCE: Final = 0x02
-"""The payload is silence, or close to it; a level meter may rest."""
+"""Silence, or the last frames before it: nothing may follow for a while, and a level meter may rest."""
 FLAG_LAST: Final = 0x04
 """No frame of this track follows."""
 FLAG_VOICE: Final = 0x08
