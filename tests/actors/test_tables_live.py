@@ -50,7 +50,7 @@ async def ended(node: Node, me: Attached, pid: Any, reason: str = "kill") -> Non
 
 async def down(me: Attached, ref: MonitorRef) -> None:
     """Wait for the Down of a monitor."""
-    with trio.fail_after(5):
+    with trio.fail_after(30):
         await me.receive(match=lambda m: isinstance(m, Down) and m.ref is ref)
 
 
@@ -95,7 +95,7 @@ async def test_a_private_table_is_its_owners_alone(node: Node) -> None:
     outer = await node.spawn(Outer)
     done, answers = trio.Event(), list[Any]()
     cast(outer, (done, answers))
-    with trio.fail_after(5):
+    with trio.fail_after(30):
         await done.wait()
     assert answers == [("a", 1), "refused"]
 
@@ -122,7 +122,7 @@ async def test_tasks_of_an_actor_act_as_the_actor(node: Node) -> None:
 
     cast(owner, work)
     await call(owner, lambda self: self.start_soon(own_task))
-    with trio.fail_after(5):
+    with trio.fail_after(30):
         await done.wait()
         await task_done.wait()
     rows = await call(owner, lambda self: table.select(ANY))
@@ -135,7 +135,7 @@ async def test_the_heir_is_told_before_anybody_hears_of_the_death(node: Node) ->
         table = await call(owner, lambda self: self.node.tables.new("legacy", heir=me.pid, heir_data=("look", "after")))
         ref = me.monitor(owner)
         node.exit(owner, "kill")
-        with trio.fail_after(5):
+        with trio.fail_after(30):
             first, second = await me.receive(), await me.receive()
         assert first == TableTransfer(table, owner, ("look", "after"))
         assert second == Down(ref, owner, "killed")
@@ -164,7 +164,7 @@ async def test_a_transfer_gets_past_a_full_mailbox(node: Node) -> None:
         with pytest.raises(MailboxFull):
             await call(heir, "seen")
         release.set()
-        with trio.fail_after(5):
+        with trio.fail_after(30):
             while not send(heir, "there is room again"):
                 await trio.lowlevel.checkpoint()
         assert TableTransfer(table, owner, None) in await call(heir, "seen")
@@ -314,7 +314,7 @@ async def test_debug_mode_refuses_mutable_rows_before_they_are_written() -> None
         with pytest.raises(MutableMessage):
             table.update_element("good", (1, []))
         assert table.select(ANY) == [("good", (1, 2))]
-        with trio.fail_after(5):
+        with trio.fail_after(30):
             assert (await me.receive()).row == ("good", (1, 2))
 
 

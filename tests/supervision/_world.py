@@ -16,7 +16,7 @@ from wsactors.errors import CallExit
 from wsactors.supervision import ChildSpec, Supervisor, which_children
 from wsactors.supervision.children import ChildInfo
 
-PATIENCE: Final = 20.0
+PATIENCE: Final = 60.0
 
 
 class World:

