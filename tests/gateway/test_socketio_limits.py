@@ -12,7 +12,6 @@ from trio_websocket import ConnectionClosed
 
 from tests.gateway.engines import INTEROP, SOCKETIO, Served, SocketIoClient, serving, socketio_client
 from wsactors.gateway.engineio_options import EngineOptions
-from wsactors.gateway.socketio_limits import MessageLimits
 from wsactors.gateway.socketio_namespace import ConnectRefused, Namespace, on
 from wsactors.realtime.identity import AuthRefused, Credentials, User
 from wsactors.realtime.limits import LimitOptions, Rate
@@ -29,14 +28,6 @@ BRISK = LimitOptions(messages=Rate(50, 10, 10))
 
 def within(limits: LimitOptions) -> PermissionOptions:
     return PermissionOptions(limits=limits)
-
-
-def test_neither_bucket_pays_for_what_the_other_refuses() -> None:
-    limits = MessageLimits(LimitOptions(messages=Rate(1, 4, 4), bytes=Rate(10, 100, 1)), now=0.0)
-    assert limits.message(0.0, 150).kind == "slow"
-    assert [limits.message(0.0, 1).kind for _ in range(20)] == ["refuse"] * 20
-    assert limits.message(6.0, 1).taken
-    assert [limits.message(20.0, 0).kind for _ in range(9)].count("refuse") == 1
 
 
 async def answers(client: SocketIoClient, count: int) -> list[Any]:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wsactors.realtime.limits import TOO_MANY, Bucket, Coalescer, ConnectionLimits, LimitOptions, Rate
+from wsactors.realtime.limits import TOO_MANY, Bucket, Coalescer, ConnectionLimits, LimitOptions, MessageLimits, Rate
 
 SMALL = LimitOptions(
     messages=Rate(10, 20), bytes=Rate(1_000, 10_000), topic_messages=Rate(5, 10), joins=Rate(1, 5), topics=3
@@ -81,6 +81,14 @@ def test_the_tightest_of_the_buckets_counts_and_a_refusal_costs_nothing() -> Non
     limits = ConnectionLimits(SMALL, now=0.0)
     assert limits.message(0.0, "x", 30_000).kind == "slow"
     assert limits.message(0.0, "x", 1).kind == "refuse"
+
+
+def test_neither_bucket_pays_for_what_the_other_refuses() -> None:
+    limits = MessageLimits(LimitOptions(messages=Rate(1, 4, 4), bytes=Rate(10, 100, 1)), now=0.0)
+    assert limits.message(0.0, 150).kind == "slow"
+    assert [limits.message(0.0, 1).kind for _ in range(20)] == ["refuse"] * 20
+    assert limits.message(6.0, 1).taken
+    assert [limits.message(20.0, 0).kind for _ in range(9)].count("refuse") == 1
 
 
 def test_topics_and_tries_to_join_are_bounded() -> None:

@@ -10,14 +10,13 @@ import trio
 
 from wsactors.actors import Down, Pid, TimerRef, is_normal
 from wsactors.realtime.identity import ANONYMOUS, AuthRefused, User
-from wsactors.realtime.limits import OK, Verdict
+from wsactors.realtime.limits import OK, MessageLimits, Verdict
 from wsactors.wire import socketio as sio
 from wsactors.wire.errors import ProtocolError
 from wsactors.wire.plain import Plain
 
 from .engineio_events import SERVER_CLOSE
 from .socketio_formats import frames_of
-from .socketio_limits import MessageLimits
 from .socketio_messages import CLIENT_LEFT, Lost, Said, refusal
 from .socketio_socket import Socket
 

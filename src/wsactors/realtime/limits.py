@@ -12,7 +12,7 @@ from typing import Final, Generic, Literal, TypeVar
 
 import attrs
 
-__all__ = ["OK", "Bucket", "Coalescer", "ConnectionLimits", "LimitOptions", "Rate", "Verdict"]
+__all__ = ["OK", "Bucket", "Coalescer", "ConnectionLimits", "LimitOptions", "MessageLimits", "Rate", "Verdict"]
 
 T = TypeVar("T")
 WARN_BELOW: Final = 0.25
@@ -120,26 +120,24 @@ class LimitOptions:
     """Seconds between two changes of one member's presence; of what comes faster, the newest counts."""
 
 
-class ConnectionLimits:
-    """The buckets of one connection."""
+class MessageLimits:
+    """The buckets for messages and for their bytes, of which none pays if another refuses.
+
+    >>> limits = MessageLimits(LimitOptions(messages=Rate(1.0, 2.0, 1.0)), now=0.0)
+    >>> [limits.message(0.0, 10).kind for _ in range(4)]
+    ['ok', 'warn', 'slow', 'refuse']
+    """
+
+    __slots__ = ("_bytes", "_messages", "options")
 
     def __init__(self, options: LimitOptions, now: float) -> None:
         self.options = options
         self._messages = Bucket(options.messages, now)
         self._bytes = Bucket(options.bytes, now)
-        self._joins = Bucket(options.joins, now)
-        self._tokens: Bucket | None = None  # most connections never show a second one
-        self._topics: dict[str, Bucket] = {}
-        self._times: dict[str, int] = {}
-        """How often it is on each topic: whoever joins again is there twice for a moment."""
 
-    def message(self, now: float, topic: str, size: int, shared: Iterable[Bucket] = ()) -> Verdict:
-        """One message of ``size`` bytes on ``topic``, which it has joined. The ``shared`` buckets have to be paid, too."""
-        bucket = self._topics.get(topic)
-        looks = [(self._messages, 1.0), (self._bytes, float(size))]
-        if bucket is not None:
-            looks.append((bucket, 1.0))
-        looks += [(each, 1.0) for each in shared]
+    def message(self, now: float, size: int, others: Iterable[Bucket] = ()) -> Verdict:
+        """One message of ``size`` bytes. The ``others`` have to be paid, too."""
+        looks = [(self._messages, 1.0), (self._bytes, float(size)), *((each, 1.0) for each in others)]
         verdicts = [each.look(now, cost) for each, cost in looks]
         worst = max(verdicts, key=lambda verdict: (_ORDER[verdict.kind], verdict.wait))
         if worst.taken:
@@ -147,14 +145,43 @@ class ConnectionLimits:
                 each.pay(cost)
         return worst
 
+
+class ConnectionLimits:
+    """The buckets of one connection. Most are full: they are made when something is taken out for the first time."""
+
+    __slots__ = ("_buckets", "_joins", "_messages", "_times", "_tokens", "options")
+
+    def __init__(self, options: LimitOptions, now: float) -> None:
+        self.options = options
+        self._joins = Bucket(options.joins, now)
+        self._messages: MessageLimits | None = None
+        self._tokens: Bucket | None = None
+        self._buckets: dict[str, Bucket] | None = None
+        """Of the topics on which it has said something."""
+        self._times: dict[str, int] = {}
+        """How often it is on each topic: whoever joins again is there twice for a moment."""
+
+    def message(self, now: float, topic: str, size: int, shared: Iterable[Bucket] = ()) -> Verdict:
+        """One message of ``size`` bytes on ``topic``, which it has joined. The ``shared`` buckets have to be paid, too."""
+        if self._messages is None:
+            self._messages = MessageLimits(self.options, now)
+        own = (self._bucket(topic, now),) if topic in self._times else ()
+        return self._messages.message(now, size, (*own, *shared))
+
+    def _bucket(self, topic: str, now: float) -> Bucket:
+        if self._buckets is None:
+            self._buckets = {}
+        found = self._buckets.get(topic)
+        if found is None:
+            found = self._buckets[topic] = Bucket(self.options.topic_messages, now)
+        return found
+
     def join(self, now: float, topic: str) -> Verdict:
         """A try to join ``topic``, whether or not it will be let in. If this does not refuse it, `left` must follow, once."""
         verdict = self._joins.take(now)
-        if verdict.taken and topic not in self._topics:
-            if len(self._topics) >= self.options.topics:
-                return TOO_MANY
-            self._topics[topic] = Bucket(self.options.topic_messages, now)
         if verdict.taken:
+            if topic not in self._times and len(self._times) >= self.options.topics:
+                return TOO_MANY
             self._times[topic] = self._times.get(topic, 0) + 1
         return verdict
 
@@ -169,13 +196,13 @@ class ConnectionLimits:
         times = self._times.pop(topic, 0) - 1
         if times > 0:
             self._times[topic] = times
-        else:
-            self._topics.pop(topic, None)
+        elif self._buckets is not None:
+            self._buckets.pop(topic, None)
 
     @property
     def topics(self) -> int:
         """Topics it is on, or is trying to join."""
-        return len(self._topics)
+        return len(self._times)
 
 
 TOO_MANY: Final = Verdict("refuse", float("inf"))

@@ -87,6 +87,7 @@ class Permission:
         self._clock = clock
         self._limits: dict[Pid, ConnectionLimits] = {}
         """Of each connection that has joined anything, or shown a second token."""
+        self._forget = self._forget_limits  # a method is made anew each time it is named, and would be kept for each
         self.shared = SharedLimits(options.shared)
 
     # --- who ------------------------------------------------------------------------------------------------------
@@ -199,7 +200,7 @@ class Permission:
         limits = self._limits.get(owner)
         if limits is None:
             limits = ConnectionLimits(user.limits or self.options.limits, trio.current_time())
-            at_death(owner, "limits", self._forget_limits)
+            at_death(owner, "limits", self._forget)
             self._limits[owner] = limits
         return limits
 

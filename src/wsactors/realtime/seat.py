@@ -20,13 +20,13 @@ class Seat:
     """One client's place in one topic, until its channel has ended."""
 
     __slots__ = (
+        "_id",
         "address",
         "becoming",
         "channel",
         "counted",
         "crashed",
         "decided",
-        "id",
         "left",
         "limit",
         "options",
@@ -55,8 +55,7 @@ class Seat:
         self.user = user
         self.owner = owner
         self.params = params
-        self.id = secrets.token_urlsafe(16)
-        """Its presence key, if nobody gives it one."""
+        self._id = ""
         self.since: Position | None = None
         self.limit: int | None = None
         self.wants_presence = True
@@ -89,6 +88,13 @@ class Seat:
     def belongs_to(self, subject: str) -> bool:
         """Whether it is ``subject``'s, or about to be."""
         return subject in {self.user.subject, self.becoming}
+
+    @property
+    def id(self) -> str:
+        """Its presence key, if nobody gives it one. Made when somebody asks: most clients only listen."""
+        if not self._id:
+            self._id = secrets.token_urlsafe(16)
+        return self._id
 
     def take(self, channel: Pid) -> None:
         """``channel`` sits down."""
