@@ -111,7 +111,7 @@ class Page(ABC):
     def complaints(self) -> list[str]:
         """Errors and violations that the page caused."""
 
-    async def wait_for(self, expression: str, seconds: float = 20) -> Any:
+    async def wait_for(self, expression: str, seconds: float = 60) -> Any:
         """Wait until the expression is true in the page; its value."""
         with trio.move_on_after(seconds):
             while True:

@@ -124,7 +124,7 @@ class Recording:
     async def more(self, seconds: float) -> None:
         """Wait for that much more sound."""
         end = self.size + seconds * RATE
-        with trio.fail_after(seconds + 30):
+        with trio.fail_after(seconds + 90):
             while self.size < end:
                 await trio.sleep(0.2)
                 text = await self._page.evaluate(_TAKE)

@@ -36,7 +36,7 @@ async def test_the_pages_client_talks_on_topics_and_resumes(tmp_path: Path) -> N
         connect(here.url, token="trio") as other,
         open_chromium(tmp_path) as page,
     ):
-        with trio.fail_after(30):
+        with trio.fail_after(120):
             room = await other.join_topic("room:1")
             await page.goto(cable.url.replace("ws:", "http:").removesuffix("ws"))
             assert await page.evaluate(CLIENT % cable.url) == "page"

@@ -131,15 +131,23 @@ async def check_sound(page: Page, battle: ToneBattle, stage: Stage, seconds: flo
     await page.click("#sessions button")
 
     recording = Recording(page)
-    before = await recording.next(SETTLE / RATE + 3.2)
+    await recording.more(SETTLE / RATE)
+    settled = sum((await troubles(page, stage)).values())
+    before = await recording.next(3.2)
     await stage.fade(1.5)
     during = await recording.next(3)
     after = await recording.next(3.2)
+    shaken = sum((await troubles(page, stage)).values()) - settled
     await recording.more(max(0.0, seconds + SETTLE / RATE - recording.size / RATE))
 
     disturbed = await assert_continuous(page, stage, recording, seconds)
-    assert_tones(battle, before[SETTLE:], during, after)
     assert page.complaints() == []
+    try:
+        assert_tones(battle, before, during, after)
+    except AssertionError:
+        if not shaken:
+            raise
+        return f"too busy a machine: {shaken} dropouts or lost frames while the tones were to be told"
     return disturbed
 
 
@@ -192,9 +200,13 @@ async def jumps_in(sound: Sound) -> list[list[float]]:
 
 async def troubles(page: Page, stage: Stage) -> dict[str, int]:
     """What can explain a jump: dropouts, late and lost frames of the page, what the recorder skipped, gaps of the session."""
-    shown = "['underruns', 'late', 'missing'].map((what) => Number(document.getElementById(`health-${what}`).textContent))"
+    shown = (
+        "['underruns', 'late', 'missing'].map((what) => Number(document.getElementById(`health-${what}`).textContent))"
+    )
     counted: list[int] = await page.evaluate(f"[...{shown}, window.__tapLost]")
-    return dict(zip(["underruns", "late", "missing", "recorder"], counted, strict=True)) | {"session": await stage.gaps()}
+    return dict(zip(["underruns", "late", "missing", "recorder"], counted, strict=True)) | {
+        "session": await stage.gaps()
+    }
 
 
 async def assert_shows_what_is_played(page: Page, stage: BattleStage) -> None:
@@ -283,9 +295,13 @@ async def test_without_webcodecs_the_plain_player_plays_the_same(tmp_path: Path)
               return context.resume();
             })()"""
         )
-        sound = await Recording(page).next(4)
-        for channel in (0, 1):
-            assert is_cyclic(order_of(listen(sound[RATE:], "a", channel), battle.sequences["a", channel]))
+        recording = Recording(page)
+        for chance in reversed(range(CHANCES)):  # the plain player counts no dropouts
+            sound = await recording.next(4)
+            orders = [order_of(listen(sound[RATE:], "a", side), battle.sequences["a", side]) for side in (0, 1)]
+            if all(map(is_cyclic, orders)):
+                break
+            assert chance, orders
         await page.click("#sessions button")
         await page.wait_for("document.getElementById('player').hidden")
         await until(lambda: not gateway.directory.by_name["tones"].members)
@@ -331,7 +347,7 @@ async def test_a_connection_that_breaks_is_made_again_and_heard_again(tmp_path: 
         for sink in tuple(gateway.shared.meters.connections):
             sink.close()
         await until(lambda: not session.members)
-        await until(lambda: len(session.members) == 1, seconds=10)
+        await until(lambda: len(session.members) == 1)
         await page.wait_for("document.getElementById('player-state').textContent === 'on air'")
         await recording.more(1)  # what was still on its way
         again = await recording.next(2)
@@ -352,7 +368,7 @@ async def test_a_session_that_goes_and_comes_back_is_joined_again(tmp_path: Path
         await page.wait_for("document.getElementById('player-state').textContent.includes('comes back')")
         await page.wait_for("!document.getElementById('nothing').hidden")
         gateway.directory.add(session)
-        await until(lambda: len(session.members) == 1, seconds=10)
+        await until(lambda: len(session.members) == 1)
         await page.wait_for("document.getElementById('player-state').textContent.startsWith('on air')")
         assert await page.evaluate("document.querySelector('#sessions button').textContent") == "Leave"
 
@@ -369,7 +385,7 @@ async def test_a_node_that_is_gone_is_explained_and_found_again(tmp_path: Path) 
             await page.wait_for("document.getElementById('player-state').textContent.includes('waiting')")
             assert await page.evaluate("document.getElementById('notice').hidden")
             session = tone_session(ToneSource(ToneBattle.make(1)), again)
-            await until(lambda: len(session.members) == 1, seconds=10)
+            await until(lambda: len(session.members) == 1)
             await page.wait_for("document.getElementById('player-state').textContent === 'on air'")
 
 
