@@ -1,7 +1,8 @@
 import socket
+from typing import Any
 
 import pytest
-from aioquic.buffer import Buffer
+from aioquic._buffer import Buffer
 
 from wsactors.media.quic.transport import (
     MAX_DATAGRAM_PAYLOAD,
@@ -41,6 +42,10 @@ class _Fixed:
         return self.packet
 
 
+def _fixed(packet: Any) -> Any:
+    return _Fixed(packet)
+
+
 def test_what_the_kernel_refuses_for_one_listener_reaches_the_others():
     with (
         socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as ours,
@@ -49,9 +54,9 @@ def test_what_the_kernel_refuses_for_one_listener_reaches_the_others():
         theirs.bind(("127.0.0.1", 0))
         theirs.settimeout(10)
         ours.setblocking(False)
-        good, absent = _Fixed((b"sound", theirs.getsockname())), _Fixed(None)
+        good, absent = _fixed((b"sound", theirs.getsockname())), _fixed(None)
         # Too large for UDP: the kernel's refusal that needs no rare state of the machine.
-        refused = _Fixed((bytes(70_000), theirs.getsockname()))
+        refused = _fixed((bytes(70_000), theirs.getsockname()))
 
         sent = fan_out(ours, [refused, absent, good], b"", 0.0)
 
