@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 import signal
 
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 # The same examples in every run, so that a change is judged by what it changes; `HYPOTHESIS_PROFILE=explore make test` looks for
-# new ones, and each that fails is kept in its test.
-settings.register_profile("repeatable", derandomize=True)
-settings.register_profile("explore")
+# new ones, and each that fails is kept in its test. How long an example takes says how busy the machine is, and nothing else.
+settings.register_profile("repeatable", derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("explore", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "repeatable"))
 
 
