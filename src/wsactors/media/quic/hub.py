@@ -1,0 +1,386 @@
+"""One UDP socket and all its connections: what comes is handed to its connection, what they have to say is sent.
+
+No connection has a task. Whoever reads the socket calls `Hub.drain`, somebody calls `Hub.sweep` every 25 ms for everybody's
+timers, and what applications write is sent by `Hub.settle`, once for all that was written in a turn of the loop.
+"""
+
+from __future__ import annotations
+
+import errno
+import itertools
+import socket
+import time
+from collections import Counter
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Final
+
+import attrs
+import trio
+from aioquic.quic.events import (
+    ConnectionIdIssued,
+    ConnectionIdRetired,
+    ConnectionTerminated,
+    DatagramFrameReceived,
+    HandshakeCompleted,
+    ProtocolNegotiated,
+    QuicEvent,
+)
+
+from wsactors.actors.log import log
+
+from .connection import MAX_EARLY, Accept, Connection, Over
+from .door import CID_BYTES, Door, DoorOptions, Enter, Turned
+from .guard import WINDOW_SECONDS, PacketGuard
+from .transport import Address, Backend, Drop
+
+if TYPE_CHECKING:
+    from aioquic.quic.configuration import QuicConfiguration
+
+    from wsactors.actors import Runtime
+
+SWEEP_SECONDS: Final = 0.025
+_DATAGRAM_BYTES: Final = 2_048
+"""No packet of QUIC's is larger on a path that is not a loop; a larger one is cut, and is then none."""
+_LOOK_AT_CLOCK: Final = 16
+"""Datagrams read between two looks at the clock."""
+HOLD_SECONDS: Final = 0.002
+"""How long the loop is held at most while datagrams wait to be read."""
+HANDSHAKE_SECONDS: Final = 5.0
+"""In which a handshake must be done."""
+
+
+@attrs.frozen
+class HubOptions:
+    """Bounds of one socket."""
+
+    connections: int = 2_000
+    connections_per_address: int = 1_000
+    packets_per_address: float = 500.0
+    """Packets a second of an address that has no connection; each connection adds ``packets_per_connection``."""
+    packets_per_connection: float = 400.0
+    """Packets a second of one connection: whoever hears and speaks in frames of 10 ms sends 200."""
+    door: DoorOptions = attrs.field(factory=DoorOptions)
+    block: Callable[[str], str] = str
+    """Whom an address is counted as."""
+
+
+class Hub:
+    """The connections of one socket.
+
+    Args:
+        sock: Bound, non-blocking; whoever made it closes it.
+        options: The bounds.
+        backend: Makes the connections.
+        configuration: What the next connection is made with: a certificate is replaced by giving another.
+        accept: Makes the applications.
+        runtime: Where the connections' actors live.
+        reset_key: From which the tokens of stateless resets are made.
+        clock: Seconds, monotonic.
+    """
+
+    def __init__(
+        self,
+        sock: socket.socket,
+        options: HubOptions,
+        *,
+        backend: Backend,
+        configuration: Callable[[], QuicConfiguration],
+        accept: Accept,
+        runtime: Runtime,
+        reset_key: bytes = b"",
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.clock = clock
+        self.accept = accept
+        self.runtime = runtime
+        self.sendto = sock.sendto
+        self._receive = sock.recvfrom
+        self._options = options
+        self._backend = backend
+        self._configuration = configuration
+        self.door = Door(options.door, reset_key)
+        self.peers: Counter[str] = Counter()
+        """Established connections by whom they belong to."""
+        self._begun: Counter[str] = Counter()
+        """All connections, likewise."""
+        self.guard = PacketGuard(
+            per_address=options.packets_per_address,
+            per_connection=options.packets_per_connection,
+            connections=self.peers,
+        )
+        self._most_packets = options.packets_per_connection * WINDOW_SECONDS
+        self._by_cid: dict[bytes, Connection] = {}
+        self.connections: dict[Connection, None] = {}
+        """Those that are alive, new ones, too."""
+        self.waiting: dict[Connection, None] = {}
+        """Those whose applications wait for progress."""
+        self._touched: dict[Connection, None] = {}
+        self.wake = trio.Event()
+        """Set when there is something to settle."""
+        self.arriving: dict[int, Connection] = {}
+        """Established connections that wait for their actor, by number."""
+        self._numbers = itertools.count(1)
+        self.arrivals, self.to_start = trio.open_memory_channel[int](options.connections)
+        self.half_open = self.unvalidated = 0
+        self.turned = dict.fromkeys(Turned, 0)
+        self.past_drops = dict.fromkeys(Drop, 0)
+        """Of connections that have ended."""
+        self.past_sent = self.past_fast = self.past_datagrams_in = 0
+        self.opened = self.handshakes = self.failures = 0
+        self.packets_in = self.bytes_in = self.datagrams_in = 0
+        self.packets_out = self.bytes_out = self.datagrams_out = 0
+
+    # --- reading -------------------------------------------------------------------------------------------------------
+
+    def drain(self) -> bool:
+        """Read until nothing waits, or for `HOLD_SECONDS`, and settle; whether all was read."""
+        receive, clock = self._receive, self.clock
+        now = clock()
+        until = now + HOLD_SECONDS
+        is_empty = False
+        while not is_empty and now < until:
+            for _ in range(_LOOK_AT_CLOCK):
+                try:
+                    data, address = receive(_DATAGRAM_BYTES)
+                except BlockingIOError:
+                    is_empty = True
+                    break
+                except OSError as error:
+                    if error.errno not in {errno.ECONNREFUSED, errno.EHOSTUNREACH, errno.ENETUNREACH}:
+                        raise
+                    continue  # what an ICMP message says about a peer is not believed
+                self.packets_in += 1
+                self.bytes_in += len(data)
+                self._take(data, address, now)
+            now = clock()
+        self.settle()
+        return is_empty
+
+    def _take(self, data: bytes, address: Address, now: float) -> None:
+        if len(data) <= CID_BYTES:
+            self.turned[Turned.MALFORMED] += 1
+            return
+        peer = self._options.block(address[0])
+        if not self.guard.admit(peer, now):
+            self.turned[Turned.RATE] += 1
+            return
+        cid = data[6 : 6 + data[5]] if data[0] & 0x80 else data[1 : 1 + CID_BYTES]
+        connection = self._by_cid.get(cid)
+        if connection is None:
+            connection = self._knock(data, address, peer, now)
+            if connection is None:
+                return
+        if now >= connection.window_ends:
+            connection.window_ends, connection.packets = now + WINDOW_SECONDS, 0
+        connection.packets += 1
+        if connection.packets > self._most_packets:
+            self.turned[Turned.CONNECTION_RATE] += 1
+        elif connection.is_established:
+            if connection.transport.receive(data, address, now):
+                self._touched[connection] = None
+        else:
+            self._shake_hands(connection, data, address, now)
+
+    def _knock(self, data: bytes, address: Address, peer: str, now: float) -> Connection | None:
+        found = self.door.knock(data, address, now, self.unvalidated)
+        match found:
+            case Enter():
+                options = self._options
+                if len(self.connections) < options.connections and self._begun[peer] < options.connections_per_address:
+                    return self._begin(found, data, peer, now)
+                self.turned[Turned.FULL] += 1
+            case Turned():
+                self.turned[found] += 1
+            case _:
+                self._send(found, address)
+        return None
+
+    def _begin(self, enter: Enter, data: bytes, peer: str, now: float) -> Connection:
+        transport = self._backend.accept(
+            self._configuration(),
+            original_destination_cid=enter.original_destination_cid,
+            retry_source_cid=enter.retry_source_cid,
+        )
+        is_validated = enter.retry_source_cid is not None
+        connection = Connection(self, transport, peer, now, is_validated=is_validated)
+        self.connections[connection] = None
+        self._begun[peer] += 1
+        self.opened += 1
+        self.half_open += 1
+        self.unvalidated += not is_validated
+        self._name(connection, data[6 : 6 + data[5]])
+        self._name(connection, transport.host_cid)
+        return connection
+
+    def _name(self, connection: Connection, cid: bytes) -> None:
+        if self._by_cid.setdefault(cid, connection) is connection:
+            connection.cids.add(cid)
+
+    def _shake_hands(self, connection: Connection, data: bytes, address: Address, now: float) -> None:
+        """As any packet of an established connection, but at once and on the handshakes' account."""
+        started = time.thread_time()
+        if connection.transport.receive(data, address, now):
+            self._settle(connection, now)
+        self.door.spent(time.thread_time() - started, now)
+
+    # --- writing -------------------------------------------------------------------------------------------------------
+
+    def touch(self, connection: Connection) -> None:
+        """``connection`` has something to say: settle soon."""
+        self._touched[connection] = None
+        self.wake.set()
+
+    def settle(self) -> None:
+        """Tell applications what has come, and send what there is to send."""
+        now = self.clock()
+        while self._touched:
+            touched, self._touched = self._touched, {}
+            for connection in touched:
+                self._settle(connection, now)
+
+    def _settle(self, connection: Connection, now: float) -> None:
+        if connection.is_over:
+            return
+        transport = connection.transport
+        while (event := transport.next_event()) is not None:
+            self._tell(connection, event)
+        for data, address in transport.transmit(now):
+            self._send(data, address)
+
+    def _send(self, data: bytes, address: Address) -> None:
+        try:
+            self.sendto(data, address)
+        except OSError:
+            return  # to QUIC it is a packet lost on the way
+        self.packets_out += 1
+        self.bytes_out += len(data)
+
+    def sweep(self) -> None:
+        """Everybody's timers, and those who wait for progress."""
+        now = self.clock()
+        for connection in list(self.connections):
+            due = connection.transport.timer()
+            if due is not None and due <= now:
+                connection.transport.handle_timer(now)
+                self._touched[connection] = None
+            if not connection.is_established and now - connection.born > HANDSHAKE_SECONDS:
+                self._remove(connection, "the handshake took too long")
+        for connection in list(self.waiting):
+            self._guarded(connection, lambda application: application.progress())
+        self.settle()
+
+    # --- events --------------------------------------------------------------------------------------------------------
+
+    def _tell(self, connection: Connection, event: QuicEvent) -> None:
+        match event:
+            case ConnectionIdIssued(connection_id=cid):
+                self._name(connection, cid)
+            case ConnectionIdRetired(connection_id=cid):
+                if cid in connection.cids:
+                    connection.cids.remove(cid)
+                    del self._by_cid[cid]
+            case ProtocolNegotiated(alpn_protocol=alpn):
+                connection.alpn = alpn
+            case HandshakeCompleted():
+                self._established(connection)
+            case ConnectionTerminated(reason_phrase=reason):
+                self._remove(connection, reason)
+            case _ if connection.application is not None:
+                self.datagrams_in += isinstance(event, DatagramFrameReceived)
+                self._guarded(connection, lambda application: application.event(event))
+            case _ if len(connection.early) < MAX_EARLY:
+                connection.early.append(event)
+            case _:
+                connection.close(connection.crash_code, "too much before you were let in")
+
+    def _guarded(self, connection: Connection, do: Callable[..., object]) -> None:
+        """What an application raises costs its connection, and no other."""
+        if connection.application is None or connection.is_over:
+            return
+        try:
+            do(connection.application)
+        except Exception as error:
+            self.failed(connection, error)
+
+    def _established(self, connection: Connection) -> None:
+        connection.is_established = True
+        self.handshakes += 1
+        self.half_open -= 1
+        self.unvalidated -= not connection.is_validated
+        self.peers[connection.peer] += 1
+        number = next(self._numbers)
+        self.arriving[number] = connection
+        try:
+            self.arrivals.send_nowait(number)
+        except trio.WouldBlock:
+            del self.arriving[number]
+            connection.close(connection.crash_code, "too many arrive at once")
+
+    def arrived(self, connection: Connection) -> None:
+        """The connection has its actor and its application."""
+        early, connection.early = connection.early, []
+        for event in early:
+            self._tell(connection, event)
+        self.touch(connection)
+
+    # --- ends ----------------------------------------------------------------------------------------------------------
+
+    def failed(self, connection: Connection, error: BaseException) -> None:
+        """The application of ``connection`` has raised ``error``: it ends, and its actor."""
+        self.failures += 1
+        log(__name__, "error", "quic_connection_failed", type=type(error).__name__, message=str(error)[:200])
+        if connection.pid is not None:
+            self.runtime.exit(connection.pid, ("quic application", type(error).__name__))
+        self.orphaned(connection)
+
+    def orphaned(self, connection: Connection) -> None:
+        """Nobody speaks for ``connection`` any more."""
+        if not connection.is_over:
+            connection.application = None
+            self.waiting.pop(connection, None)
+            connection.close(connection.crash_code, "the connection has ended here")
+
+    def _remove(self, connection: Connection, reason: str) -> None:
+        if connection.is_over:
+            return
+        connection.is_over = True
+        for cid in connection.cids:
+            del self._by_cid[cid]
+        del self.connections[connection]
+        self.waiting.pop(connection, None)
+        _less(self._begun, connection.peer)
+        if connection.is_established:
+            _less(self.peers, connection.peer)
+        else:
+            self.half_open -= 1
+            self.unvalidated -= not connection.is_validated
+        self._keep_counts(connection)
+        application, connection.application = connection.application, None
+        if application is not None:
+            try:
+                application.closed(reason)
+            except Exception as error:
+                log(__name__, "error", "quic_end_failed", type=type(error).__name__, message=str(error)[:200])
+        if connection.pid is not None:
+            self.runtime.cast(connection.pid, Over())
+
+    def _keep_counts(self, connection: Connection) -> None:
+        last = connection.transport.statistics()
+        self.past_sent += last.datagrams_sent
+        self.past_fast += last.fast_sent
+        for reason, count in last.drops.items():
+            self.past_drops[reason] += count
+
+    def forget_all(self) -> None:
+        """The socket is about to be closed: end every connection, and say so while it can be said."""
+        for connection in list(self.connections):
+            connection.transport.close(connection.crash_code, "the endpoint stops")
+            for data, address in connection.transport.transmit(self.clock()):
+                self._send(data, address)
+            self._remove(connection, "the endpoint stops")
+
+
+def _less(counts: Counter[str], key: str) -> None:
+    counts[key] -= 1
+    if not counts[key]:
+        del counts[key]
