@@ -103,6 +103,7 @@ class BridgeTransport(FlightTransport):
             return
         self._leave()
         super().handle_timer(now)
+        self._enter()
 
     def _send_acknowledgement(self, now: float) -> bool:
         """When nothing but an acknowledgement is due, send it; whether that was all."""
