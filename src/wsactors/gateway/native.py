@@ -20,7 +20,8 @@ from .framing import WebSocketSink
 from .native_identity import Identity
 from .native_outlet import error_of
 from .native_sessions import NativeSessions
-from .native_topics import NativeTopics, SavedTopic
+from .native_topics import NativeTopics, SavedTopic, TopicRequest
+from .tickets import Ticket
 from .ws import CLOSE_IDLE, PROTOCOL_ERROR, RESTART, WebSocket
 
 if TYPE_CHECKING:
@@ -93,17 +94,21 @@ class NativeConversation:
         address: The client's.
         origin: Of the page that it is, if it is one.
         on_join: Called before the first session is joined.
+        on_report: Told what the client reports of how it hears.
+        ticket: With what the client has come in already, if it has: it may join that session, and do nothing else.
     """
 
     __slots__ = (
         "_address",
         "_close",
         "_identity",
+        "_on_report",
         "_origin",
         "_owner",
         "_port",
         "_sessions",
         "_sink",
+        "_ticket",
         "_topics",
         "_version",
     )
@@ -119,6 +124,8 @@ class NativeConversation:
         address: str = "",
         origin: str = "",
         on_join: Callable[[], None] = lambda: None,
+        on_report: Callable[[native.ReceiverReport], None] = lambda _: None,
+        ticket: Ticket | None = None,
     ) -> None:
         self._sink = sink
         self._port = port
@@ -127,6 +134,8 @@ class NativeConversation:
         self._topics = topics
         self._address = address
         self._origin = origin
+        self._on_report = on_report
+        self._ticket = ticket
         self._sessions = NativeSessions(sink, port, owner, on_join)
         self._version = native.VERSION
         self._identity = Identity(topics.realtime, owner, expiring=self._expiring, expired=self._expired)
@@ -173,21 +182,26 @@ class NativeConversation:
             return self._close(CLOSE_VERSION, "no common version")
         self._version = self._sessions.version = version
         try:
-            if self._topics.realtime is None and self._port.options.requires_login:
-                raise AuthRefused("missing", "Nobody can log in now: try again in a moment.")
-            await self._identity.enter(Credentials(hello.token, hello.api_key, {}, self._address, self._origin))
+            await self._enter(hello)
         except AuthRefused as refusal:
             self._send(error_of(refusal))
             return self._close(CLOSE_UNAUTHORIZED, "not let in")
         self._topics.user = self._identity.user
         return await self._welcome(hello)
 
+    async def _enter(self, hello: native.Hello) -> None:
+        if self._ticket is not None:
+            return await self._identity.admit(self._ticket.user)
+        if self._topics.realtime is None and self._port.options.requires_login:
+            raise AuthRefused("missing", "Nobody can log in now: try again in a moment.")
+        return await self._identity.enter(Credentials(hello.token, hello.api_key, {}, self._address, self._origin))
+
     async def _welcome(self, hello: native.Hello) -> None:
         name = native.clip(self._port.node_name, native.MAX_NAME)
         if self._version == 1:
             self._send(native.Welcome(1, name))
             return
-        kept = self._identity.redeem(hello.resume) if hello.resume else None
+        kept = self._identity.redeem(hello.resume) if hello.resume and self._ticket is None else None
         wanted = {topic: each for topic, each in hello.topics.items() if topic in (kept or {})}
         token, seconds = self._identity.issue(self._give_way)
         limits = self._port.options.limits
@@ -219,10 +233,14 @@ class NativeConversation:
 
     async def _handle(self, message: native.ClientMessage) -> None:
         match message:
+            case _ if self._ticket is not None and not _covers(self._ticket, message):
+                self._send(native.Error("unauthorized", "Your ticket is for one session, and for nothing else."))
             case native.Ping(nonce):
                 self._send(native.Pong(nonce))
-            case native.Pong() | native.ReceiverReport():
-                pass  # by TCP everything comes, so there are no copies to send and nothing to choose
+            case native.Pong():
+                pass
+            case native.ReceiverReport():
+                self._on_report(message)  # nobody listens where TCP brings everything: there is nothing to choose
             case native.ListSessions():
                 self._send(native.sessions_that_fit(await self._port.directory.sessions()))
             case native.Join(name):
@@ -282,3 +300,9 @@ class NativeConversation:
         self._sink.offer(
             native.encode(message, self._version)
         )  # refused: the sink has closed the connection, and reading will tell
+
+
+def _covers(ticket: Ticket, message: native.ClientMessage) -> bool:
+    if isinstance(message, native.Join | native.Act):
+        return message.session == ticket.session
+    return not isinstance(message, TopicRequest)

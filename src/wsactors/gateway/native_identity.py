@@ -75,6 +75,12 @@ class Identity:
         if self._realtime is not None:
             self._become(await self._realtime.authenticate(credentials))
 
+    async def admit(self, user: User) -> None:
+        """Let in ``user``, who has shown a token elsewhere. Raises `AuthRefused` when that holds no more."""
+        if self._realtime is not None:
+            await self._realtime.permission.stay(user)
+        self._become(user)
+
     async def renew(self, token: str) -> None:
         """Take a new token of the same person, or raise `AuthRefused`. Nobody in particular may become somebody."""
         if self._realtime is None:
