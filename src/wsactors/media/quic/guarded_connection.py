@@ -16,7 +16,7 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from aioquic._buffer import Buffer
-from aioquic.quic.connection import QuicConnection, QuicConnectionError, QuicReceiveContext
+from aioquic.quic.connection import QuicConnectionError, QuicReceiveContext
 from aioquic.quic.packet import (
     QuicErrorCode,
     QuicFrameType,
@@ -26,6 +26,7 @@ from aioquic.quic.packet import (
 )
 from aioquic.quic.packet_builder import QuicDeliveryState, QuicPacketBuilder
 
+from .bounded import BoundedConnection
 from .transport import MAX_DATAGRAM_PAYLOAD, Drop, no_drops
 
 SKIPPED_KEPT: Final = 16
@@ -36,7 +37,7 @@ MAX_WAITING_DATAGRAMS: Final = 16
 """Datagrams that wait for the next `datagrams_to_send`; what comes on top is dropped."""
 
 
-class GuardedConnection(QuicConnection):
+class GuardedConnection(BoundedConnection):
     """aioquic's connection, strict about acknowledgements and bounded in its datagrams.
 
     ``changed`` is called by whatever an application may call that the fast path must know of.
