@@ -68,10 +68,11 @@ class Certificates:
 
     def _look(self) -> tuple[object, ...]:
         """What changes when a file is written or replaced, also when it is the target of a link."""
-        return tuple(_stamp(path) for path in (self._options.cert, self._options.key) if path is not None)
+        return tuple(stamp_of(path) for path in (self._options.cert, self._options.key) if path is not None)
 
 
-def _stamp(path: Path) -> tuple[int, int, int] | None:
+def stamp_of(path: Path) -> tuple[int, int, int] | None:
+    """What changes when the file is written or replaced; None when there is none."""
     try:
         found = path.stat()
     except OSError:

@@ -56,8 +56,11 @@ def server_context(options: TlsOptions, hosts: Iterable[str], directory: Path | 
     return context
 
 
-def make_certificate(hosts: Sequence[str]) -> bytes:
-    """A self-signed certificate for ``hosts`` (names or addresses) with its key, as PEM. For development only."""
+def make_certificate(hosts: Sequence[str], lasts: dt.timedelta = dt.timedelta(days=DAYS)) -> bytes:
+    """A self-signed certificate for ``hosts`` (names or addresses) with its key, as PEM. For development only.
+
+    It is valid from an hour ago, for clocks that are late, until ``lasts`` from now.
+    """
     from cryptography import x509
     from cryptography.hazmat.primitives import hashes, serialization
     from cryptography.hazmat.primitives.asymmetric import ec
@@ -73,7 +76,7 @@ def make_certificate(hosts: Sequence[str]) -> bytes:
         .public_key(key.public_key())
         .serial_number(x509.random_serial_number())
         .not_valid_before(now - dt.timedelta(hours=1))
-        .not_valid_after(now + dt.timedelta(days=DAYS))
+        .not_valid_after(now + lasts)
         .add_extension(x509.SubjectAlternativeName([_general_name(host) for host in hosts]), critical=False)
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
