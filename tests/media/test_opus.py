@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from wsactors.errors import OpusError, OpusUnavailable
 from wsactors.media import opus
 from wsactors.media.opus import Application, Decoder, Encoder
+from wsactors.wire.opus_packet import has_fec, packet_samples
 
 
 def tone(hertz: float, frames: int, channels: int = 2, start: int = 0) -> Any:
@@ -34,13 +35,13 @@ def coded(signal: Any, frame: int = 960, **options: Any) -> list[bytes]:
         return [encoder.encode(np.ascontiguousarray(signal[at : at + frame])) for at in blocks]
 
 
-@pytest.mark.parametrize("frame", [480, 960])
+@pytest.mark.parametrize("frame", [480, 960, 1_920, 2_880])
 @pytest.mark.parametrize("application", list(Application))
 def test_a_tone_comes_back_on_its_channel(frame: int, application: Application) -> None:
     signal = np.concatenate((tone(440, 48_000, 1), tone(1_320, 48_000, 1)), axis=1)
     with Decoder() as decoder:
         sound = np.concatenate([decoder.decode(packet) for packet in coded(signal, frame, application=application)])
-    assert sound.shape == signal.shape
+    assert sound.shape == (48_000 // frame * frame, 2)
     assert sound.dtype == np.float32
     assert strongest(sound[9_600:, 0]) == pytest.approx(440, abs=3)
     assert strongest(sound[9_600:, 1]) == pytest.approx(1_320, abs=3)
@@ -67,6 +68,67 @@ def test_bitrate_follows_the_control_while_running() -> None:
         assert encoder.bitrate == 32_000
     assert np.mean(rich) * 8 * 50 == pytest.approx(128_000, rel=0.15)
     assert np.mean(poor[5:]) * 8 * 50 == pytest.approx(32_000, rel=0.25)
+
+
+@pytest.mark.parametrize("channels", [1, 2])
+@pytest.mark.parametrize("frame", [480, 960, 1_920, 2_880])
+def test_every_rate_works_at_every_length_and_packets_keep_within_their_bound(channels: int, frame: int) -> None:
+    rng = np.random.default_rng(1)
+    noise = (0.2 * rng.standard_normal((96_000, channels))).astype(np.float32)
+    with Encoder(channels, max_packet=1_100) as encoder, Decoder(channels) as decoder:
+        for bitrate in (8_000, 32_000, 128_000):
+            encoder.bitrate = bitrate
+            packets = [encoder.encode(noise[at : at + frame]) for at in range(0, 96_000 - frame + 1, frame)]
+            assert max(map(len, packets)) <= 1_100
+            assert {packet_samples(packet) for packet in packets} == {frame}
+            second = packets[-(48_000 // frame) :]
+            assert (0.4 if bitrate < 10_000 else 0.65) <= sum(map(len, second)) * 8 / bitrate <= 1.2
+            assert {len(decoder.decode(packet)) for packet in packets} == {frame}
+
+
+def test_a_bound_below_what_a_rate_needs_is_kept() -> None:
+    noise = (0.2 * np.random.default_rng(1).standard_normal((2_880, 2))).astype(np.float32)
+    with Encoder(bitrate=510_000, max_packet=300) as encoder:
+        assert len(encoder.encode(noise)) <= 300
+    with pytest.raises(ValueError, match="max_packet"):
+        Encoder(max_packet=4)
+
+
+def test_any_length_can_be_guessed() -> None:
+    packets = coded(tone(440, 9_600))
+    with Decoder() as decoder:
+        for packet in packets:
+            decoder.decode(packet)
+        assert [len(decoder.decode(None, lost=lost)) for lost in (120, 480, 960, 2_880)] == [120, 480, 960, 2_880]
+        for lost in (0, 100, 121, 5_880):
+            with pytest.raises(ValueError, match="lost"):
+                decoder.decode(None, lost=lost)
+
+
+@pytest.mark.parametrize("frame", [480, 960, 1_920, 2_880])
+@pytest.mark.parametrize("channels", [1, 2])
+def test_packets_tell_whether_they_carry_the_sound_before_them(frame: int, channels: int) -> None:
+    t = np.arange(48_000) / 48_000
+    buzz: Any = sum(np.sin(2 * np.pi * 140 * k * t) / k for k in range(1, 12)) * 0.1
+    speech = np.repeat(buzz.astype(np.float32)[:, None], channels, axis=1)
+    bitrate = 20_000 * channels
+    packets = coded(speech, frame, application=Application.VOIP, bitrate=bitrate, fec=True, expected_loss=30)
+    said = [has_fec(packet) for packet in packets]
+    better, worse = 0.0, 0.0
+    for at in range(4, len(packets)):
+        if not said[at]:
+            continue
+        decoders = [Decoder(channels) for _ in range(3)]
+        for packet in packets[: at - 1]:
+            for decoder in decoders:
+                decoder.decode(packet)
+        real = decoders[0].decode(packets[at - 1])
+        better += float(np.sum((decoders[1].decode(packets[at], fec=True) - real) ** 2))
+        worse += float(np.sum((decoders[2].decode(None) - real) ** 2))
+    assert any(said) or packets[-1][0] & 3 == 3
+    assert better <= worse
+    assert not any(map(has_fec, coded(speech, frame, application=Application.VOIP, bitrate=bitrate)))
+    assert not any(map(has_fec, coded(speech, frame, application=Application.LOW_DELAY)))
 
 
 def test_controls_read_back_and_refuse_nonsense() -> None:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from wsactors.media.opus import load_library
 from wsactors.wire.errors import ProtocolError
-from wsactors.wire.opus_packet import packet_samples
+from wsactors.wire.opus_packet import has_fec, packet_samples
 
 
 def samples_of_libopus(packet: bytes) -> int:
@@ -21,6 +21,7 @@ def samples_of_libopus(packet: bytes) -> int:
 
 @given(st.binary(min_size=1, max_size=4))
 def test_it_is_what_libopus_says(packet: bytes) -> None:
+    assert has_fec(packet) in {True, False}
     theirs = samples_of_libopus(packet)
     if theirs <= 0:
         with pytest.raises(ProtocolError):

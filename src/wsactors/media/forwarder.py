@@ -40,7 +40,7 @@ from wsactors.wire.errors import ProtocolError
 from wsactors.wire.opus_packet import packet_samples
 
 RATE: Final = 48_000
-COPY_DISTANCES: Final = (1, 3, 6)
+COPY_DISTANCES: Final = (1, 3, 8)
 """How far back a copy reaches, at a listener's choice: against single losses, short bursts and long ones."""
 SILENT_PACKET: Final = b"\xf8\xff\xfe"
 """20 ms of digital silence, mono, as libopus codes it."""

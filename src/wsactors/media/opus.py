@@ -34,9 +34,10 @@ MAX_PACKET = 48 * 1275 + 98
 MAX_FRAMES = 5760
 """Frames (samples per channel) in the longest packet: 120 ms at 48 kHz."""
 
-# One frame never codes to more than 1,275 bytes (RFC 6716 §3.4); the encoder here makes one-frame packets only.
-_MAX_ENCODED = 1276
-_FRAME_SIZES = (120, 240, 480, 960)
+# One frame never codes to more than 1,275 bytes (RFC 6716 §3.4); 60 ms may be three of them, and their lengths.
+_MAX_ENCODED = 3 * 1275 + 7
+_FRAME_SIZES = (120, 240, 480, 960, 1920, 2880)
+_CONCEALED_STEP = 120
 
 _SET_BITRATE, _GET_BITRATE = 4002, 4003
 _SET_COMPLEXITY, _GET_COMPLEXITY = 4010, 4011
@@ -173,13 +174,14 @@ class _Native:
 
 
 class Encoder(_Native):
-    """Float samples in, Opus packets out, one frame per packet.
+    """Float samples in, Opus packets out.
 
     >>> encoder = Encoder(channels=2, bitrate=128_000)
     >>> packet = encoder.encode(np.zeros((960, 2), np.float32))
 
     `bitrate` (bits per second, 6,000–510,000), `complexity` (0–10), `fec`, `dtx` and `expected_loss` (percent) may be
-    changed while it runs. Raises `ValueError` for a value out of range, `OpusUnavailable` without libopus.
+    changed while it runs. No packet is larger than `max_packet` bytes: what goes as a datagram has to fit one.
+    Raises `ValueError` for a value out of range, `OpusUnavailable` without libopus.
     """
 
     __slots__ = ("_buffer", "_size", "_view")
@@ -194,11 +196,12 @@ class Encoder(_Native):
         fec: bool = False,
         dtx: bool = False,
         expected_loss: int = 0,
+        max_packet: int = _MAX_ENCODED,
     ) -> None:
         super().__init__("encoder", channels, Application(application))
         self._buffer = ctypes.create_string_buffer(_MAX_ENCODED)
         self._view = memoryview(self._buffer).cast("B")
-        self._size = _MAX_ENCODED
+        self._size = _check_range("max_packet", max_packet, 40, _MAX_ENCODED)
         self.bitrate = bitrate
         self.complexity = complexity
         self.fec = fec
@@ -206,7 +209,7 @@ class Encoder(_Native):
         self.expected_loss = expected_loss
 
     def encode(self, pcm: Pcm) -> bytes:
-        """Code one frame of 2.5, 5, 10 or 20 ms: a C-contiguous float32 array of shape (frames, channels), ±1.0.
+        """Code 2.5, 5, 10, 20, 40 or 60 ms into one packet: a C-contiguous float32 array of shape (frames, channels), ±1.0.
 
         The array is read in place. Raises `ValueError` for any other shape, type or layout (libopus would read past
         it), `OpusError` when libopus refuses.
@@ -310,25 +313,29 @@ class Decoder(_Native):
         super().__init__("decoder", channels)
         self._last = 960
 
-    def decode(self, packet: bytes | None, *, fec: bool = False) -> Pcm:
+    def decode(self, packet: bytes | None, *, fec: bool = False, lost: int | None = None) -> Pcm:
         """Decode one packet into a fresh array of shape (frames, channels).
 
-        `None` conceals one lost packet of the last one's length. With ``fec=True`` the packet is the one *after* the
-        lost one, and what it carries of the lost one is decoded (decode it again, plainly, afterwards).
+        `None` conceals one lost packet. With ``fec=True`` the packet is the one *after* the lost one, and what it
+        carries of the lost one is decoded (decode it again, plainly, afterwards). `lost` is how many frames were lost,
+        a multiple of 120 (2.5 ms); by default as many as the last packet had.
         Raises `OpusError` for bytes that are no Opus packet and `ValueError` for arguments that cannot be one.
         """
         pointer = self._open()
         given: object = packet  # callers without a type checker are to be told, not to crash
+        missing = self._last if lost is None else _check_range("lost", lost, _CONCEALED_STEP, MAX_FRAMES)
+        if missing % _CONCEALED_STEP:
+            raise ValueError(f"lost must be a multiple of {_CONCEALED_STEP} frames, got {missing}")
         if packet is None:
             if fec:
                 raise ValueError("fec=True needs the packet after the lost one, got None")
-            return self._into(pointer, None, 0, self._last, False)
+            return self._into(pointer, None, 0, missing, False)
         if not isinstance(given, bytes) or not 0 < len(given) <= MAX_PACKET:
             what = f"{len(given)} bytes" if isinstance(given, bytes) else type(given).__name__
             raise ValueError(f"a packet is 1 to {MAX_PACKET} bytes or None, got {what}")
         frames = _check(self._lib.opus_decoder_get_nb_samples(pointer, packet, len(packet)), "read the packet")
         if fec:
-            return self._into(pointer, packet, len(packet), self._last, True)
+            return self._into(pointer, packet, len(packet), missing, True)
         sound = self._into(pointer, packet, len(packet), frames, False)
         self._last = frames
         return sound

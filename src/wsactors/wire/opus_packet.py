@@ -37,3 +37,26 @@ def packet_samples(packet: bytes) -> int:
     if not 0 < count * frame <= MAX_PACKET_SAMPLES:
         raise ProtocolError("an Opus packet lasts at most 120 ms")
     return count * frame
+
+
+def has_fec(packet: bytes) -> bool:
+    """Whether ``packet`` carries a coarse copy of the sound before it (RFC 6716 §4.2.4), in its first frame.
+
+    The flags lie bit by bit at the beginning of the SILK layer: voice activity of each 20 ms, then this one; in stereo
+    the same again for the second channel. Packets of three and more frames are taken to carry none.
+    """
+    if len(packet) < 2 or packet[0] >> 3 >= 16 or packet[0] & 3 == 3:
+        return False
+    at = 1
+    if packet[0] & 3 == 2:  # two frames of different sizes: the first one's size comes before it
+        if packet[1] == 0:
+            return False
+        at = 2 if packet[1] < 252 else 3
+    if len(packet) <= at:
+        return False
+    periods = max(1, _FRAME_SAMPLES[packet[0] >> 3] // 960)
+    flags = packet[at]
+    if flags >> 7 - periods & 1:
+        return True
+    is_stereo = bool(packet[0] & 4)
+    return is_stereo and bool(flags >> 6 - 2 * periods & 1)
