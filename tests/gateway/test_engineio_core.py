@@ -325,6 +325,36 @@ def test_a_get_that_waits_is_answered_with_nothing_when_the_probe_comes() -> Non
     assert events(session) == [Answer(10, b"6")]
 
 
+def test_whoever_is_sent_away_while_it_moves_gets_its_last_words_where_it_goes() -> None:
+    """It has stopped polling, and would not notice the end of a WebSocket that it has not moved to yet."""
+    session = core()
+    session.attach(WS, 0.0)
+    session.message(WS, "2probe", 0.0)
+    events(session)
+    session.send(message("last words"), None, 0.0)
+    session.close("over", 0.0)
+    assert events(session) == [Closed("over")]
+    assert not session.is_over
+    session.message(WS, "5", 0.0)
+    assert events(session) == [Upgraded(WS), ToSocket(WS, message("last words")), CloseSocket(WS)]
+    assert session.is_over
+
+
+def test_whoever_is_sent_away_while_it_moves_may_still_poll() -> None:
+    session = core()
+    session.attach(WS, 0.0)
+    session.message(WS, "2probe", 0.0)
+    events(session)
+    session.send(message("last words"), None, 0.0)
+    session.close("over", 0.0)
+    events(session)
+    assert poll(session) == [Answer(10, b"4last words")]
+    session.tick(1.0)
+    assert session.deadline > 1.0, "it is not looked at for nothing"
+    assert poll(session, ticket=11) == [Answer(11, b"1")]
+    assert session.is_over
+
+
 def test_after_an_upgrade_polling_and_other_websockets_are_refused() -> None:
     session = core()
     upgrade(session)

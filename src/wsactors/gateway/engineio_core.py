@@ -195,7 +195,7 @@ class EngineCore:
 
     def message(self, socket: int, data: str | bytes, now: float) -> None:
         """A message on a WebSocket."""
-        if self.is_closed or socket not in {self.socket, self._probe}:
+        if socket not in {self.socket, self._probe} or (self.is_closed and socket != self._probe):
             return
         try:
             packet = eio.decode_packet(data, self.version)
@@ -251,11 +251,14 @@ class EngineCore:
             self._answer(_NOOP)
 
     def close(self, reason: str, now: float, *, linger: float = LINGER_SECONDS) -> None:
-        """End the session from here. A client that polls within ``linger`` seconds gets what waits for it, and is told."""
+        """End the session from here. A client that polls within ``linger`` seconds gets what waits for it, and is told.
+
+        So does one that has stopped polling to move: closing the WebSocket that it moves to would leave it with nothing to read.
+        """
         if self.is_closed:
             return
         is_polling = self.socket is None
-        self._close(reason)
+        self._close(reason, may_move=is_polling and self._is_probed)
         if is_polling:
             self._linger_due = now + linger
             self.flush(now)
@@ -300,7 +303,8 @@ class EngineCore:
                 self._ping_due = now + self._options.ping_interval
             case eio.PING if self.version == 3:
                 self._pong_due = now + self._options.ping_interval + self._options.ping_timeout
-                self._put(b"3" + _text(packet.data), now)
+                data = packet.data
+                self._put(b"3" + (data.encode() if isinstance(data, str) else data), now)
             case eio.NOOP:
                 pass
             case _:
@@ -360,6 +364,9 @@ class EngineCore:
                 self.socket = socket
                 self.events.append(Upgraded(socket))
                 self._write_out(now)
+                if self.is_closed:  # while it moved
+                    self._linger_due = _NEVER
+                    self.events.append(CloseSocket(socket))
             case _:
                 self.events.append(CloseSocket(socket))
                 self._end_probe()
@@ -381,17 +388,13 @@ class EngineCore:
         self._is_probed = False
         self._probe_due = self._noop_due = _NEVER
 
-    def _close(self, reason: str) -> None:
+    def _close(self, reason: str, *, may_move: bool = False) -> None:
         if self.is_closed:
             return
         self.is_closed = True
-        self._ping_due = self._pong_due = _NEVER
+        self._ping_due = self._pong_due = self._probe_due = self._noop_due = _NEVER
         self.events.append(Closed(reason))
-        for socket in (self._probe, self.socket):
-            if socket is not None:
-                self.events.append(CloseSocket(socket))
+        if may_move:
+            return
+        self.events += [CloseSocket(socket) for socket in (self._probe, self.socket) if socket is not None]
         self._end_probe()
-
-
-def _text(data: str | bytes) -> bytes:
-    return data.encode() if isinstance(data, str) else data
