@@ -35,6 +35,8 @@ class InteropNode:
         return f"ws://{self.host}:{self.port}"
 
 
+PATIENT = "gateway.socketio.connect_timeout=45"
+"""As everywhere but in ``config/interop.toml``: the protocol's own suite is in a hurry, a busy machine is not."""
 BootNode: TypeAlias = Callable[..., AbstractContextManager[InteropNode]]
 
 
@@ -49,7 +51,7 @@ def boot_interop_node(tmp_path_factory: pytest.TempPathFactory) -> BootNode:
         text = (ROOT / "config" / "interop.toml").read_text()
         config.write_text(text.replace('"../', f'"{ROOT}/'))
         config.chmod(0o600)
-        arguments = [word for setting in ("gateway.port=0", *settings) for word in ("--set", setting)]
+        arguments = [word for setting in ("gateway.port=0", PATIENT, *settings) for word in ("--set", setting)]
         with node_running(config, *arguments, "--print-addresses", environ={"PYTHONPATH": str(ROOT)}) as running:
             found: dict[str, Any] = json.loads(running.wait_line('"port":'))
             yield InteropNode(found["host"], found["port"], running, found.get("admin_http", ""))
