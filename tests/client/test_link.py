@@ -137,7 +137,8 @@ async def test_after_a_cut_everything_that_was_missed_comes_once_and_in_order(si
                 case "wire":
                     cable.cut()
                 case "client":
-                    await trio.aclose_forcefully(client._carrier.socket._stream)
+                    carrier: Any = client._carrier
+                    await trio.aclose_forcefully(carrier.socket._stream)
                 case _:
                     server_side = next(each for each in here.realtime.seats.values() if each.user.subject == "ann")
                     here.node.exit(server_side.owner, "kill")

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import trio
 import trio.testing
@@ -178,11 +180,12 @@ async def test_pings_of_the_websocket_itself_share_the_one_writer_with_audio() -
     async with open_gateway(directory=directory) as gateway, connect(f"ws://{gateway.host}/ws") as client:
         with trio.fail_after(30):
             listening = await client.join("main")
+            carrier: Any = client._carrier
             for number in range(400):
                 session.offer_frame(number.to_bytes(4, "big") * 100)
             async with trio.open_nursery() as nursery:
                 for _ in range(20):
-                    nursery.start_soon(client._socket.ping)
+                    nursery.start_soon(carrier.socket.ping)
             numbers: list[int] = []
             while len(numbers) < 100:
                 frame = await anext(listening)
