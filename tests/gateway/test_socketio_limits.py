@@ -22,7 +22,7 @@ from wsactors.realtime.shared_limits import SharedLimitOptions
 ME = f"{__name__}:"
 IMPATIENT = EngineOptions(ping_timeout=0.04)
 """Clients are left unread for 10 ms at most: so floods come to where they are refused, and tests to an end."""
-TIGHT = LimitOptions(messages=Rate(0.5, 10, 10))
+TIGHT = LimitOptions(messages=Rate(0.01, 10, 10))
 BRISK = LimitOptions(messages=Rate(50, 10, 10))
 
 
@@ -113,7 +113,7 @@ async def test_attachments_count_by_their_bytes() -> None:
 
 
 async def test_all_clients_of_one_address_pay_from_one_bucket() -> None:
-    permission = PermissionOptions(shared=SharedLimitOptions(address_messages=Rate(0.5, 10, 10)))
+    permission = PermissionOptions(shared=SharedLimitOptions(address_messages=Rate(0.01, 10, 10)))
     async with serving(IMPATIENT, permission=permission) as served:
         acknowledged = 0
         for _ in range(4):
