@@ -9,7 +9,7 @@ import pytest
 import trio
 from trio_websocket import ConnectionClosed, WebSocketConnection, WebSocketRequest, serve_websocket
 
-from tests.gateway.harness import TestDirectory, TestSession, open_gateway
+from tests.gateway.harness import TestDirectory, TestSession, open_gateway, patient
 from wsactors.client import ClientError, Disconnected, connect, open_websocket
 from wsactors.client.connection import BACKLOG_FRAMES
 from wsactors.wire import native
@@ -84,7 +84,7 @@ async def test_a_reader_that_does_not_keep_up_loses_the_oldest() -> None:
     session = directory.add(TestSession("main"))
     async with open_gateway(directory=directory) as gateway, connect(f"ws://{gateway.host}/ws") as client:
         with trio.fail_after(30):
-            listening = await client.join("main")
+            listening = patient(await client.join("main"))
             for number in range(BACKLOG_FRAMES + 50):
                 session.offer_frame(number.to_bytes(2, "big"))
                 if number % 20 == 0:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import trio
 
-from tests.gateway.harness import FRAME, RATE, TestDirectory, TestSession, open_gateway
+from tests.gateway.harness import FRAME, RATE, TestDirectory, TestSession, open_gateway, patient
 from wsactors.client import Recorder, connect
 from wsactors.media.opus import Decoder, Encoder
 from wsactors.wire.native import FLAG_DISCONTINUITY, AudioFrame
@@ -47,7 +47,7 @@ async def test_what_a_client_hears_equals_the_reference_decode_of_what_was_sent(
     recorder = Recorder()
     async with open_gateway(directory=directory) as gateway, connect(f"ws://{gateway.host}/ws") as client:
         with trio.fail_after(10):
-            listening = await client.join("main")
+            listening = patient(await client.join("main"))
             for packet in packets:
                 session.offer_frame(packet)
             session.end("over")

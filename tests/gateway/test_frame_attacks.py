@@ -7,7 +7,7 @@ import contextlib
 import pytest
 import trio
 
-from tests.gateway.harness import exchange, open_gateway, open_narrow_stream, request, until, upgrade
+from tests.gateway.harness import exchange, open_gateway, open_narrow_stream, patient, request, until, upgrade
 from tests.gateway.test_attacks import directory, still_plays
 from wsactors.client import connect
 from wsactors.gateway.options import GatewayOptions, Limits
@@ -100,7 +100,7 @@ async def test_a_flood_is_bounded_and_disturbs_nobody(flood: bytes) -> None:
     async with open_gateway(directory=directory()) as gateway:
         session = gateway.directory.by_name["main"]
         async with connect(f"ws://{gateway.host}/ws") as other:
-            listening = await other.join("main")
+            listening = patient(await other.join("main"))
             async with await open_narrow_stream(gateway.port) as stream:
                 begin = frame(2, b"", fin=0) if flood[0] == 0 else b""
                 with trio.move_on_after(1), contextlib.suppress(trio.BrokenResourceError):
@@ -135,7 +135,7 @@ async def test_two_thousand_connections_come_and_go() -> None:
     ]
     options = GatewayOptions(port=0, limits=Limits(connections_per_address=1000))
     async with open_gateway(options, directory()) as gateway, connect(f"ws://{gateway.host}/ws") as other:
-        listening = await other.join("main")
+        listening = patient(await other.join("main"))
         session = gateway.directory.by_name["main"]
         limiter = trio.CapacityLimiter(50)
 

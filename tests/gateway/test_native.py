@@ -7,7 +7,7 @@ import trio
 import trio.testing
 from trio_websocket import ConnectionClosed
 
-from tests.gateway.harness import TestDirectory, TestSession, open_gateway, until
+from tests.gateway.harness import TestDirectory, TestSession, open_gateway, patient, until
 from wsactors.client import ClientError, Disconnected, Listening, connect, open_websocket
 from wsactors.gateway.options import GatewayOptions, Limits
 from wsactors.wire import native
@@ -30,7 +30,7 @@ async def test_list_join_hear_leave_and_ping() -> None:
         with trio.fail_after(30):
             assert client.node == "test"
             assert await client.sessions() == (native.SessionInfo("main", "Main stage"),)
-            listening = await client.join("main")
+            listening = patient(await client.join("main"))
             assert (listening.joined.track, listening.joined.title) == (1, "Main stage")
             session.offer_frame(b"first")
             session.offer_frame(b"second")
@@ -47,7 +47,7 @@ async def test_a_session_that_ends_says_so() -> None:
     session = directory.add(TestSession("main"))
     async with open_gateway(directory=directory) as gateway, connect(f"ws://{gateway.host}/ws") as client:
         with trio.fail_after(30):
-            listening = await client.join("main")
+            listening = patient(await client.join("main"))
             session.end("the battle is over")
             assert [frame async for frame in listening] == []
     assert listening.ended == "the battle is over"
@@ -75,7 +75,7 @@ async def test_events_of_a_session_reach_the_client() -> None:
     directory.add(TestSession("main", events=[event]))
     async with open_gateway(directory=directory) as gateway, connect(f"ws://{gateway.host}/ws") as client:
         with trio.fail_after(30):
-            listening = await client.join("main")
+            listening = patient(await client.join("main"))
             await client.ping()
             assert listening.state == event.payload  # though it came before the answer to the join
             session = directory.by_name["main"]
@@ -179,7 +179,7 @@ async def test_pings_of_the_websocket_itself_share_the_one_writer_with_audio() -
     session = directory.add(TestSession("main"))
     async with open_gateway(directory=directory) as gateway, connect(f"ws://{gateway.host}/ws") as client:
         with trio.fail_after(30):
-            listening = await client.join("main")
+            listening = patient(await client.join("main"))
             carrier: Any = client._carrier
             for number in range(400):
                 session.offer_frame(number.to_bytes(4, "big") * 100)

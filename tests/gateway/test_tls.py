@@ -8,7 +8,7 @@ import httpx
 import pytest
 import trio
 
-from tests.gateway.harness import TestDirectory, TestSession, exchange, open_gateway, request, until
+from tests.gateway.harness import TestDirectory, TestSession, exchange, open_gateway, patient, request, until
 from wsactors.client import Disconnected, connect
 from wsactors.gateway.options import GatewayOptions, GatewayRefused, Limits, TlsOptions
 from wsactors.gateway.tls import make_certificate, server_context
@@ -40,7 +40,7 @@ async def test_page_and_websocket_over_tls(certificate: Path) -> None:
             assert refused.status_code == 403
         async with connect(f"wss://{gateway.host}/ws", ssl_context=trusting(certificate)) as client:
             with trio.fail_after(30):
-                listening = await client.join("main")
+                listening = patient(await client.join("main"))
                 for number in range(500):
                     session.offer_frame(number.to_bytes(2, "big") * 500)
                     if number % 10 == 0:
@@ -58,7 +58,7 @@ async def test_a_stalled_tls_listener_ages_out_and_goes_on_with_whole_records(ce
         connect(f"wss://{gateway.host}/ws", ssl_context=trusting(certificate)) as client,
     ):
         with trio.fail_after(60):
-            listening = await client.join("main")
+            listening = patient(await client.join("main"))
             # Nothing here yields to the reader, so the kernel fills up.
             while not any(sink.would_block for sink in gateway.shared.statistics().sinks):
                 session.offer_frame(b"x" * 1_000)

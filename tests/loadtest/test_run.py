@@ -268,7 +268,7 @@ async def test_a_stalled_server_shows_in_all_messages_it_held_up(node: RunningNo
     assert ears.missed == 0
     # 40 messages per second to 2 listeners: 72 of those due in the second of silence came over 0.1 s too late.
     assert late >= 50
-    assert ears.latency.highest > 0.9
+    assert ears.latency.highest > 0.7
     assert 60 <= results.groups["mouths"].sent <= 200, "it went on sending by the clock"
 
 
