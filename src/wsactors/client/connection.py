@@ -49,6 +49,8 @@ class Client:
         """What the node has advised, newest last; it has been followed."""
         self.connections = 0
         """How often a node has welcomed this client."""
+        self.on_probe: Callable[[int, float], object] | None = None
+        """Is given the nonces with which the node measures how long sound takes, and the time (`wsactors.client.hearing`)."""
         link.on_event = self._take
         link.on_end = self._ended
 
@@ -207,6 +209,11 @@ class Client:
         self._link.settle()
         await self._link.drained(MOST_UNSENT)
 
+    def report(self, report: native.ReceiverReport) -> None:
+        """Tell the node how sound is heard. Raises `Disconnected` when there is no connection at the moment."""
+        self._core.report(report)
+        self._link.settle()
+
     # -- the connection --
 
     async def ping(self) -> float:
@@ -282,20 +289,28 @@ class Client:
                     listening.feed(event, trio.current_time())
             case TopicChanged(membership):
                 self._wake_topic(membership)
-            case native.Joined():
-                self._joined(event)
-            case native.Left(session, reason):
-                self._left(session, reason)
-            case native.Event():
-                self._event(event)
             case native.Hint():
                 self.hints.append(event)
             case native.Expiring():
                 self._renewing.unpark_all()
             case Online():
                 self.connections += 1
-        if not isinstance(event, native.AudioFrame | TopicChanged | native.Event):
+            case _:
+                self._take_session(event)
+        if not isinstance(event, native.AudioFrame | TopicChanged | native.Event | native.Probe):
             self._changed.unpark_all()
+
+    def _take_session(self, event: CoreEvent) -> None:
+        match event:
+            case native.Probe(nonce):
+                if self.on_probe is not None:
+                    self.on_probe(nonce, trio.current_time())
+            case native.Joined():
+                self._joined(event)
+            case native.Left(session, reason):
+                self._left(session, reason)
+            case native.Event():
+                self._event(event)
 
     def _wake_topic(self, membership: Membership) -> None:
         topic = self._topics.get(membership)

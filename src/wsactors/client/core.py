@@ -70,7 +70,7 @@ class Measured:
 
 CoreEvent: TypeAlias = (
     Online | Offline | Measured | TopicChanged | Reconnect
-    | native.AudioFrame | native.Joined | native.Left | native.Event | native.Expiring | native.Hint
+    | native.AudioFrame | native.Joined | native.Left | native.Event | native.Expiring | native.Hint | native.Probe
 )  # fmt: skip
 
 
@@ -157,7 +157,7 @@ class Core(MemberCore):
                 self._take_error(message, now)
             case native.Hint():
                 self._take_hint(message, now)
-            case native.AudioFrame() | native.Event() | native.Expiring():
+            case native.AudioFrame() | native.Event() | native.Expiring() | native.Probe():
                 self.events.append(message)
             case native.Sessions():
                 self.requests.resolve(("sessions", ""), message)
@@ -224,6 +224,12 @@ class Core(MemberCore):
             self._round_at = None
             self.latency.start()
             self._ping_for_latency(now)
+
+    def report(self, report: native.ReceiverReport) -> None:
+        """Tell the node how sound is heard. Raises `Disconnected` when there is no connection at the moment."""
+        if self.phase != "online":
+            raise Disconnected("there is no connection at the moment")
+        self._send(report)
 
     def next_nonce(self) -> int:
         """For a ping."""

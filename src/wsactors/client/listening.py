@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Final
 
 import trio
@@ -28,6 +28,8 @@ class Listening:
         self.received = self.dropped = 0
         self.state: Mapping[str, native.Plain] = {}
         """What is played: the newest ``"state"`` event's payload (``docs/protocol.md``); empty until the node has told."""
+        self.on_frame: Callable[[native.AudioFrame, float], object] | None = None
+        """Is given every frame as it comes, late ones too, with the time; then none waits to be iterated."""
         self._told = trio.Event()
         self._frames: deque[native.AudioFrame] = deque()
         self._arrived = trio.lowlevel.ParkingLot()
@@ -49,6 +51,9 @@ class Listening:
     def feed(self, frame: native.AudioFrame, now: float) -> None:
         """Take a frame from the connection."""
         self.received += 1
+        if self.on_frame is not None:
+            self.on_frame(frame, now)
+            return
         if frame.flags & native.FLAG_DISCONTINUITY:
             self.gate.reset()
         if not self.gate.accept(frame.timestamp, now=now):

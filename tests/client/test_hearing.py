@@ -1,0 +1,82 @@
+"""Tracks made audible: mixed, silenced, bounded, reported on."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from wsactors.client.hearing import BLOCK, MOST_TRACKS, RATE, Hearing
+from wsactors.media.opus import Encoder
+from wsactors.wire.native import AudioFrame
+
+FRAME = 960
+
+
+def frames(track: int, frequency: float, count: int) -> list[AudioFrame]:
+    encoder = Encoder(1, bitrate=64_000)
+    times = np.arange(count * FRAME, dtype=np.float32) / RATE
+    tone = (0.25 * np.sin(2 * np.pi * frequency * times)).astype(np.float32)[:, None]
+    return [
+        AudioFrame(track, n, n * FRAME, encoder.encode(np.ascontiguousarray(tone[n * FRAME : (n + 1) * FRAME])), 20)
+        for n in range(count)
+    ]
+
+
+def play(hearing: Hearing, *tracks: list[AudioFrame], lost: frozenset[int] = frozenset()) -> np.ndarray:
+    """Each frame comes when its last sample has been captured; the sound is pulled in blocks of 10 ms."""
+    pulled = []
+    for block in range(2 * len(tracks[0])):
+        now = block * BLOCK / RATE
+        if block % 2 == 0:
+            for track in tracks:
+                if block // 2 not in lost:
+                    hearing.feed(track[block // 2], now)
+        pulled.append(hearing.pull(BLOCK, now))
+    return np.concatenate(pulled)
+
+
+def power(sound: np.ndarray, frequency: float) -> float:
+    """Amplitude of ``frequency`` in the second half of ``sound``."""
+    half = sound[len(sound) // 2 :, 0]
+    angle = 2j * np.pi * frequency * np.arange(len(half)) / RATE
+    return float(2 * abs(np.mean(half * np.exp(-angle))))
+
+
+def test_two_tracks_are_heard_together_and_one_alone_when_the_other_is_muted() -> None:
+    both = play(hearing := Hearing(1), low := frames(1, 440, 100), high := frames(2, 3_000, 100))
+    assert power(both, 440) == pytest.approx(0.25, rel=0.1)
+    assert power(both, 3_000) == pytest.approx(0.25, rel=0.1)
+    hearing.close()
+    hearing = Hearing(1)
+    for track in (low, high):
+        hearing.feed(track[0], 0.0)
+    hearing.set_volume(1, 0.0)
+    alone = play(hearing, low, high)
+    assert power(alone, 440) < 0.005
+    assert power(alone, 3_000) == pytest.approx(0.25, rel=0.1)
+    with pytest.raises(ValueError, match="0 to 2"):
+        hearing.set_volume(1, 3.0)
+
+
+def test_what_is_lost_is_counted_and_told() -> None:
+    hearing = Hearing(1)
+    assert hearing.report(0.0) is None
+    play(hearing, frames(7, 440, 200), lost=frozenset({50, 51, 120}))
+    quality = hearing.quality[7]
+    assert quality.loss == pytest.approx(3 / 200, rel=0.1)
+    assert 0 < quality.concealed < 0.03
+    assert 0 < quality.buffer < 0.1
+    hearing.probe(99, 4.0)
+    report = hearing.report(4.25)
+    assert report is not None
+    assert (report.probe, report.held) == (99, 0.25)
+    assert [(track.track, track.lost, track.received) for track in report.tracks] == [(7, 3, 197)]
+
+
+def test_tracks_are_bounded() -> None:
+    hearing = Hearing(1)
+    for number, frame in enumerate(frames(0, 440, 1) * (MOST_TRACKS + 5)):
+        hearing.feed(AudioFrame(number, 0, 0, frame.payload), float(number))
+    assert sorted(hearing.quality) == list(range(5, MOST_TRACKS + 5))
+    hearing.close()
+    assert not hearing.quality
