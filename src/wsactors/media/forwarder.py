@@ -124,6 +124,7 @@ class _Track:
     held: Placed | None = None
     """The latest frame that was not sent."""
     heard_at: float = 0.0
+    sent_at: float = 0.0
     level: int = QUIETEST
     is_new: bool = True
     sent: deque[tuple[Forwarded, int]] = attrs.Factory(lambda: deque(maxlen=max(COPY_DISTANCES) + 2))
@@ -181,7 +182,7 @@ class Forwarder:
         if found is None:
             return []
         self._count_drops(found)
-        farewell = [] if found.is_new else [self._silence(found, FLAG_LAST)]
+        farewell = [] if found.is_new else [self._silence(found, now, FLAG_LAST)]
         self._close(found)
         return farewell
 
@@ -195,9 +196,7 @@ class Forwarder:
         found = self._tracks[track]
         found.detector.silence()
         found.held = None
-        ending = [self._silence(found) for _ in range(2)] if found.shift is not None else []
-        self._close(found)
-        return ending
+        return self._end(found, now) if found.shift is not None else []
 
     def put(self, track: int, frame: AudioFrame, now: float) -> list[Forwarded]:
         """What everybody gets because ``frame`` has come from the speaker of ``track`` (`decode_uplink`); maybe nothing."""
@@ -225,8 +224,7 @@ class Forwarder:
         found = []
         for each in starved:
             each.detector.silence()
-            found += [self._silence(each), self._silence(each)]
-            self._close(each)
+            found += self._end(each, now)
         return found
 
     def late_join(self, now: float) -> list[Forwarded]:
@@ -295,9 +293,7 @@ class Forwarder:
             self.drops["place" if track.detector.active else "silence"] += 1
             return []
         if placed.jumped:  # the stretch ended before the jump, and what is after it is silence
-            ending = [self._silence(track)]
-            self._close(track)
-            return ending
+            return self._end(track, track.heard_at)
         track.trailing += 1
         ending = [self._emit(track, placed, FLAG_SILENCE)]
         if track.trailing >= self._options.trail:
@@ -324,13 +320,25 @@ class Forwarder:
 
     def _emit(self, track: _Track, placed: Placed, flags: int) -> Forwarded:
         frame = placed.frame
+        track.sent_at = track.heard_at
         sequence = placed.index + (track.shift or 0)
         return self._out(track, sequence, placed.timestamp, frame.payload, placed.samples, frame.level, flags)
 
-    def _silence(self, track: _Track, flags: int = 0) -> Forwarded:
-        """A silent frame of our own, behind the newest."""
+    def _end(self, track: _Track, now: float) -> list[Forwarded]:
+        """End a stretch with silent frames of our own, unless its last frames have said that it ends."""
+        ending = [self._silence(track, now), self._silence(track, now)] if track.trailing < 2 else []
+        self._close(track)
+        return ending
+
+    def _silence(self, track: _Track, now: float, flags: int = 0) -> Forwarded:
+        """A silent frame of our own behind the newest; at the present, where that is long past."""
         last, samples = track.sent[-1]
         timestamp = last.frame.timestamp + samples
+        passed = int((now - track.sent_at) * RATE)
+        if passed > 2 * _SILENT_SAMPLES:
+            timestamp += passed
+            flags |= FLAG_DISCONTINUITY
+        track.sent_at = now
         track.uplink.fill(timestamp + _SILENT_SAMPLES)
         return self._out(
             track, track.next_sequence, timestamp, SILENT_PACKET, _SILENT_SAMPLES, QUIETEST, flags | FLAG_SILENCE

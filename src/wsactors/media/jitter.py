@@ -275,6 +275,9 @@ class JitterBuffer:
         missing, span = later - following, waiting.timestamp - self._clock
         is_pause = self._is_pause or bool(waiting.flags & FLAG_DISCONTINUITY)
         if missing == 0 or is_pause or span <= 0 or span > missing * 2_880 or span / RATE > self._options.concealed * 2:
+            early = 0.0 if missing == 0 else self.target - self._lateness(later, now)
+            if early > 0:  # until then they may still come
+                return self._silence(round(early * RATE))
             for _ in range(missing):
                 self._pass(lost=True)
             return self._reach_packet(waiting, now)
