@@ -1,4 +1,4 @@
-"""The command line: ``wsactors run``, ``tree``, ``top``, ``new``, ``config`` and ``load``.
+"""The command line: ``wsactors run``, ``tree``, ``top``, ``new``, ``config``, ``listen`` and ``load``.
 
 :func:`main` is what the installed command calls. Everything heavy (the runtime, audio, TLS) is imported by the
 command that needs it, so that ``--help`` and completion answer at once.
@@ -54,8 +54,10 @@ def main() -> None:
     wanted = set(os.environ.get("PYTHONPATH", "").split(os.pathsep)) - {""}
     sys.path[:] = [path for path in sys.path if path in wanted or path not in {"", str(Path.cwd())}]
     try:
+        from wsactors.node.client_commands import listen
         from wsactors.node.commands import app
 
+        app.command("listen", epilog=EXIT_CODES)(listen)
         app.command("load", epilog=EXIT_CODES)(importlib.import_module(_LOAD).load)
     except ImportError as error:
         missing = error.name or str(error)
