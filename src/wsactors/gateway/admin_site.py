@@ -28,7 +28,7 @@ from .access import Endpoint, answer, body_map, told
 from .admin_openapi import document
 from .admission import block_of
 from .exposition import CONTENT_TYPE, Exposition, LoopLag
-from .metrics import Counted
+from .metrics import Counted, CountedSink
 from .native import CLOSE_KICKED
 from .port import Port, Site
 from .rates import Rates
@@ -36,7 +36,9 @@ from .topic_json import presence_map
 
 if TYPE_CHECKING:
     from wsactors.realtime.service import Realtime
-    from wsactors.realtime.sinks import SocketSink
+
+    from .quic_conversation import QuicConversation
+    from .ws import WebSocket
 
 MAX_PAGE: Final = 1_000
 _MOST_DIGITS: Final = 16
@@ -218,14 +220,16 @@ class AdminApi:
                 raise ProtocolError("expected a subject that is a text, or a number")
 
     def _kick_connections(self, serial: int, reason: str) -> int:
-        """What a connection was a member of cannot be resumed afterwards; a WebSocket is told that it was on purpose."""
+        """What a connection was a member of cannot be resumed afterwards; who can be told is told that it is on purpose."""
         gateway = Port.of(self._port.node)
         if gateway is None:
             return 0
         found = [(sink, each.owner) for sink, each in gateway.meters.connections.items() if each.owner.serial == serial]
         for sink, owner in found:
             self._realtime.places.void(owner=owner)
-            told = next((ws for ws in gateway.websockets if ws.sink is sink and ws.is_accepted), None)
+            lines: list[WebSocket | QuicConversation] = [ws for ws in gateway.websockets if ws.is_accepted]
+            lines += gateway.quic
+            told = next((line for line in lines if line.sink is sink), None)
             if told is not None:
                 told.close(CLOSE_KICKED, reason)
             else:
@@ -251,7 +255,7 @@ def _version() -> str:
         return "0"
 
 
-def _connection(sink: SocketSink, found: Counted, subject: str) -> dict[str, Plain]:
+def _connection(sink: CountedSink, found: Counted, subject: str) -> dict[str, Plain]:
     counts = sink.statistics()
     return {
         "id": found.owner.serial,

@@ -64,6 +64,23 @@ class Guard:
             "gateway.allowed_origins."
         )  # fmt: skip
 
+    def check_beside(self, host: bytes | None, origin: bytes | None, *, port: int, secure: bool) -> Refusal | None:
+        """As `check`, on another port: a page may pass that this machine serves on ``port``, by https if ``secure``.
+
+        A page of a loopback address may name any of these.
+        """
+        authority = _authority(host)
+        names = [] if authority is None else [authority[0]]
+        if names and is_loopback(names[0]):
+            names += [name for name in ("localhost", "127.0.0.1", "::1") if name != names[0]]
+        refusal = self.check(host, None)
+        for name in names if refusal is None else ():
+            text = f"[{name}]:{port}" if ":" in name else f"{name}:{port}"
+            refusal = self.check(text.encode(), origin, secure=secure)
+            if refusal is None:
+                return None
+        return refusal
+
     def _knows(self, name: str) -> bool:
         if name in self.hosts:
             return True

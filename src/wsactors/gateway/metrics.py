@@ -9,13 +9,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import attrs
 import trio
 
 from wsactors.realtime.metrics import Metrics, Reading
-from wsactors.realtime.sinks import SlowReader, SocketSink
+from wsactors.realtime.sinks import SinkClosed, SinkStatistics, SlowReader
 
 if TYPE_CHECKING:
     from wsactors.actors import Pid
@@ -24,6 +24,7 @@ HTTP: Final = "http"
 HTTP2: Final = "http2"
 PROTOCOLS: Final = (
     HTTP, HTTP2, "native", "phoenix", "supabase", "socketio", "engineio", "echo", "websocket", "sse", "poll",
+    "webtransport", "quic",
 )  # fmt: skip
 """``websocket`` is one whose path is none of ours. ``sse``, ``poll`` and clients of ``phoenix``, ``socketio`` and ``engineio``
 that poll come on connections that count as HTTP, too. So do their requests, responses and bytes on the wire; what is in them, in
@@ -40,6 +41,21 @@ _BY_PATH: Final = {
 }
 _AT_ONCE: Final = 250
 """Sinks that are summed up before other tasks run: about a millisecond's worth."""
+
+
+class CountedSink(Protocol):
+    """What is counted of a connection's sink."""
+
+    def __hash__(self) -> int: ...
+
+    @property
+    def closed(self) -> SinkClosed | None:
+        """Why it takes no more; None while it is open."""
+        ...
+
+    def statistics(self) -> SinkStatistics:
+        """What happened so far."""
+        ...
 
 
 class Meter:
@@ -76,7 +92,7 @@ class Meter:
         self.messages_out += messages
         self.bytes_out += size
 
-    def add(self, sink: SocketSink) -> None:
+    def add(self, sink: CountedSink) -> None:
         """What was sent on ``sink``."""
         counts = sink.statistics()
         self.messages_out += counts.offered - counts.refused
@@ -115,7 +131,7 @@ class Meters:
 
     def __init__(self) -> None:
         self._meters = {label: Meter(label) for label in PROTOCOLS}
-        self.connections: dict[SocketSink, Counted] = {}
+        self.connections: dict[CountedSink, Counted] = {}
         """Those that are open."""
         self._silent = Meter(HTTP)
         """Of connections of which it is not known yet what they speak: they are open as HTTP, but have not come as anything."""
@@ -126,13 +142,13 @@ class Meters:
     def __getitem__(self, protocol: str) -> Meter:
         return self._meters[protocol]
 
-    def opened(self, sink: SocketSink, owner: Pid, address: str = "") -> Counted:
+    def opened(self, sink: CountedSink, owner: Pid, address: str = "") -> Counted:
         """A connection has come; until it is known to speak something else it is open as HTTP."""
         self._meters[HTTP].open += 1
         found = self.connections[sink] = Counted(self._silent, owner, address, trio.current_time())
         return found
 
-    def speaks(self, sink: SocketSink, protocol: str, address: str | None = None) -> Meter:
+    def speaks(self, sink: CountedSink, protocol: str, address: str | None = None) -> Meter:
         """The connection is known to speak ``protocol``. Counted anew: a counter that goes back looks like a restart.
 
         ``address``: the client's, if it is known now that it is not whoever connected.
@@ -146,13 +162,13 @@ class Meters:
             found.address = address
         return meter
 
-    def belongs_to(self, sink: SocketSink, subject: str) -> None:
+    def belongs_to(self, sink: CountedSink, subject: str) -> None:
         """The connection is that of the user ``subject``; "": of nobody in particular. Does nothing when it has ended."""
         found = self.connections.get(sink)
         if found is not None:
             found.subject = subject
 
-    def closed(self, sink: SocketSink) -> None:
+    def closed(self, sink: CountedSink) -> None:
         """The connection has ended."""
         before = self.connections.pop(sink).meter
         meter = self._meters[before.label]

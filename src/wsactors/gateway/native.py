@@ -53,7 +53,7 @@ async def serve_native(ws: WebSocket, request: RequestHead, port: Port, owner: P
         port,
         owner,
         ws.close,
-        NativeTopics(_realtime(port), ws.sink, owner, ws.framing),
+        NativeTopics(realtime_of(port), ws.sink, owner, ws.framing),
         address=ws.client.address,
         origin=origin,
         on_join=ws.prepare_audio,
@@ -75,7 +75,8 @@ async def serve_native(ws: WebSocket, request: RequestHead, port: Port, owner: P
         talk.end()
 
 
-def _realtime(port: Port) -> Realtime | None:
+def realtime_of(port: Port) -> Realtime | None:
+    """The topics of the node that ``port`` belongs to, if it has any."""
     try:
         return port.realtime
     except (LookupError, RuntimeError):
@@ -149,11 +150,11 @@ class NativeConversation:
         """Ask the client whether it is still there."""
         self._send(native.Ping(0))
 
-    def say_goodbye(self, seconds: float) -> None:
+    def say_goodbye(self, seconds: float, why: str = "the node stops") -> None:
         """The node stops: tell the client when to be elsewhere, and end the connection."""
         if self._version > 1:
-            self._send(native.Hint("drain", seconds, seconds * DRAIN_SPREAD, "the node stops"))
-        self._close(RESTART, "the node stops: come back in a moment")
+            self._send(native.Hint("drain", seconds, seconds * DRAIN_SPREAD, why))
+        self._close(RESTART, f"{why}: come back in a moment")
 
     def end(self) -> None:
         """Leave everything; the client is gone, or will be."""

@@ -162,8 +162,7 @@ class _Unframed:
     def text(self, data: bytes) -> bytes:
         return data
 
-    def binary(self, data: bytes) -> bytes:
-        return data
+    binary = alone = text
 
 
 _UNFRAMED: Final = _Unframed()

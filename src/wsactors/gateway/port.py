@@ -27,6 +27,7 @@ from .options import CONNECT_BURST, GatewayOptions, Limits, RequestRates
 from .proxies import Client, Proxies
 from .rates import Rates
 from .routes import conversations_of, routes_of, services_of
+from .tickets import Tickets
 
 if TYPE_CHECKING:
     from starlette.routing import BaseRoute
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from wsactors.supervision import ChildSpec
 
     from .conversation import Conversation
+    from .quic_conversation import QuicConversation
     from .ws import WebSocket
 
 
@@ -88,6 +90,10 @@ class Port:
     """Knows all who are told before the node stops."""
     websockets: set[WebSocket] = attrs.field(factory=set)
     """Those that are open."""
+    quic: set[QuicConversation] = attrs.field(factory=set)
+    """Clients that have come by QUIC or WebTransport."""
+    tickets: Tickets = attrs.field(factory=Tickets)
+    """With which clients come in that have shown a token by REST."""
     http: HttpServer = attrs.field(init=False)
     conversations: Mapping[str, Conversation] = attrs.field(init=False)
     """What is spoken on WebSockets, by path."""

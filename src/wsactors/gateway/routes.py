@@ -13,7 +13,7 @@ from starlette.routing import BaseRoute
 
 from wsactors.supervision import ChildSpec
 
-from . import engines, longpoll, native, phoenix_sockets, site, sse, supabase_rest, topics_rest
+from . import engines, longpoll, native, phoenix_sockets, site, sse, supabase_rest, topics_rest, webtransport_pages
 from .conversation import Conversation, echo
 
 if TYPE_CHECKING:
@@ -24,6 +24,7 @@ def routes_of(port: Port) -> Sequence[BaseRoute]:
     """Every route of ``port``; of two that match, the first serves."""
     return [
         *site.routes_of(port),
+        *webtransport_pages.routes_of(port),
         *sse.routes_of(port),
         *topics_rest.routes_of(port),
         *longpoll.routes_of(port),

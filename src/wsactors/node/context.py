@@ -13,6 +13,7 @@ from typing import Any, Final, Literal
 import attrs
 
 from wsactors.gateway import Address
+from wsactors.gateway.webtransport_pages import Offer
 from wsactors.node.settings import Settings
 
 __all__ = ["Health", "NoContext", "NodeContext", "context_of", "forget", "provide"]
@@ -48,6 +49,8 @@ class NodeContext:
     """Where the admin socket lies."""
     admin_http: Address | None = None
     """Where metrics and the admin API can be reached, once that port is open."""
+    quic: Offer | None = None
+    """Where the node can be reached by QUIC, once that port is open."""
     reloads: dict[str, Callable[[], object]] = attrs.field(factory=dict)
     """What else is read again on SIGHUP, by a name for it."""
     booted: float = 0.0
@@ -71,6 +74,14 @@ class NodeContext:
             found["admin"] = str(self.admin)
         if self.admin_http is not None:
             found["admin_http"] = self.admin_http.urls[0].rstrip("/")
+        if self.quic is not None:
+            hashes = [each.hex() for each in self.quic.hashes()]
+            found["quic"] = {
+                "host": self.quic.host,
+                "port": self.quic.port,
+                "url": self.quic.url(self.quic.host),
+                "hash": hashes[0] if hashes else "",
+            }
         return found
 
     def greetings(self) -> list[str]:

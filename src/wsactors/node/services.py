@@ -8,6 +8,7 @@ from wsactors.actors import UNHANDLED, Actor, Down, Ignore, Pid
 from wsactors.gateway import Address, Gateway
 from wsactors.gateway.admin_site import admin_site
 from wsactors.gateway.certificates import Certificates
+from wsactors.gateway.options import GatewayRefused
 from wsactors.node.auth_settings import authenticator, permission_options
 from wsactors.node.context import NodeContext, context_of
 from wsactors.node.realtime_settings import realtime_options
@@ -23,9 +24,9 @@ from wsactors.realtime.start import RealtimeSupervisor
 from wsactors.sessions.battle import PARTS
 from wsactors.sessions.directory import BATTLES, SessionDirectory, open_battle
 from wsactors.sessions.options import BattleOptions
-from wsactors.supervision import load_tree
+from wsactors.supervision import Supervisor, load_tree
 
-__all__ = ["AdminHttp", "GatewayService", "RealtimeService", "Sessions"]
+__all__ = ["AdminHttp", "GatewayService", "QuicService", "RealtimeService", "Sessions"]
 
 _LOOK_AGAIN: Final = 0.05
 """Seconds between two looks while the sessions' supervisor is being started again."""
@@ -96,6 +97,29 @@ class AdminHttp(Gateway):
             on_open=lambda address: _opened_admin(context, address),
             site=site,
         )
+
+
+class QuicService(Supervisor):
+    """The node's UDP port for QUIC and WebTransport; does not start if ``quic.enabled`` or ``gateway.enabled`` is false."""
+
+    async def init(self) -> object:
+        """Open the port that the configuration names.
+
+        Raises:
+            GatewayRefused: the address may not be used, its certificate cannot be, or wsactors[media] is missing.
+            EndpointRefused: no port is free.
+        """
+        context = context_of(self.node.name)
+        settings = context.settings
+        if not settings.quic.enabled or not settings.gateway.enabled:
+            return Ignore()
+        try:
+            from wsactors.node.quic_wiring import quic_child
+        except ModuleNotFoundError as missing:
+            raise GatewayRefused(
+                f"quic.enabled needs {missing.name}: pip install 'wsactors[media]', or set quic.enabled = false"
+            ) from missing
+        return await super().init("one_for_one", [quic_child(context)], intensity=5, period=10.0)
 
 
 def _opened_admin(context: NodeContext, address: Address) -> None:

@@ -22,6 +22,7 @@ from wsactors.node.fields import section as _section
 from wsactors.node.fields import setting as _setting
 from wsactors.node.fields import zero_or as _zero_or
 from wsactors.node.gateway_settings import GatewaySettings, LimitSettings, TlsSettings
+from wsactors.node.quic_settings import QuicSettings
 from wsactors.node.realtime_settings import RealtimeSettings
 from wsactors.node.secret import Secret
 
@@ -34,6 +35,7 @@ __all__ = [
     "LimitSettings",
     "LoggingSettings",
     "NodeSettings",
+    "QuicSettings",
     "RealtimeSettings",
     "SessionSettings",
     "Settings",
@@ -175,6 +177,7 @@ class Settings:
     node: NodeSettings = _section(NodeSettings, "The node itself.")
     logging: LoggingSettings = _section(LoggingSettings, "What is logged, and how it looks.")
     gateway: GatewaySettings = _section(GatewaySettings, "The one port that serves the page, health and WebSocket.")
+    quic: QuicSettings = _section(QuicSettings, "Sound as QUIC datagrams, also for browsers (WebTransport).")
     auth: AuthSettings = _section(AuthSettings, "Who may come in.")
     realtime: RealtimeSettings = _section(RealtimeSettings, "Topics and channels.")
     admin: AdminSettings = _section(AdminSettings, "The local socket that `wsactors top` reads.")

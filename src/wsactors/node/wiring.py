@@ -21,6 +21,7 @@ from wsactors.gateway.options import (
 from wsactors.node.defaults import defaults_folder
 from wsactors.node.engineio_settings import engineio_options, socketio_options
 from wsactors.node.gateway_settings import GatewaySettings
+from wsactors.node.quic_settings import QuicSettings
 from wsactors.node.settings import SessionSettings, Settings
 from wsactors.sessions.options import BattleOptions
 
@@ -78,6 +79,15 @@ def gateway_options(
         socketio=socketio_options(settings.socketio, allowed_packages),
         state_directory=state_directory,
     )
+
+
+def quic_gateway_options(quic: QuicSettings, gateway: GatewayOptions) -> GatewayOptions:
+    """The gateway's options, as if it stood where QUIC does: who may be let in there is decided alike."""
+    cert, key, password = quic.cert, quic.key, quic.key_password
+    tls = gateway.tls
+    if cert is not None and key is not None:
+        tls = attrs.evolve(tls, cert=cert, key=key, key_password=None if password is None else password.reveal())
+    return attrs.evolve(gateway, host=quic.host or gateway.host, port=quic.port, tls=tls)
 
 
 def serves_this_machine_only(settings: GatewaySettings) -> bool:

@@ -95,6 +95,11 @@ class Connection:
         return f"<Connection {state} {self.alpn or ''}>"
 
     @property
+    def is_orphan(self) -> bool:
+        """Whether its actor has been started and nobody speaks for it any more."""
+        return self.pid is not None and self.application is None
+
+    @property
     def address(self) -> str:
         """The peer's address now, without port."""
         return self.transport.address[0]

@@ -288,6 +288,8 @@ class Hub:
             case _ if connection.application is not None:
                 self.datagrams_in += isinstance(event, DatagramFrameReceived)
                 self._guarded(connection, lambda application: application.event(event))
+            case _ if connection.is_orphan:
+                pass
             case _ if len(connection.early) < MAX_EARLY:
                 connection.early.append(event)
             case _:
@@ -318,6 +320,8 @@ class Hub:
 
     def arrived(self, connection: Connection) -> None:
         """The connection has its actor and its application."""
+        if connection.is_over:
+            return
         early, connection.early = connection.early, []
         for event in early:
             self._tell(connection, event)
@@ -336,8 +340,8 @@ class Hub:
     def orphaned(self, connection: Connection) -> None:
         """Nobody speaks for ``connection`` any more."""
         if not connection.is_over:
-            connection.application = None
             self.waiting.pop(connection, None)
+            self._tell_closed(connection, "the connection has ended here")
             connection.close(connection.crash_code, "the connection has ended here")
 
     def _remove(self, connection: Connection, reason: str) -> None:
@@ -355,14 +359,17 @@ class Hub:
             self.half_open -= 1
             self.unvalidated -= not connection.is_validated
         self._keep_counts(connection)
+        self._tell_closed(connection, reason)
+        if connection.pid is not None:
+            self.runtime.cast(connection.pid, Over())
+
+    def _tell_closed(self, connection: Connection, reason: str) -> None:
         application, connection.application = connection.application, None
         if application is not None:
             try:
                 application.closed(reason)
             except Exception as error:
                 log(__name__, "error", "quic_end_failed", type=type(error).__name__, message=str(error)[:200])
-        if connection.pid is not None:
-            self.runtime.cast(connection.pid, Over())
 
     def _keep_counts(self, connection: Connection) -> None:
         last = connection.transport.statistics()
