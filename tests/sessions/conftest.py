@@ -97,7 +97,9 @@ class House:
 
     async def listen(self, name: str, history: int = 0, *, events: bool = True) -> tuple[Ear, Membership]:
         ear = Ear()
-        return ear, await self.directory.join(name, ear, self.visitor.pid, history=history, events=events)
+        membership = await self.directory.join(name, ear, self.visitor.pid, history=history, events=events)
+        assert isinstance(membership, Membership)
+        return ear, membership
 
     async def deck(self, battle: BattleOptions, side: str) -> DeckTruth:
         truth: DeckTruth = await self.node.call(battle.part(f"deck_{side}"), GetState())

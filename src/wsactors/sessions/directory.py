@@ -1,31 +1,40 @@
 """Opening and closing sessions, finding them and joining them: what the layers above use.
 
 await open_battle(node, BattleOptions("demo"), load_tree("supervisors/battle.toml", ["wsactors"]))
+await open_stage(node, StageOptions("talk"), load_tree("supervisors/stage.toml", ["wsactors"]), opener=user)
 membership = await SessionDirectory(node).join("demo", sink, owner)
 """
 
 from __future__ import annotations
 
 import inspect
+import secrets
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 import attrs
 import trio
 
 from wsactors.actors import Pid, Runtime
 from wsactors.dj.timeline import PACKET
-from wsactors.errors import CallExit, ChildError, NoSuchSession, StartError
+from wsactors.errors import CallExit, ChildError, MailboxFull, NoSuchSession, StartError
 from wsactors.realtime.identity import ANONYMOUS, Refused, User
 from wsactors.sessions.listener import LEFT, Listener, Seat, Sink, listeners_of, reserved
+from wsactors.sessions.member import StageMembership, StageSeat, visitor_of
 from wsactors.sessions.messages import SESSIONS, Leave, SessionCard
 from wsactors.sessions.options import BattleOptions
+from wsactors.sessions.stage_messages import Denied, Enter
+from wsactors.sessions.stage_options import StageOptions
 from wsactors.supervision import ChildSpec, TreeSpec, start_child, terminate_child
 from wsactors.wire.native import Joined, Plain, SessionInfo, clip
 
 BATTLES = "battles"
 """The registered name of the dynamic supervisor of all battles (``supervisors/sessions.toml``)."""
+STAGES = "stages"
+"""That of all stages and voice sessions."""
 JOIN_TIMEOUT = 2.0
+
+Options: TypeAlias = BattleOptions | StageOptions
 
 
 def battle_tree(options: BattleOptions, template: TreeSpec) -> TreeSpec:
@@ -35,11 +44,20 @@ def battle_tree(options: BattleOptions, template: TreeSpec) -> TreeSpec:
     bitrate; everything else is as the file says.
     """
     offered = {"battle": options, "owner": options.part("session"), "bitrate": options.bitrate}
+    return _tree(f"battle {options.name}", options, template, offered)
+
+
+def stage_tree(options: StageOptions, template: TreeSpec) -> TreeSpec:
+    """Likewise that of a stage or a voice session, whose children may take ``stage``, the options."""
+    return _tree(f"{options.kind} {options.name}", options, template, {"stage": options})
+
+
+def _tree(name: str, options: Options, template: TreeSpec, offered: dict[str, Any]) -> TreeSpec:
     children = tuple(_told(child, offered, options) for child in template.children)
-    return attrs.evolve(template, name=f"battle {options.name}", children=children)
+    return attrs.evolve(template, name=name, children=children)
 
 
-def _told(child: ChildSpec, offered: dict[str, Any], options: BattleOptions) -> ChildSpec:
+def _told(child: ChildSpec, offered: dict[str, Any], options: Options) -> ChildSpec:
     init: Any = child.start.init
     wanted = inspect.signature(init).parameters.keys() & offered.keys()
     kwargs = {**child.kwargs, **{name: offered[name] for name in wanted}}
@@ -52,13 +70,35 @@ async def open_battle(node: Runtime, options: BattleOptions, template: TreeSpec)
     Raises `ValueError` when a session has the name already, `StartError` when a child does not start, `NoProcess`
     when the node has no tree of sessions.
     """
-    if node.whereis(options.part("session")) is not None:
+    return await _open(node, BATTLES, options, battle_tree(options, template))
+
+
+async def open_stage(node: Runtime, options: StageOptions, template: TreeSpec, *, opener: User = ANONYMOUS) -> Pid:
+    """Start a stage or a voice session below the supervisor named `STAGES`; the pid of its own supervisor.
+
+    ``opener`` moderates it, if it is somebody. Raises as `open_battle`.
+    """
+    if not opener.anonymous:
+        options = attrs.evolve(options, moderators=(*options.moderators, opener.subject))
+    return await _open(node, STAGES, options, stage_tree(options, template))
+
+
+async def close_stage(node: Runtime, stage: Pid) -> None:
+    """Stop a stage, in order; its people learn that the session ended."""
+    await terminate_child(_here(node, STAGES), stage)
+
+
+async def _open(node: Runtime, supervisor: str, options: Options, tree: TreeSpec) -> Pid:
+    if any(card.name == options.name for card in _cards(node)) or node.whereis(options.part("session")) is not None:
         raise ValueError(f"there is already a session named {options.name!r}: close it first, or choose another name")
-    spec = battle_tree(options, template).child_spec(f"battle {options.name}")
-    pid = await start_child(_here(node, BATTLES), spec)
+    pid = await start_child(_here(node, supervisor), tree.child_spec(tree.name))
     if pid is None:
         raise StartError("ignore", options.name)
     return pid
+
+
+def _cards(node: Runtime) -> list[SessionCard]:
+    return [member.meta for member in node.groups.members(SESSIONS)]
 
 
 async def close_battle(node: Runtime, battle: Pid) -> None:
@@ -133,7 +173,7 @@ class SessionDirectory:
         """The sessions that can be joined now, by name."""
         return [
             SessionInfo(card.name, clip(card.title), card.kind, len(self._node.groups.members(listeners_of(card.name))))
-            for card in sorted(self._cards(), key=lambda card: card.name)
+            for card in sorted(_cards(self._node), key=lambda card: card.name)
         ]
 
     async def join(
@@ -146,35 +186,59 @@ class SessionDirectory:
         events: bool = True,
         user: User = ANONYMOUS,
         guest: str = "",
-    ) -> Membership:
+    ) -> Membership | StageMembership:
         """Make a listener in session `name` that offers every frame to `sink`; it ends with `owner` at the latest.
 
         `events` are messages other than sound, such as what is played (`wsactors.sessions.now_playing`), under keys of
         which the newest counts.
 
         `history` asks for a running start: so many of the latest packets are offered at once (150 at most, three seconds),
-        so that players that buffer before they begin need not wait for them.
-        Raises `NoSuchSession` when there is none of that name, or it takes no more listeners.
+        so that players that buffer before they begin need not wait for them. A stage gives what a jitter buffer needs.
+
+        `user` is who it is; `guest` tells those apart who are nobody in particular, by a secret of their connection.
+        Raises `NoSuchSession` when there is none of that name, or it takes no more listeners; `Refused` when it does not
+        take this one.
         """
-        card = next((card for card in self._cards() if card.name == name), None)
-        place = self._node.whereis(BattleOptions(name).part("listeners")) if card is not None else None
-        if card is None or place is None:
+        card = next((card for card in _cards(self._node) if card.name == name), None)
+        if card is None:
             raise NoSuchSession("there is no session of that name: ask for the list of sessions")
+        if card.stage is not None:
+            if not events:
+                raise NoSuchSession("people speak in this session: it is no single stream")
+            return await self._join_stage(card.stage, sink, owner, user, guest or secrets.token_hex(16))
         seat = Seat(sink, history, events=events)
-        try:
-            listener = await self._start(place, name, seat, owner)
-        except (ChildError, StartError, CallExit) as error:
-            raise NoSuchSession(f"the session takes no listener now: {type(error).__name__}") from None
-        if listener is None:
-            raise NoSuchSession("the session takes no listener now")
+        listener = await self._start(BattleOptions(name), seat, owner)
         joined = Joined(session=name, track=card.track, title=clip(card.title), frame=PACKET)
         return Membership(self._node, listener, seat, joined)
 
-    async def _start(self, listeners: Pid, session: str, seat: Seat, owner: Pid) -> Pid | None:
-        with reserved(seat) as number:
-            arguments = {"session": session, "seat": number, "owner": owner}
-            spec = ChildSpec("listener", Listener, kwargs=arguments, restart="temporary", shutdown=1.0)
-            return await start_child(listeners, spec, timeout=JOIN_TIMEOUT)
+    async def _join_stage(
+        self, options: StageOptions, sink: Sink, owner: Pid, user: User, guest: str
+    ) -> StageMembership:
+        visitor = visitor_of(options, user, guest)
+        session = self._node.whereis(options.part("session"))
+        try:
+            answer = await self._node.call(session or options.part("session"), Enter(visitor), JOIN_TIMEOUT)
+        except (CallExit, MailboxFull) as error:
+            raise NoSuchSession(f"the session takes no listener now: {type(error).__name__}") from None
+        if isinstance(answer, Denied):
+            raise Refused(answer.code, answer.text)
+        seat = StageSeat(sink, answer.person, visitor)
+        listener = await self._start(options, seat, owner)
+        joined = Joined(session=options.name, track=options.track, title=clip(options.title or options.name))
+        return StageMembership(self._node, listener, seat, joined, options)
 
-    def _cards(self) -> list[SessionCard]:
-        return [member.meta for member in self._node.groups.members(SESSIONS)]
+    async def _start(self, options: Options, seat: Seat, owner: Pid) -> Pid:
+        """Start the listener of a seat. Raises `NoSuchSession`."""
+        listeners = self._node.whereis(options.part("listeners"))
+        if listeners is None:
+            raise NoSuchSession("the session takes no listener now")
+        with reserved(seat) as number:
+            arguments = {"session": options.name, "seat": number, "owner": owner}
+            spec = ChildSpec("listener", Listener, kwargs=arguments, restart="temporary", shutdown=1.0)
+            try:
+                listener = await start_child(listeners, spec, timeout=JOIN_TIMEOUT)
+            except (ChildError, StartError, CallExit) as error:
+                raise NoSuchSession(f"the session takes no listener now: {type(error).__name__}") from None
+        if listener is None:
+            raise NoSuchSession("the session takes no listener now")
+        return listener

@@ -15,6 +15,7 @@ import attrs
 from wsactors.actors import Pid
 from wsactors.dj.song import Pcm, Song
 from wsactors.dj.state import Crossfader, DeckState
+from wsactors.sessions.stage_options import StageOptions
 
 # -- commands to a deck -----------------------------------------------------------------------------------------------
 
@@ -169,6 +170,8 @@ class SessionCard:
     title: str
     kind: str
     track: int
+    stage: StageOptions | None = None
+    """What a stage or a voice session was told; None: it is another kind."""
 
 
 SESSIONS = "sessions"

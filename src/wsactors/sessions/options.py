@@ -13,7 +13,8 @@ MAX_TITLE = 200
 _NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?")
 
 
-def _check_name(_instance: object, _attribute: object, value: object) -> None:
+def check_name(_instance: object, _attribute: object, value: object) -> None:
+    """A validator: what a session may be called. Raises `ValueError`."""
     if not isinstance(value, str) or len(value) > MAX_NAME or not _NAME.fullmatch(value):
         raise ValueError(
             f"a session's name has 1 to {MAX_NAME} letters, digits, '.', '_' or '-', and begins and ends with a letter or "
@@ -21,7 +22,8 @@ def _check_name(_instance: object, _attribute: object, value: object) -> None:
         )
 
 
-def _check_title(_instance: object, _attribute: object, value: object) -> None:
+def check_title(_instance: object, _attribute: object, value: object) -> None:
+    """A validator: what may be a session's title. Raises `ValueError`."""
     if not isinstance(value, str) or len(value) > MAX_TITLE:
         raise ValueError(f"a session's title has at most {MAX_TITLE} characters")
 
@@ -34,9 +36,9 @@ def _as_text(folder: str | Path | None) -> str | None:
 class BattleOptions:
     """One battle: two decks and a crossfader."""
 
-    name: str = attrs.field(default="demo", validator=_check_name)
+    name: str = attrs.field(default="demo", validator=check_name)
     """What people join; part of addresses."""
-    title: str = attrs.field(default="", validator=_check_title)
+    title: str = attrs.field(default="", validator=check_title)
     songs: str | None = attrs.field(default=None, converter=_as_text)
     """Folder with the music to play; None plays two synthesised loops."""
     bitrate: int = attrs.field(default=128_000, validator=[attrs.validators.ge(16_000), attrs.validators.le(510_000)])
