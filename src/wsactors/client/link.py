@@ -146,7 +146,7 @@ class Link:
                 self.carrier = carrier
                 with trio.CancelScope() as self._scope:
                     code, self._reason = await self._serve(carrier, token)
-        except (Disconnected, OSError) as error:
+        except (Disconnected, OSError, ValueError) as error:  # also what is no address: the next one may be
             return None, str(error)
         finally:
             self.carrier = None

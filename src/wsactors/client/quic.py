@@ -39,6 +39,8 @@ UNSENT: Final = 256 * 1024
 """Bytes of messages on their way above which `QuicCarrier.send` waits."""
 _MAX_PACKET: Final = 65_535
 _IDLE_SECONDS: Final = 30.0
+_REASON_SECONDS: Final = 2.0
+"""In which a node that has said its last message should have closed the connection, and said why."""
 
 
 @asynccontextmanager
@@ -124,6 +126,7 @@ class QuicCarrier:
         self._is_open = trio.Event()
         self._certificate = b""
         self._end: Exception | None = None
+        self._ends_at = math.inf
         self._arrived = trio.lowlevel.ParkingLot()
         self._acknowledged = trio.lowlevel.ParkingLot()
         self._timer_changed = trio.lowlevel.ParkingLot()
@@ -230,8 +233,8 @@ class QuicCarrier:
             self._messages.extend(self._reader.feed(data))
         except ProtocolError as error:
             self._finish(error)
-        if ended:
-            self._finish(CarrierClosed(BROKEN, "the node ended the stream"))
+        if ended and self._ends_at == math.inf:
+            self._ends_at = trio.current_time() + _REASON_SECONDS
         self._arrived.unpark()
 
     def _finish(self, end: Exception) -> None:
@@ -243,9 +246,13 @@ class QuicCarrier:
 
     async def _keep_time(self) -> None:
         while True:
-            due = self.transport.timer()
-            with trio.move_on_at(math.inf if due is None else due) as scope:
+            timer = self.transport.timer()
+            with trio.move_on_at(self._ends_at if timer is None else min(timer, self._ends_at)) as scope:
                 await self._timer_changed.park()
             if scope.cancelled_caught:
-                self.transport.handle_timer(trio.current_time())
+                now = trio.current_time()
+                if now >= self._ends_at:
+                    self._finish(CarrierClosed(BROKEN, "the node ended the stream"))
+                    return
+                self.transport.handle_timer(now)
                 self._settle()
