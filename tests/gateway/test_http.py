@@ -30,6 +30,8 @@ async def test_the_page_its_modules_and_what_protects_them() -> None:
         policy = page.headers["content-security-policy"]
         assert "default-src 'self'" in policy
         assert "frame-ancestors 'none'" in policy
+        assert policy.endswith("; connect-src 'self' https://127.0.0.1:*")
+        assert "connect-src" not in module.headers["content-security-policy"]
         again = await get(gateway, "/", headers={"if-none-match": page.headers["etag"]})
         assert again.status_code == 304
 

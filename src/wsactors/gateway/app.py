@@ -23,8 +23,9 @@ CONTENT_SECURITY_POLICY = (
     "default-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; object-src 'none'; "
     "require-trusted-types-for 'script'; trusted-types 'none'"
 )
+POLICY_HEADER = "content-security-policy"
 SECURITY_HEADERS: Mapping[str, str] = {
-    "content-security-policy": CONTENT_SECURITY_POLICY,
+    POLICY_HEADER: CONTENT_SECURITY_POLICY,
     "x-content-type-options": "nosniff",
     "x-frame-options": "DENY",
     "referrer-policy": "no-referrer",
@@ -84,7 +85,9 @@ class _Guarded:
 
         async def send_with_headers(message: Any) -> None:
             if message["type"] == "http.response.start":
-                MutableHeaders(scope=message).update(common)
+                answered = MutableHeaders(scope=message)
+                own_policy = answered.get(POLICY_HEADER)
+                answered.update(common if own_policy is None else {**common, POLICY_HEADER: own_policy})
             await send(message)
 
         secure = scope["scheme"] == "https"

@@ -16,6 +16,8 @@ _TYPES = {
     ".svg": "image/svg+xml",
 }
 
+_SHORT = {"/": "/index.html", "/stage": "/stage.html"}
+
 
 @attrs.frozen
 class Page:
@@ -27,11 +29,12 @@ class Page:
 
 
 def load_pages() -> Mapping[str, Page]:
-    """Every file under ``wsactors/web`` by its URL path; ``/`` is ``index.html``."""
+    """Every file under ``wsactors/web`` by its URL path; ``/`` is ``index.html``, ``/stage`` is ``stage.html``."""
     pages: dict[str, Page] = {}
     _collect(resources.files("wsactors") / "web", "/", pages)
-    if "/index.html" in pages:
-        pages["/"] = pages["/index.html"]
+    for short, name in _SHORT.items():
+        if name in pages:
+            pages[short] = pages[name]
     return pages
 
 

@@ -11,7 +11,7 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import BaseRoute, Route
 
 from .access import Access, told
-from .app import refusal_response
+from .app import CONTENT_SECURITY_POLICY, POLICY_HEADER, refusal_response
 from .listen import ListenRoute
 from .pages import Page, load_pages
 
@@ -58,8 +58,17 @@ async def _closed(request: Request) -> Response:
 def _page_endpoint(page: Page) -> Callable[[Request], Awaitable[Response]]:
     async def serve(request: Request) -> Response:
         headers = {"etag": page.etag, "cache-control": "no-cache", "content-type": page.content_type}
+        if page.content_type.startswith("text/html"):
+            headers[POLICY_HEADER] = f"{CONTENT_SECURITY_POLICY}; connect-src 'self' {_quic_sources(request)}"
         if page.etag in re.split(r",\s*", request.headers.get("if-none-match", "")):
             return Response(status_code=304, headers=headers)
         return Response(page.body, headers=headers)
 
     return serve
+
+
+def _quic_sources(request: Request) -> str:
+    """For the policy of a page: whatever port of this machine QUIC has, now or after it had to move."""
+    name = request.url.hostname or "localhost"
+    names = ("localhost", "127.0.0.1") if name == "localhost" else (name,)
+    return " ".join(f"https://{each}:*" for each in names if ":" not in each)  # no policy can name an IPv6 address

@@ -8,6 +8,7 @@ import { Core } from "./core.js";
 import { ClientError, Disconnected } from "./errors.js";
 import { Membership } from "./membership.js";
 import { decode, encode } from "./msgpack.js";
+import { Transports } from "./transports.js";
 
 export { ClientError, Disconnected };
 const REPLY_SECONDS = 10;
@@ -69,7 +70,7 @@ class Topic {
  * `on`: functions that are told, all optional: state("connecting" | "online" | "offline" | "failed", reason),
  * joined(message), left(message), event(message), refused(message), audio(frame), hint(message), measured(seconds).
  * `options`: name, token (a text or a function that gives one), apiKey, retry, rhythm, now (seconds, monotonic), random,
- * WebSocket. */
+ * transports (for a Transports; without it there are only WebSockets), WebSocket. */
 export class Client {
   constructor(servers, on = {}, options = {}) {
     this.servers = servers;
@@ -77,7 +78,8 @@ export class Client {
     this.token = options.token ?? "";
     this.apiKey = options.apiKey ?? "";
     this.now = options.now ?? (() => performance.now() / 1000);
-    this.WebSocket = options.WebSocket ?? WebSocket;
+    const { WebSocket, transports = { place: null } } = options;
+    this.transports = new Transports(() => this.change("by WebTransport again"), { WebSocket, now: this.now, ...transports });
     this.core = new Core({ ...options, canRenew: typeof this.token === "function" });
     this.topics = new Map();
     this.attempts = 0;
@@ -118,6 +120,22 @@ export class Client {
     return this.request((options) => this.core.leaveSession(session, options));
   }
 
+  /** Do something in a joined session (docs/stage.md); what the node answers. */
+  act(session, action, args = {}, { timeout } = {}) {
+    return this.request((options) => this.core.act(session, action, args, options), timeout);
+  }
+
+  /** Send an audio frame to the session in which one speaks; it may be lost, and is when there is no connection. */
+  speak(frame) {
+    if (this.online) this.socket?.send(frame);
+  }
+
+  /** Tell the node how well tracks are heard (docs/protocol.md). */
+  report(tracks) {
+    this.core.report(tracks, this.now());
+    this.settle();
+  }
+
   // -- topics --
 
   /** Be a member of a topic, on this connection and all that follow. `options`: params, presence, echo, private, since,
@@ -132,6 +150,17 @@ export class Client {
   }
 
   // -- the connection --
+
+  /** What carries the connection: "webtransport" or "websocket". */
+  get transport() {
+    return this.transports.kind;
+  }
+
+  /** End this connection and make another at once. */
+  change(reason) {
+    this.core.planned = true;
+    this.breakOff(reason);
+  }
 
   /** Seconds that a ping and its answer take. */
   async ping() {
@@ -160,6 +189,7 @@ export class Client {
     clearTimeout(this.timer);
     this.waiting?.();
     this.core.giveUp(new Disconnected("closed", "closed"));
+    this.transports.close();
     this.socket?.close(1000);
   }
 
@@ -222,37 +252,44 @@ export class Client {
 
   /** One connection, from the first byte to the last. */
   async connection() {
-    let server;
+    let socket;
     let token;
     try {
-      server = await this.nextServer();
+      const server = await this.nextServer();
       token = typeof this.token === "function" ? await this.token() : this.token;
+      socket = await this.transports.open(server);
     } catch (error) {
       return { code: null, reason: String(error) };
     }
     return new Promise((ended) => {
-      const socket = new this.WebSocket(server);
       this.socket = socket;
       socket.binaryType = "arraybuffer";
       const patience = setTimeout(() => this.end(socket, ended, null, "no answer"), CONNECT_SECONDS * 1000);
-      socket.onopen = () => {
+      const opened = () => {
         clearTimeout(patience);
         this.core.connected(this.now(), { token, apiKey: this.apiKey });
         this.settle();
       };
+      socket.onopen = opened;
       socket.onmessage = ({ data }) => this.take(socket, ended, data);
       socket.onclose = ({ code, reason }) => {
         clearTimeout(patience);
         this.end(socket, ended, code === BROKEN ? null : code, reason || "the connection is gone");
       };
       this.breakOff = (reason) => this.end(socket, ended, null, reason);
+      if (this.closed) socket.close(1000);
+      else if (socket.readyState === 1) {
+        opened();
+        socket.start?.();
+      }
     });
   }
 
   end(socket, ended, code, reason) {
     if (this.socket !== socket) return;
     this.socket = null;
-    socket.onmessage = socket.onopen = NOTHING;
+    this.transports.ended(this.core.planned ? 1000 : code);
+    socket.onmessage = socket.onopen = socket.onclose = NOTHING;
     socket.close();
     ended({ code, reason });
   }

@@ -33,6 +33,7 @@ export class Core extends MemberCore {
     this.hinted = null;
     this.resumeUntil = 0;
     this.lastError = null;
+    this.probe = null;
   }
 
   // -- the connection --
@@ -42,7 +43,7 @@ export class Core extends MemberCore {
     this.phase = "greeting";
     this.version = VERSIONS[0];
     this.since = this.heard = now;
-    this.asked = this.drainAt = this.lastError = null;
+    this.asked = this.drainAt = this.lastError = this.probe = null;
     this.planned = false;
     const hello = { t: "hello", versions: VERSIONS, client: this.name };
     if (token) hello.token = token;
@@ -65,6 +66,7 @@ export class Core extends MemberCore {
       case "error": this.takeAnyError(message, now); break;
       case "hint": this.takeHint(message, now); break;
       case "event": case "expiring": this.events.push({ kind: message.t, message }); break;
+      case "probe": this.probe = { nonce: message.nonce, at: now }; break;
       case "sessions": this.requests.resolve("sessions", message.sessions); break;
       default: this.take(message, now);
     }
@@ -136,6 +138,13 @@ export class Core extends MemberCore {
     this.roundAt = null;
     this.latency.start();
     this.pingForLatency(now);
+  }
+
+  /** Tell how well tracks are heard, if the node understands that. */
+  report(tracks, now) {
+    if (this.phase !== "online" || this.version < 2 || !tracks.length) return;
+    const { probe } = this;
+    this.send({ t: "report", tracks, ...(probe ? { probe: probe.nonce, held: Math.max(0, now - probe.at) } : {}) });
   }
 
   nextNonce() {

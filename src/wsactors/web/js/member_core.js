@@ -67,6 +67,16 @@ export class MemberCore {
     this.ask(`left ${name}`, { t: "leave", session: name }, { now, timeout, resolve });
   }
 
+  /** Do something in a session that is joined. */
+  act(session, action, args, options) {
+    if (this.phase !== "online" || this.sessions.get(session)?.phase !== "joined") {
+      options.resolve(new ClientError(`not_joined: ${session} is not joined at the moment`, "not_joined"));
+      return;
+    }
+    const ref = this.nextRef();
+    this.ask(ref, { t: "act", ref, session, action, args }, options);
+  }
+
   // -- topics --
 
   joinTopic(membership, { now, timeout, resolve }) {

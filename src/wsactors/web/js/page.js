@@ -2,8 +2,10 @@
 import { Client } from "./client.js";
 import { Decks } from "./decks.js";
 import { abilities, FramePlayer } from "./player.js";
+import { showHow } from "./how.js";
 
 const REFRESH_MS = 3000;
+const REPORT_MS = 1000;
 const PATIENCE_MS = 2500;
 const NOTES = {
   insecure: [
@@ -26,7 +28,6 @@ const NOTES = {
 const $ = (id) => document.getElementById(id);
 let sessions = [];
 let current = null; // { name, player | null, joined, plain, lost }
-let heard = null; // timeline frame of the newest audio frame, and the sound still in hand
 let patience = null;
 
 const decks = new Decks($("decks"), $("fader"));
@@ -49,13 +50,13 @@ const client = new Client(
     refused: failed,
     audio(frame) {
       if (!current?.joined || current.joined.track !== frame.track) return;
-      heard = frame.timestamp;
       current.player?.take(frame);
     },
   },
-  { name: "page", retry: { attempts: null } },
+  { name: "page", retry: { attempts: null }, transports: {} },
 );
 setInterval(refresh, REFRESH_MS);
+setInterval(report, REPORT_MS);
 addEventListener("online", () => client.hurry()); // the network is back
 $("volume").addEventListener("input", () => {
   const volume = Number($("volume").value);
@@ -78,6 +79,10 @@ function online() {
 
 function refresh() {
   if (client.online) client.sessions().then(showSessions).catch(quiet);
+}
+
+function report() {
+  if (client.online && current?.joined && current.player) client.report(current.player.told(current.joined.track));
 }
 
 function hear(name) {
@@ -121,7 +126,7 @@ function showSessions(found) {
     const here = current?.name === session.name;
     row.dataset.current = here;
     const button = row.querySelector("button");
-    button.textContent = here ? "Leave" : "Listen";
+    button.textContent = here ? "Leave" : isStage(session) ? "Enter" : "Listen";
     button.dataset.joined = here;
     if (!row.isConnected) list.append(row);
   }
@@ -145,18 +150,26 @@ function makeRow(name) {
   return row;
 }
 
+/** People talk there; they have a page of their own. */
+function isStage(session) {
+  return session?.kind === "stage" || session?.kind === "voice";
+}
+
 function people(count) {
   if (count === 0) return "nobody listening yet";
   return count === 1 ? "1 person listening" : `${count} people listening`;
 }
 
 async function toggle(name) {
+  const session = sessions.find((each) => each.name === name);
+  if (isStage(session)) {
+    location.assign(`/stage#session=${encodeURIComponent(name)}`);
+    return;
+  }
   const before = current;
   if (before) await leave(before);
   if (before?.name === name) return;
-  const session = sessions.find((each) => each.name === name);
   current = { name, player: null, joined: null, plain: false, lost: false };
-  heard = null;
   $("player").hidden = false;
   $("player-title").textContent = session?.title || name;
   decks.hide();
@@ -262,12 +275,8 @@ function showHealth(health) {
   $("level-right").style.setProperty("--share", share(health.peaks[1]));
   $("buffer").style.setProperty("--share", Math.min(1, health.held / 0.5));
   $("buffer").dataset.low = health.held < health.aim / 3;
-  $("health-buffer").textContent = `${Math.round(health.held * 1000)} ms`;
-  $("health-target").textContent = `${Math.round(health.aim * 1000)} ms`;
-  $("health-underruns").textContent = health.underruns;
-  $("health-late").textContent = health.late;
-  $("health-missing").textContent = health.missing;
-  if (heard !== null) decks.tick(heard - health.held * 48000);
+  showHow(health, client);
+  if (health.at !== null) decks.tick(health.at);
 }
 
 function listenUrl(name) {
