@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -61,16 +61,19 @@ async def open_quic_gateway(
     options: GatewayOptions | None = None,
     quic: QuicOptions | None = None,
     directory: TestDirectory | None = None,
-    name: str = "quic",
+    certificates: DevelopmentCertificates | None = None,
+    prepare: Callable[[Node], Awaitable[object]] | None = None,
 ) -> AsyncIterator[QuicGateway]:
     pages: list[Address] = []
     offers: list[Offer] = []
     directory = directory or TestDirectory()
-    async with Node(name) as node:
+    async with Node("quic") as node:
+        if prepare is not None:
+            await prepare(node)
         server = await node.spawn(
             QuicServer,
             quic or QuicOptions(),
-            DevelopmentCertificates(["localhost", "127.0.0.1"]),
+            certificates or DevelopmentCertificates(["localhost", "127.0.0.1"]),
             lambda: pages[0] if pages else None,
             offers.append,
         )
@@ -146,10 +149,18 @@ class WebTalker(Talker):
         self.session: int | None = None
         self.stream_id: int | None = None
 
-    async def connect(self, port: int, *, origin: str | None, path: str = "/wt", **more: bytes) -> dict[bytes, bytes]:
-        """Ask for a session; the headers of the answer."""
+    async def connect(
+        self,
+        port: int,
+        *,
+        origin: str | None,
+        path: str = "/wt",
+        replace: Mapping[bytes, bytes | None] | None = None,
+        **more: bytes,
+    ) -> dict[bytes, bytes]:
+        """Ask for a session; the headers of the answer. ``replace``: headers as they are instead, or None."""
         session = self.client.quic.get_next_available_stream_id()
-        headers = {
+        headers: dict[bytes, bytes | None] = {
             b":method": b"CONNECT",
             b":scheme": b"https",
             b":authority": f"127.0.0.1:{port}".encode(),
@@ -159,7 +170,8 @@ class WebTalker(Talker):
             **({} if origin is None else {b"origin": origin.encode()}),
             **{name.replace("_", "-").encode(): value for name, value in more.items()},
         }
-        self.h3.send_headers(session, list(headers.items()))
+        headers |= replace or {}
+        self.h3.send_headers(session, [(name, value) for name, value in headers.items() if value is not None])
         await self.client.flush()
 
         def answers() -> list[Any]:
@@ -204,7 +216,7 @@ async def web_talker(
     async with open_quic(gateway.port, "h3") as client:
         talker = WebTalker(client)
         answer = await talker.connect(
-            gateway.port, origin=gateway.origin if origin == "" else origin, path=path, **headers
+            gateway.port, origin=gateway.origin if origin == "" else origin, path=path, replace=None, **headers
         )
         assert answer[b":status"] == b"200", answer
         yield talker
