@@ -10,6 +10,8 @@ import attrs
 import pytest
 
 from tests.media.links import FRAME, Listener, listening, number_in, packet
+from tests.media.test_copies import lossy
+from wsactors.media.copies import FrameCopies
 from wsactors.media.forwarder import Forwarded, Forwarder, ForwarderOptions
 from wsactors.media.reports import track_report
 from wsactors.media.speakers import SpeakersOptions
@@ -60,14 +62,14 @@ class Hall:
 
     way: Callable[[], float] = lambda: 0.02
     is_lost: Callable[[], bool] = lambda: False
-    distance: int = 0
+    copies: FrameCopies = attrs.Factory(FrameCopies)
     sent: int = 0
     size: int = 0
     coming: dict[int, list[tuple[float, AudioFrame]]] = attrs.Factory(lambda: defaultdict(list))
 
     def offer(self, frames: list[Forwarded], now: float) -> None:
         for each in frames:
-            data = each.coded(self.distance)
+            data = self.copies.add(each.coded())
             self.sent += 1
             self.size += len(data)
             if not self.is_lost():
@@ -145,7 +147,7 @@ def test_real_loss_is_all_that_is_reported_as_loss() -> None:
         return hit
 
     forwarder = Forwarder(THREE)
-    hall = Hall(way=lambda: 0.02 + chance.random() * 0.004, is_lost=is_lost, distance=1)
+    hall = Hall(way=lambda: 0.02 + chance.random() * 0.004, is_lost=is_lost, copies=lossy(1))
     play([Speaker(chance) for _ in range(10)], forwarder, hall, 100)
     found = [listener.buffer.statistics for listener in hall.listen(102).values()]
     reported = sum(each.lost for each in found)

@@ -6,7 +6,7 @@ a track count what is sent, timestamps tell the truth about time. A stretch of s
 first loud one, marked `FLAG_DISCONTINUITY`, and ends with frames marked `FLAG_SILENCE`, after which nothing may follow
 for a while. What the speaker's own way has lost stays visible as a gap. Music is neither suppressed nor chosen from.
 
-Pure: frames and ``now`` in, frames out, each coded once for everybody who gets it in the same form.
+Pure: frames and ``now`` in, frames out, each coded once for everybody.
 """
 
 from __future__ import annotations
@@ -21,30 +21,27 @@ from wsactors.media.speakers import Speakers, SpeakersOptions
 from wsactors.media.uplink import Placed, Uplink
 from wsactors.media.vad import VoiceDetector, VoiceOptions
 from wsactors.wire.audio_frame import (
-    AUDIO_HEADER_BYTES,
     FLAG_DISCONTINUITY,
     FLAG_LAST,
     FLAG_PRIORITY,
     FLAG_SILENCE,
     FLAG_VOICE,
-    MAX_DATAGRAM,
     MAX_UPLINK_SAMPLES,
     QUIETEST,
     ROLE_SHIFT,
     ROLE_SPEAKER,
     AudioFrame,
     encode_audio,
-    encode_redundant,
 )
 from wsactors.wire.errors import ProtocolError
 from wsactors.wire.opus_packet import packet_samples
 
 RATE: Final = 48_000
-COPY_DISTANCES: Final = (1, 3, 8)
-"""How far back a copy reaches, at a listener's choice: against single losses, short bursts and long ones."""
 SILENT_PACKET: Final = b"\xf8\xff\xfe"
 """20 ms of digital silence, mono, as libopus codes it."""
 _SILENT_SAMPLES: Final = 960
+_RECENT: Final = 8
+"""Frames that are kept for who joins late: 80 ms at 10 ms each."""
 _SHORTEST: Final = 480
 """Samples in the shortest packet that is forwarded: 10 ms, or a speaker would cost everybody 400 packets a second."""
 
@@ -67,30 +64,19 @@ class ForwarderOptions:
 
 @attrs.define(eq=False)
 class Forwarded:
-    """A frame for everybody, coded when it is first needed, once in each form."""
+    """A frame for everybody, coded once, when its bytes are first needed."""
 
     frame: AudioFrame
-    copies: tuple[tuple[int, bytes], ...] = ()
-    """Earlier payloads that may go with it, by distance."""
-    _coded: dict[int, bytes] = attrs.Factory(dict)
+    _coded: bytes = b""
 
-    def coded(self, distance: int = 0) -> bytes:
-        """Its bytes, with a copy of the frame ``distance`` frames earlier where there is one and it fits; 0: without."""
-        data = self._coded.get(distance)
-        if data is None:
-            data = self._coded[distance] = self._encode(distance)
-        return data
-
-    def _encode(self, distance: int) -> bytes:
-        frame = self.frame
-        for far, payload in self.copies:
-            if far == distance and AUDIO_HEADER_BYTES + 2 + len(payload) + len(frame.payload) <= MAX_DATAGRAM:
-                return encode_redundant(frame, payload, distance)
-        if distance:
-            return self.coded(0)
-        return encode_audio(
-            frame.track, frame.sequence, frame.timestamp, frame.payload, level=frame.level, flags=frame.flags
-        )
+    def coded(self) -> bytes:
+        """Its bytes; the same object each time."""
+        if not self._coded:
+            frame = self.frame
+            self._coded = encode_audio(
+                frame.track, frame.sequence, frame.timestamp, frame.payload, level=frame.level, flags=frame.flags
+            )
+        return self._coded
 
 
 @attrs.frozen
@@ -127,7 +113,7 @@ class _Track:
     sent_at: float = 0.0
     level: int = QUIETEST
     is_new: bool = True
-    sent: deque[tuple[Forwarded, int]] = attrs.Factory(lambda: deque(maxlen=max(COPY_DISTANCES) + 2))
+    sent: deque[tuple[Forwarded, int]] = attrs.Factory(lambda: deque(maxlen=_RECENT))
 
 
 class Forwarder:
@@ -349,7 +335,7 @@ class Forwarder:
     ) -> Forwarded:
         flags |= track.role << ROLE_SHIFT | (FLAG_PRIORITY if track.priority else 0)
         frame = AudioFrame(track.number, sequence & 0xFFFFFFFF, timestamp, payload, level, flags)
-        sending = Forwarded(frame, tuple(_copies(track, frame, samples)))
+        sending = Forwarded(frame)
         track.next_sequence = max(track.next_sequence, sequence + 1)
         track.is_new = False
         track.sent.append((sending, samples))
@@ -375,17 +361,3 @@ class Forwarder:
 
 def _is_just_before(held: Placed | None, placed: Placed) -> bool:
     return held is not None and held.index == placed.index - 1 and held.timestamp + held.samples == placed.timestamp
-
-
-def _copies(track: _Track, frame: AudioFrame, samples: int) -> Iterator[tuple[int, bytes]]:
-    """Earlier payloads of which a listener can tell where they belong: as long as this one, nothing missing between."""
-    if frame.flags & FLAG_DISCONTINUITY:
-        return
-    for distance in COPY_DISTANCES:
-        for sent, length in track.sent:
-            earlier = sent.frame
-            if (
-                (frame.sequence - earlier.sequence) & 0xFFFFFFFF == distance
-                and frame.timestamp - earlier.timestamp == distance * samples == distance * length
-            ):
-                yield distance, earlier.payload

@@ -1,7 +1,6 @@
-"""What a listener gets, chosen from how it hears: which bit rate, and copies of which frame. Both with hysteresis.
+"""Which bit rate a listener gets, chosen from how it hears, with hysteresis. A track is coded once per tier.
 
-A track is coded once per tier, and each frame once with each kind of copy, however many listeners choose the same.
-Pure: reports and ``now`` in, choices out.
+Pure: shares and ``now`` in, choices out.
 """
 
 from __future__ import annotations
@@ -9,8 +8,6 @@ from __future__ import annotations
 from typing import Final
 
 import attrs
-
-from wsactors.media.forwarder import COPY_DISTANCES
 
 TIERS: Final = (128_000, 64_000, 32_000, 16_000)
 """Bits per second, best first."""
@@ -73,54 +70,3 @@ class TierChooser:
         else:
             self._wait = max(self._options.wait, self._wait / 2)
         self._went_up = None
-
-
-@attrs.frozen
-class CopyOptions:
-    """When a listener gets copies, and of which frames."""
-
-    begin: float = 0.005
-    """Share of frames lost from which on there are copies."""
-    end: float = 0.002
-    """And up to which there are none any more, after `calm` seconds."""
-    calm: float = 15.0
-    single: float = 1.4
-    """Mean length of the losses in a row up to which the copy of the frame before is enough."""
-    short: float = 2.0
-    """And up to which the one a little farther back is."""
-
-
-class CopyChooser:
-    """How far back the copies reach that one listener gets: 0 for none, else one of `COPY_DISTANCES`."""
-
-    _MEMORY: Final = 0.9
-
-    def __init__(self, options: CopyOptions = CopyOptions()) -> None:
-        self._options = options
-        self._frames = self._lost = self._runs = 0.0
-        self._lossy_at = 0.0
-        self.distance = 0
-
-    def hear(self, frames: int, lost: int, runs: int, *, now: float) -> int:
-        """The distance after a report: ``lost`` of ``frames``, in ``runs`` runs."""
-        if frames <= 0:
-            return self.distance
-        self._frames = self._frames * self._MEMORY + frames
-        self._lost = self._lost * self._MEMORY + lost
-        self._runs = self._runs * self._MEMORY + runs
-        loss = self._lost / self._frames
-        if loss >= self._options.end:
-            self._lossy_at = now
-        if loss >= self._options.begin:
-            # Farther at once, nearer only when it gets quiet: what reaches too far costs delay, too near costs sound.
-            self.distance = max(self.distance, self._wanted())
-        elif now - self._lossy_at >= self._options.calm:
-            self.distance = 0
-        return self.distance
-
-    def _wanted(self) -> int:
-        near, middle, far = COPY_DISTANCES
-        length = self._lost / max(self._runs, 1e-9)
-        if length <= self._options.single or self._runs < 2:
-            return near
-        return middle if length <= self._options.short else far
