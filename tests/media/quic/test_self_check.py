@@ -51,7 +51,7 @@ def test_aioquics_own_path_can_be_asked_for():
 
 
 def test_a_backend_that_does_not_exist_is_refused_by_name():
-    with pytest.raises(ValueError, match="'quiche': auto, fast or aioquic"):
+    with pytest.raises(ValueError, match="'quiche': auto, fast, aioquic or qh3"):
         choose_backend("quiche")
 
 

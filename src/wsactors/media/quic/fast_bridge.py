@@ -129,7 +129,8 @@ class BridgeTransport(FlightTransport):
         """Let aioquic send, within what the datagrams in flight leave of the window."""
         self._leave()
         congestion = self.quic._loss._cc
-        flying = self._bytes_in_flight(now)
+        # Older ones will hardly be acknowledged any more, and must not keep streams waiting.
+        flying = self._bytes_in_flight(now - 3 * self.quic._loss.get_probe_timeout())
         congestion.bytes_in_flight += flying
         try:
             packets = super()._transmit(now)
@@ -317,6 +318,7 @@ class BridgeTransport(FlightTransport):
         general = super().statistics()
         return attrs.evolve(
             general,
+            bytes_in_flight=general.bytes_in_flight + self._bytes_in_flight(-math.inf),
             datagrams_sent=general.datagrams_sent + sent,
             datagrams_lost=general.datagrams_lost + self._lost,
             packets_received=general.packets_received + received,

@@ -121,9 +121,11 @@ class FlightTransport(AioquicTransport):
         sent = [at for number in range(base + 1, self._next) if (at := ring[number % RING]) != NO_DATAGRAM]
         return len(sent), min(sent, default=now)
 
-    def _bytes_in_flight(self, now: float) -> int:
-        """At most this many bytes of datagrams are in flight."""
-        count = self._in_flight(now)[0]
+    def _bytes_in_flight(self, since: float) -> int:
+        """At most how many bytes of datagrams sent after ``since`` are in flight."""
+        ring = self._ring
+        base = max(self._acked, self._floor, self._next - RING)
+        count = sum(ring[number % RING] > since for number in range(base + 1, self._next))
         return count * (self._frame_limit + self._overhead)
 
     def _probe(self, now: float) -> Drop | None:

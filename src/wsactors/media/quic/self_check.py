@@ -60,14 +60,20 @@ def why_not_fast() -> str | None:
 
 
 def choose_backend(name: str = "auto") -> Backend:
-    """The backend called ``name``: ``aioquic``, or ``fast``, which ``auto`` is, too, if it proves right, and else aioquic.
+    """The backend called ``name``: ``aioquic``, ``qh3``, or ``fast``, which is what ``auto`` is, too.
 
-    Raises `ValueError` for another name.
+    Where the fast path does not prove right, aioquic's ordinary path takes its place, and a warning says why.
+
+    Raises `ValueError` for another name, `ImportError` when qh3 is not installed (it is the extra ``[qh3]``).
     """
+    if name == "qh3":
+        from .qh3_backend import Qh3Backend
+
+        return Qh3Backend()
     if name == "aioquic":
         return AioquicBackend()
     if name not in {"auto", "fast"}:
-        raise ValueError(f"no QUIC backend is called {name!r}: auto, fast or aioquic")
+        raise ValueError(f"no QUIC backend is called {name!r}: auto, fast, aioquic or qh3")
     reason = why_not_fast()
     if reason is None:
         return FastBackend()
