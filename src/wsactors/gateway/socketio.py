@@ -94,7 +94,7 @@ class SocketIo:
                 refused: dict[str, Plain] | None = await self.node.call(
                     pid, Connect(auth), timeout=self.options.connect_timeout
                 )
-                if refused is None:
+                if refused is None and not socket.is_over:  # else it was sent away at once, and has been forgotten
                     self._sockets[socket.namespace][socket.sid] = socket
                     if socket.token:
                         self._by_token[socket.token] = socket
@@ -166,6 +166,11 @@ class SocketIo:
         """A session carries the socket again."""
         self._detached.pop(socket.token, None)
         self.node.cast(socket.actor, Returned(session))
+
+    def renewed(self, socket: Socket, user: User) -> None:
+        """The client has shown a new token: who comes back as it must be ``user``, too, and a kick of that one meets it."""
+        socket.renew(user)
+        topics_of(self.node).places.rebind(socket.actor, user)
 
     def limits_of(self, user: User) -> LimitOptions:
         """How much ``user`` may say on one connection."""

@@ -257,7 +257,7 @@ class Topics(Namespace):
     async def _renew(self, token: str) -> Plain:
         """The client has a newer token, for the same person."""
         user = await self._realtime.reauthenticate(self.user, token, owner=self.pid)
-        self.socket.renew(user)
+        self._app.renewed(self.socket, user)
         for membership in self._topics.values():
             if membership.channel is not None:
                 self._realtime.renew(membership.channel, user)
