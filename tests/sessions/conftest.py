@@ -15,6 +15,7 @@ import pytest
 import trio
 
 from wsactors.actors import Attached
+from wsactors.dj import child
 from wsactors.dj.song import Pcm, Song, new_memory, seal
 from wsactors.dj.timeline import frame_at
 from wsactors.dsp.loops import demo_loops
@@ -146,9 +147,21 @@ def in_memory(samples: Any) -> Pcm:
     return seal(memory, len(samples))
 
 
+PATIENT = """
+import sys
+from wsactors.dj import render
+render.MAX_LATE = 60 * render.SAMPLE_RATE
+render.main(sys.argv[1:])
+"""
+
+
 @pytest.fixture
-def patience(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A render process that a busy machine does not let run for a moment is not taken for one that hangs."""
+def patience(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """A render process that a busy machine does not let run for a moment is not taken for one that hangs, and skips nothing."""
+    folder = tmp_path_factory.mktemp("patient")
+    (folder / "patient_render.py").write_text(PATIENT)
+    monkeypatch.setattr("wsactors.dj.child._PACKAGE_ROOT", f"{child._PACKAGE_ROOT}:{folder}")
+    monkeypatch.setattr("wsactors.dj.render_host.MODULE", "patient_render")
     monkeypatch.setattr("wsactors.dj.render_host.STALL", 10.0)
 
 

@@ -287,8 +287,9 @@ async def test_whoever_is_killed_in_whatever_order_the_battle_is_heard_again_and
     begin = len(ear.arrivals)
     await ear.hear(80)
     assert await truth(house, battle) == before
-    stretches = decode(ear.packets(begin))
-    heard = settled(stretches[-1])
+    while len(decode(ear.packets(begin))[-1].sound) < 60 * PACKET:  # the last blow may be mended only now
+        await ear.hear(20)
+    heard = settled(decode(ear.packets(begin))[-1])
     lag, likeness = lag_and_likeness(heard.sound, expected_sound(loops, before, heard.frame, len(heard.sound)))
     assert abs(lag) <= 2
     assert likeness > 0.9
@@ -300,7 +301,7 @@ def render_processes() -> list[int]:
     for task in Path("/proc/self/task").iterdir():
         for pid in (task / "children").read_text().split():
             command = Path(f"/proc/{pid}/cmdline").read_bytes()
-            if b"wsactors.dj.render" in command:
+            if b"patient_render" in command:
                 found.append(int(pid))
     return found
 
