@@ -21,6 +21,7 @@ from wsactors.gateway.dev_certificate import DevelopmentCertificates
 from wsactors.gateway.options import GatewayOptions
 from wsactors.gateway.port import Port
 from wsactors.gateway.server import Address
+from wsactors.media import reports
 from wsactors.realtime.auth import AuthOptions, KeyedAuthenticator
 from wsactors.realtime.options import RealtimeOptions, TopicOptions
 from wsactors.realtime.start import start_realtime
@@ -101,6 +102,30 @@ async def test_a_datagram_of_each_listener_is_the_same_frame(gateway: QuicGatewa
         for each in list(gateway.clients):
             assert each.sink.statistics().sent_direct == 1
         assert not first.client.of(events.ConnectionTerminated)
+
+
+async def test_a_listener_that_reports_loss_gets_copies_and_nobody_else_does(
+    monkeypatch: pytest.MonkeyPatch, gateway: QuicGateway
+) -> None:
+    monkeypatch.setattr(reports, "LEAST_BETWEEN", 0.0)
+    session = gateway.directory.by_name["demo"]
+    async with web_talker(gateway) as lossy, raw_talker(gateway.port) as lucky:
+        for talker in (lossy, lucky):
+            await talker.hello()
+            await talker.say(native.Join("demo"))
+            await talker.hears(native.Joined)
+        for talker, lost in ((lossy, 10), (lucky, 0)):
+            await talker.say(native.ReceiverReport((native.TrackReport(session.track, 99, 100),)))
+            await talker.hears(native.Probe)
+            await talker.say(native.ReceiverReport((native.TrackReport(session.track, 199, 200, lost, runs=lost),)))
+            await talker.say(native.Ping(1))
+            await talker.hears(native.Pong)
+        for number in range(5):
+            session.offer_frame(b"\xf8 %d" % number)
+        with_copies, without = await lossy.sound(5), await lucky.sound(5)
+    assert [frame.payload for frame in with_copies] == [frame.payload for frame in without] == session.sent
+    assert [frame.previous for frame in with_copies] == [b"", *session.sent[:4]]
+    assert not any(frame.previous for frame in without)
 
 
 # --- the door ------------------------------------------------------------------------------------------------------------

@@ -11,11 +11,13 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import Final
 
+from wsactors.media.copies import FrameCopies
 from wsactors.media.quic.connection import Connection
 from wsactors.media.quic.transport import datagram_frame
 from wsactors.realtime.send_queue import AUDIO, AUDIO_AGE, QueueCounts, SendQueue
 from wsactors.realtime.sink import BUFFER_BYTES, STALL_TIMEOUT, SinkClosed, SinkStatistics, SlowReader
 from wsactors.wire.audio_frame import MAX_DATAGRAM
+from wsactors.wire.native import Probe, ReceiverReport, encode
 
 from .framing import BY_LENGTH
 
@@ -156,13 +158,15 @@ class DatagramSink:
         prefix: With what each datagram begins.
     """
 
-    __slots__ = ("_connection", "_datagrams", "_prefix", "audio_sent", "bytes_sent", "dropped", "stream")
+    __slots__ = ("_connection", "_datagrams", "_prefix", "audio_sent", "bytes_sent", "copies", "dropped", "stream")
 
     def __init__(self, connection: Connection, stream: ControlStream, prefix: bytes = b"") -> None:
         self._connection = connection
         self._prefix = prefix
         self._datagrams = shared_datagrams(prefix)
         self.stream = stream
+        self.copies: FrameCopies | None = None
+        """Of earlier frames, for a listener that reports."""
         self.audio_sent = self.dropped = self.bytes_sent = 0
 
     def __repr__(self) -> str:
@@ -173,10 +177,21 @@ class DatagramSink:
         """Why it takes no more; None while it is open."""
         return self.stream.closed
 
+    def hear(self, report: ReceiverReport, now: float) -> None:
+        """The listener tells how it hears: who loses frames gets copies, and the way is measured."""
+        if self.copies is None:
+            self.copies = FrameCopies()
+        self.copies.hear(report, now)
+        probe = self.copies.probe(now)
+        if probe is not None:
+            self.offer(encode(probe), Probe)
+
     def offer(self, data: bytes, key: object = None) -> bool:
         """See `Sink.offer`. Sound that cannot leave at once is dropped."""
         if key != AUDIO:
             return self.stream.offer(BY_LENGTH.alone(data), key)
+        if self.copies is not None:
+            data = self.copies.add(data)
         fits = self.stream.closed is None and len(data) <= MAX_DATAGRAM
         if fits and self._connection.send_datagram(self._datagrams.frame(data)):
             self.audio_sent += 1

@@ -118,6 +118,7 @@ class QuicConversation:
             NativeTopics(realtime_of(port), self.stream, connection.pid, BY_LENGTH),
             address=connection.address,
             origin=origin,
+            on_report=lambda report: self.sink.hear(report, trio.current_time()),
             ticket=ticket,
         )
         self._greeted = False

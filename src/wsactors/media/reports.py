@@ -14,7 +14,7 @@ from wsactors.media.delay import RATE
 from wsactors.media.jitter import JitterBuffer
 from wsactors.wire.receiver_report import Probe, ReceiverReport, TrackReport
 
-_LEAST_BETWEEN: Final = 0.2
+LEAST_BETWEEN: Final = 0.2
 """Seconds: reports that come faster are not looked at."""
 _PROBE_EVERY: Final = 5.0
 _MOST_RTT: Final = 10.0
@@ -94,7 +94,7 @@ class Reports:
 
     def take(self, report: ReceiverReport, now: float) -> list[Heard]:
         """What ``report`` says about the time since the one before; nothing about tracks that are new in it."""
-        if self._at is not None and now - self._at < _LEAST_BETWEEN:
+        if self._at is not None and now - self._at < LEAST_BETWEEN:
             return []
         seconds = 0.0 if self._at is None else now - self._at
         self._at = now
