@@ -34,6 +34,8 @@ class QuicClient:
         self.h3: H3Connection | None = None
         self.seen: list[events.QuicEvent | H3Event] = []
         self.sent = 0
+        self.deaf = False
+        """Whether what comes is thrown away."""
         self.nursery: trio.Nursery
         self._news = trio.Condition()
         self._wake = trio.Event()
@@ -62,6 +64,8 @@ class QuicClient:
         sock = self.sock
         while True:
             data, address = await sock.recvfrom(65_536)
+            if self.deaf:
+                continue
             self.quic.receive_datagram(data, address, time.monotonic())
             await self._after()
 
