@@ -21,7 +21,12 @@ __all__ = ["set_level", "set_up_logging"]
 
 _MAX_VALUE = 4_000
 # Chatty below warning, and about single connections of strangers.
-_QUIET = ("hypercorn.access", "trio-websocket", "quic")
+_QUIET = {
+    "hypercorn.access": logging.WARNING,
+    "trio-websocket": logging.WARNING,
+    # It warns of each peer that breaks the protocol: a stranger could fill the log.
+    "quic": logging.ERROR,
+}
 
 
 def set_up_logging(settings: LoggingSettings, stream: TextIO | None = None) -> None:
@@ -53,8 +58,8 @@ def set_up_logging(settings: LoggingSettings, stream: TextIO | None = None) -> N
     )
     root = logging.getLogger()
     root.handlers[:] = [handler]
-    for name in _QUIET:
-        logging.getLogger(name).setLevel(logging.WARNING)
+    for name, least in _QUIET.items():
+        logging.getLogger(name).setLevel(least)
     logging.captureWarnings(capture=True)
     set_level(settings.level)
 
