@@ -23,7 +23,9 @@ from wsactors.wire.audio_frame import (
     ROLE_MODERATOR,
     AudioFrame,
     decode_audio,
+    decode_uplink,
 )
+from wsactors.wire.errors import ProtocolError
 
 FRAME = 960
 LOUD, SOFT = 28, 65
@@ -259,3 +261,20 @@ def test_sequences_of_a_track_never_repeat_and_never_overlap(heard: list[tuple[i
             assert after.frame.timestamp >= before.frame.timestamp + FRAME
         for each in sent:
             assert decode_audio(each.coded()) == each.frame
+
+
+@given(st.lists(st.binary(max_size=60), max_size=60))
+@settings(deadline=None)
+def test_arbitrary_datagrams_are_frames_or_refused_and_harm_nobody(heard: list[bytes]) -> None:
+    forwarder = Forwarder()
+    fuzzed, honest = forwarder.add_track("eve"), forwarder.add_track("ann")
+    for number, data in enumerate(heard):
+        for candidate in (data, b"\x01" + data, b"\x01\x08\0\0\0\0" + data):
+            try:
+                frame = decode_uplink(candidate)
+            except ProtocolError:
+                continue
+            for sent in forwarder.put(fuzzed, frame, number / 50):
+                assert decode_audio(sent.coded()) == sent.frame
+        (sent,) = forwarder.put(honest, uplink(number), number / 50)
+        assert sent.frame.payload == packet(number)

@@ -130,6 +130,7 @@ def test_clocks_that_drift_never_run_the_buffer_dry(ppm: int) -> None:
     assert statistics.concealed == 0
     held = [each.held for each in listener.after(5.0)]
     assert max(held) - min(held) < 0.02
+    assert listener.buffer.drift == pytest.approx(0, abs=20)  # of the sender against `now`; the device is another clock
     assert (statistics.shortened > 2_000, statistics.lengthened > 2_000) == (ppm < 0, ppm > 0)
     assert len(in_order(listener)) > 14_940
 
@@ -147,6 +148,19 @@ def test_drift_is_survived_also_by_players_that_cannot_stretch(ppm: int) -> None
         at += listener.buffer.take(at).samples / (RATE * (1 + ppm / 1e6))
     assert listener.concealed < 0.002
     assert listener.buffer.held < 0.25
+
+
+@pytest.mark.parametrize("ppm", [-300, 300])
+def test_a_sender_s_drift_is_told_and_made_up_for(ppm: int) -> None:
+    chance = random.Random(6)
+    listener = listening()
+    coming = [
+        (at / (1 + ppm / 1e6) + 0.02 + chance.random() * 0.003, frame) for at, frame in talk(15_000)
+    ]  # fmt: skip
+    listener.run(sorted(coming, key=lambda each: each[0]), 298)
+    assert listener.buffer.drift == pytest.approx(ppm, abs=20)
+    assert listener.buffer.statistics.concealed == 0
+    assert max(each.held for each in listener.after(5.0)) < 0.025
 
 
 def test_numbers_wrap_unheard() -> None:

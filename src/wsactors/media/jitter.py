@@ -16,9 +16,10 @@ from typing import Final
 
 import attrs
 
+from wsactors.media.clock_drift import ClockDrift
 from wsactors.media.delay import RATE, ArrivalDelay
 from wsactors.media.steps import Do, JitterOptions, JitterStatistics, Step, Stretch
-from wsactors.wire.audio_frame import FLAG_DISCONTINUITY, FLAG_SILENCE, AudioFrame
+from wsactors.wire.audio_frame import FLAG_DISCONTINUITY, FLAG_LAST, FLAG_SILENCE, AudioFrame
 from wsactors.wire.errors import ProtocolError
 from wsactors.wire.opus_packet import has_fec, packet_samples
 
@@ -62,6 +63,7 @@ class JitterBuffer:
 
     def _restart(self) -> None:
         self._delay = ArrivalDelay(self._options.delay)
+        self._drift = ClockDrift()
         self._waiting: dict[int, _Waiting] = {}
         self._sequence = 0
         self._top: int | None = None
@@ -100,6 +102,11 @@ class JitterBuffer:
         return self._delay.jitter
 
     @property
+    def drift(self) -> float | None:
+        """Parts per million by which the sender's clock is faster than ours; None: not known yet."""
+        return self._drift.ppm
+
+    @property
     def heard(self) -> int:
         """The timestamp of what is played next."""
         return self._clock
@@ -128,6 +135,8 @@ class JitterBuffer:
         # What a listener gets at once on joining, and the frame before somebody speaks, were sent later than their time.
         counts = not frame.flags & FLAG_DISCONTINUITY and now - self._began > _BURST
         self._delay.arrived(frame.timestamp, now, counts=counts)
+        if counts:
+            self._drift.arrived(frame.timestamp, now)
         self._keep(number, _Waiting(frame.timestamp, samples, frame.payload, frame.flags, False))
         self._wait_for_copies(frame.distance * copied or (samples if has_fec(frame.payload) else 0))
         if copied:
@@ -256,7 +265,7 @@ class JitterBuffer:
         if self._starved:
             self._starved, self._held = 0, None
         self._held = lateness if self._held is None else self._held + (lateness - self._held) * 0.2
-        self._is_pause = bool(waiting.flags & FLAG_SILENCE)
+        self._is_pause = bool(waiting.flags & (FLAG_SILENCE | FLAG_LAST))
         fresh = self._fresh or bool(waiting.flags & FLAG_DISCONTINUITY)
         self._fresh, self._guessed = False, 0
         self._samples = waiting.samples
