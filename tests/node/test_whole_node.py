@@ -25,6 +25,7 @@ from wsactors.node.cli import ExitCode
 
 ROOT = Path(__file__).parents[2]
 SECONDS = 90.0
+NAMES = ["demo", "lounge", "talk"]
 
 
 @pytest.fixture
@@ -74,7 +75,7 @@ def test_it_sounds_shows_itself_drains_and_stops(node: RunningNode) -> None:
 
     assert get(f"{url}/health").status_code == 200
     assert get(f"{url}/ready").status_code == 200
-    assert [row["name"] for row in get(f"{url}/api/sessions").json()["sessions"]] == ["demo"]
+    assert [row["name"] for row in get(f"{url}/api/sessions").json()["sessions"]] == NAMES
     assert get(f"{url}/").headers["content-type"].startswith("text/html")
 
     heard = sound(f"{url}/listen/demo.ogg", 2.0)
@@ -180,7 +181,7 @@ def test_sessions_come_back_when_their_supervisor_was_killed(config: Path) -> No
     options = ("--set", "gateway.port=0", "--set", "admin.allow_changes=true", "--print-addresses")
     with node_running(config, *options) as running:
         told = addresses(running)
-        assert [row["name"] for row in get(f"{told['gateway']}/api/sessions").json()["sessions"]] == ["demo"]
+        assert [row["name"] for row in get(f"{told['gateway']}/api/sessions").json()["sessions"]] == NAMES
 
         with socket.socket(socket.AF_UNIX) as admin:
             admin.connect(told["admin"])
@@ -189,7 +190,7 @@ def test_sessions_come_back_when_their_supervisor_was_killed(config: Path) -> No
 
         deadline = time.monotonic() + SECONDS
         while time.monotonic() < deadline:
-            if [row["name"] for row in get(f"{told['gateway']}/api/sessions").json()["sessions"]] == ["demo"]:
+            if [row["name"] for row in get(f"{told['gateway']}/api/sessions").json()["sessions"]] == NAMES:
                 break
             time.sleep(0.05)
         assert float(np.abs(sound(f"{told['gateway']}/listen/demo.ogg", 1.0)).max()) > 0.01

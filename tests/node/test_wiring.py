@@ -17,6 +17,7 @@ from wsactors.node.boot import new_node
 from wsactors.node.engineio_settings import EngineIoSettings, NamespaceSettings, SocketIoSettings
 from wsactors.node.gateway_settings import RequestRateSettings
 from wsactors.node.secret import Secret
+from wsactors.node.session_settings import SessionSettings, stage_options
 from wsactors.node.settings import (
     AdminHttpSettings,
     AdminSettings,
@@ -28,6 +29,7 @@ from wsactors.node.settings import (
     TlsSettings,
 )
 from wsactors.node.wiring import admin_http_options, gateway_options, state_folder
+from wsactors.sessions.stage_options import BoardOptions, StageOptions, voice_options
 from wsactors.supervision import Node
 
 
@@ -133,3 +135,19 @@ def test_an_admin_port_that_others_reach_needs_a_token() -> None:
     assert public.allowed_origins == ()
     with pytest.raises(BadSetting, match="16 characters"):
         options(token=Secret("short"))
+
+
+def test_every_setting_of_a_stage_reaches_it() -> None:
+    settings = SessionSettings(
+        kind="stage", title="T", topic="about", moderators=("ann",), moderator_roles=("host",), first_moderates=True, people=7,
+        speakers=3, hands=2, push_to_talk=True, loudest=4, grace_seconds=5.0, ban_seconds=6.0, board_play="nobody",
+        board_upload="everybody", clips=8, clip_seconds=9, clip_bytes=10_000,
+    )  # fmt: skip
+    assert stage_options("talk", settings) == StageOptions(
+        "talk", "stage", "T", "about", ("ann",), ("host",), True, 7, 3, 2, True, 4, 5.0, 6.0,
+        board=BoardOptions("nobody", "everybody", 8, 9, 10_000),
+    )  # fmt: skip
+    assert stage_options("lounge", SessionSettings(kind="voice")) == voice_options("lounge", title="lounge")
+    assert stage_options("talk", SessionSettings(kind="stage")) == StageOptions("talk", title="talk")
+    with pytest.raises(BadSetting, match="at most 4000"):
+        SessionSettings(kind="voice", people=5_000)

@@ -69,11 +69,11 @@ def read_settings(path: Path, overrides: list[str]) -> Settings:
 def read_trees(settings: Settings) -> list[TreeSpec]:
     """The supervision trees that ``settings`` name, or an exit with what is wrong. Starts nothing."""
     from wsactors.errors import TreeError
-    from wsactors.node.wiring import battle_tree_file
+    from wsactors.node.session_settings import session_tree_file
     from wsactors.supervision import load_tree
 
     try:
-        for path in {battle_tree_file(session) for session in settings.sessions.values()}:
+        for path in {session_tree_file(session) for session in settings.sessions.values()}:
             load_tree(path, settings.node.allowed_packages)  # opened later, by then nobody reads the error
         return [load_tree(path, settings.node.allowed_packages) for path in settings.node.trees]
     except TreeError as error:

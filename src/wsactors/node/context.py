@@ -91,7 +91,9 @@ class NodeContext:
         wanted, got = self.settings.gateway.port, self.gateway.port
         lines = [] if wanted in {0, got} else [f"Port {wanted} is busy; this is the next free one: {got}"]
         lines += [f"Listen:  {url}  (the page)" for url in self.gateway.urls]
-        lines += [f"Player:  {self.gateway.urls[0]}listen/{name}.ogg" for name in self.settings.sessions]
+        sessions = self.settings.sessions
+        base = self.gateway.urls[0]
+        lines += [f"Player:  {base}listen/{name}.ogg" for name, each in sessions.items() if each.kind == "battle"]
         if self.admin_http is not None:
             lines.append(f"Metrics: {self.admin_http.urls[0]}metrics")
         if self.gateway.secure and self.settings.gateway.tls.cert is None:

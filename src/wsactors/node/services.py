@@ -12,18 +12,19 @@ from wsactors.gateway.options import GatewayRefused
 from wsactors.node.auth_settings import authenticator, permission_options
 from wsactors.node.context import NodeContext, context_of
 from wsactors.node.realtime_settings import realtime_options
+from wsactors.node.session_settings import SessionSettings, battle_options, session_tree_file, stage_options
 from wsactors.node.wiring import (
     admin_http_options,
-    battle_options,
-    battle_tree_file,
     gateway_options,
     serves_this_machine_only,
     state_folder,
 )
 from wsactors.realtime.start import RealtimeSupervisor
 from wsactors.sessions.battle import PARTS
-from wsactors.sessions.directory import BATTLES, SessionDirectory, open_battle
+from wsactors.sessions.directory import BATTLES, STAGES, SessionDirectory, open_battle, open_stage
 from wsactors.sessions.options import BattleOptions
+from wsactors.sessions.stage import PARTS as STAGE_PARTS
+from wsactors.sessions.stage_options import StageOptions
 from wsactors.supervision import Supervisor, load_tree
 
 __all__ = ["AdminHttp", "GatewayService", "QuicService", "RealtimeService", "Sessions"]
@@ -145,10 +146,11 @@ class Sessions(Actor):
             TreeError: a session's supervisor file is wrong.
             LookupError: nothing that the node boots can hold sessions.
         """
-        self._watched: Pid | None = None
-        if context_of(self.node.name).settings.sessions and self.node.whereis(BATTLES) is None:
+        self._watched: dict[str, Pid] = {}
+        missing = {name for name in self._by_supervisor() if self.node.whereis(name) is None}
+        if missing:
             raise LookupError(
-                f"sessions are configured, but no tree has started {BATTLES!r}; add sessions.toml before this"
+                f"sessions are configured, but no tree has started {min(missing)!r}; add sessions.toml before this"
             )
         await self._open()
 
@@ -161,27 +163,44 @@ class Sessions(Actor):
                 return UNHANDLED
         return None
 
+    def _by_supervisor(self) -> dict[str, dict[str, SessionSettings]]:
+        """The sessions that are configured, by the name of the supervisor that holds their kind."""
+        found: dict[str, dict[str, SessionSettings]] = {}
+        for name, session in context_of(self.node.name).settings.sessions.items():
+            found.setdefault(BATTLES if session.kind == "battle" else STAGES, {})[name] = session
+        return found
+
     async def _open(self) -> None:
         """Open those that are not open; look again later if what is left of an earlier run is in the way."""
-        settings = context_of(self.node.name).settings
-        battles = self.node.whereis(BATTLES)
-        waiting = battles is None
-        if battles is not None:
-            if battles != self._watched:
-                self._watched = battles
-                self.monitor(battles)
-            for name, session in settings.sessions.items():
-                options = battle_options(name, session)
-                living = self._living(options)
-                if not living:
-                    template = load_tree(battle_tree_file(session), settings.node.allowed_packages)
-                    await open_battle(self.node, options, template)
-                elif not any(battles in ancestors for ancestors in living):
-                    waiting = True
+        waiting = False
+        for supervisor, sessions in self._by_supervisor().items():
+            pid = self.node.whereis(supervisor)
+            if pid is None:
+                waiting = True
+                continue
+            if pid != self._watched.get(supervisor):
+                self._watched[supervisor] = pid
+                self.monitor(pid)
+            for name, session in sessions.items():
+                waiting = not await self._open_one(name, session, pid) or waiting
         if waiting:
             self.send_after(_LOOK_AGAIN, self.pid, "look again")
 
-    def _living(self, options: BattleOptions) -> list[tuple[Pid, ...]]:
-        """The ancestors of each of the battle's actors that has its name."""
-        pids = [self.node.whereis(options.part(part)) for part in ("session", *PARTS)]
+    async def _open_one(self, name: str, session: SessionSettings, supervisor: Pid) -> bool:
+        """Open it if it is not open; False: an earlier one of that name is not gone yet."""
+        options = battle_options(name, session) if session.kind == "battle" else stage_options(name, session)
+        living = self._living(options)
+        if living:
+            return any(supervisor in ancestors for ancestors in living)
+        template = load_tree(session_tree_file(session), context_of(self.node.name).settings.node.allowed_packages)
+        if isinstance(options, BattleOptions):
+            await open_battle(self.node, options, template)
+        else:
+            await open_stage(self.node, options, template)
+        return True
+
+    def _living(self, options: BattleOptions | StageOptions) -> list[tuple[Pid, ...]]:
+        """The ancestors of each of the session's actors that has its name."""
+        parts = ("session", *PARTS) if isinstance(options, BattleOptions) else ("session", *STAGE_PARTS)
+        pids = [self.node.whereis(options.part(part)) for part in parts]
         return [self.node.statistics_of(pid).ancestors for pid in pids if pid is not None]

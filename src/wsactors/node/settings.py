@@ -25,6 +25,7 @@ from wsactors.node.gateway_settings import GatewaySettings, LimitSettings, TlsSe
 from wsactors.node.quic_settings import QuicSettings
 from wsactors.node.realtime_settings import RealtimeSettings
 from wsactors.node.secret import Secret
+from wsactors.node.session_settings import SessionSettings
 
 __all__ = [
     "AdminHttpSettings",
@@ -144,29 +145,6 @@ class AdminSettings:
     )
     http: AdminHttpSettings = _section(
         AdminHttpSettings, "Metrics and the admin API over HTTP, on a port of their own."
-    )
-
-
-@attrs.frozen
-class SessionSettings:
-    """One session that is there from the start."""
-
-    kind: Literal["battle"] = _setting("battle", "What the session is: a battle has two decks and a crossfader.")
-    title: str = _setting(
-        "", "What people read; empty = the name.", check=_matches(r".{0,200}", "at most 200 characters")
-    )
-    tree: Path | None = _setting(
-        None, "Supervisor file of the session's actors; empty = the battle.toml that comes with wsactors."
-    )
-    songs: Path | None = _setting(
-        None, "Folder with the music the decks play; empty = two synthesised loops that fit each other."
-    )
-    bitrate: int = _setting(128_000, "Bits per second of the Opus stream.", check=_between(16_000, 510_000))
-    fade_seconds: float = _setting(
-        16.0,
-        "With loops: seconds from one move of the crossfader to the next. With songs: seconds in which one gives way to "
-        "the next, at most 16. 0 leaves the crossfader alone.",
-        check=_between(0, 3600),
     )
 
 

@@ -18,17 +18,13 @@ from wsactors.gateway.options import (
     TlsOptions,
     is_loopback,
 )
-from wsactors.node.defaults import defaults_folder
 from wsactors.node.engineio_settings import engineio_options, socketio_options
 from wsactors.node.gateway_settings import GatewaySettings
 from wsactors.node.quic_settings import QuicSettings
-from wsactors.node.settings import SessionSettings, Settings
-from wsactors.sessions.options import BattleOptions
+from wsactors.node.settings import Settings
 
 __all__ = [
     "admin_http_options",
-    "battle_options",
-    "battle_tree_file",
     "gateway_options",
     "serves_this_machine_only",
     "state_folder",
@@ -121,22 +117,6 @@ def admin_http_options(settings: Settings, state_directory: Path | None) -> Gate
         unix_socket=None,
         limits=Limits(connections=ADMIN_CONNECTIONS, connections_per_address=ADMIN_CONNECTIONS),
     )
-
-
-def battle_options(name: str, settings: SessionSettings) -> BattleOptions:
-    """What a battle of this name takes."""
-    return BattleOptions(
-        name=name,
-        title=settings.title or name,
-        songs=settings.songs,
-        bitrate=settings.bitrate,
-        fade_seconds=settings.fade_seconds,
-    )
-
-
-def battle_tree_file(settings: SessionSettings) -> Path:
-    """The supervisor file of a battle's actors."""
-    return settings.tree if settings.tree is not None else defaults_folder() / "supervisors" / "battle.toml"
 
 
 def state_folder(environ: Mapping[str, str] | None = None) -> Path | None:

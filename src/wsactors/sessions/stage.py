@@ -41,6 +41,8 @@ from wsactors.sessions.stage_rules import Args, Person, Ruling, decide, may_be_h
 from wsactors.sessions.stage_sound import TICK
 from wsactors.wire.native import Plain
 
+PARTS: Final = ("keeper", "soundboard")
+"""The other actors of a session, beside its listeners."""
 KICKED: Final = "you were asked to leave"
 OVER: Final = "the session is over"
 _BREATH: Final = 128
