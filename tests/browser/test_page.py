@@ -357,7 +357,8 @@ async def test_a_connection_that_breaks_is_made_again_and_heard_again(tmp_path: 
         await page.click("#sessions button")
         recording = Recording(page)
         await recording.more(1)
-        for sink in tuple(gateway.shared.meters.connections):
+        sinks: tuple[Any, ...] = tuple(gateway.shared.meters.connections)
+        for sink in sinks:
             sink.close()
         await until(lambda: not session.members)
         await until(lambda: len(session.members) == 1)

@@ -37,6 +37,9 @@ class MarkedFraming:
     def binary(self, data: bytes) -> bytes:
         return b"B" + data
 
+    def alone(self, data: bytes) -> bytes:
+        return self.binary(data)
+
 
 MARKED = MarkedFraming()
 
