@@ -135,8 +135,13 @@ class Realtime(NodeTopics):
                 seat.reads_presence = await self.permission.may("presence_read", user, topic, private=seat.private)
                 seat.wants_presence = presence and seat.reads_presence
                 return await self._joined(seat, number, self.channel_class(options))
+            if seat.is_in and seat.channel is not None:
+                return seat.channel  # in the last moment
+            self._withdraw(seat)
             raise JoinRefused("timeout", "Joining took too long. Try again later.")
-        except BaseException:
+        except BaseException as error:
+            if isinstance(error, trio.Cancelled):
+                self._withdraw(seat)
             self.permission.left(seat)
             raise
         finally:
@@ -147,15 +152,18 @@ class Realtime(NodeTopics):
         pid = await self._start_channel(number, channel)
         if pid is None:  # a kick was faster, or the connection has ended
             raise seat.refusal or JoinRefused("crash", "join crashed")
-        try:
-            if decided is not None:
-                await decided.wait()
-        except trio.Cancelled:
-            self.node.exit(pid, "kill")  # it may be waiting for anything
-            raise
+        if decided is not None:
+            await decided.wait()
         if seat.refusal is not None:
             raise seat.refusal
         return pid  # it may have ended since, which the outlet was told
+
+    def _withdraw(self, seat: Seat) -> None:
+        """Nobody waits for the seat any more: its channel, which may wait for anything, or not have begun, lets nobody in."""
+        if not seat.is_in:
+            seat.refusal = seat.refusal or JoinRefused("timeout", "You have given up.")
+        if seat.channel is not None:
+            self.node.exit(seat.channel, "kill")
 
     async def _start_channel(self, number: int, channel: type[Channel]) -> Pid | None:
         try:
@@ -195,7 +203,9 @@ class Realtime(NodeTopics):
 
     def renew(self, channel: Pid, user: User) -> None:
         """The client has shown a new token."""
-        self.node.cast(channel, Renew(user))
+        seat = self.seats.get(channel)
+        if self.node.cast(channel, Renew(user)) and seat is not None:
+            seat.becoming = user.subject  # a kick that comes before the channel has looked meets it, too
 
     def kick(self, subject: str, reason: str = "kicked") -> int:
         """End all channels of a user, who can resume none of them, and forget what he may do; how many.
@@ -250,9 +260,11 @@ class Realtime(NodeTopics):
         seat.left = True
         self.permission.left(seat)
         seat.leave(self.relay)
-        if seat.decided is not None:
+        if seat.decided is not None and not seat.is_in:
             seat.refuse(seat.refusal or JoinRefused("crash", "join crashed"))  # it never was
-        elif tell and seat.refusal is None:
+            return
+        seat.joined()
+        if tell and seat.refusal is None:
             seat.outlet.closed(seat.reason, crashed=seat.crashed)
 
     def _missed(self, topic: str, receiver: Receiver) -> None:
