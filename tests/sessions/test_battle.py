@@ -333,7 +333,7 @@ async def test_five_hundred_listeners_get_every_frame_and_leave_the_node_free(ho
 
     async with trio.open_nursery() as nursery:
         nursery.start_soon(tick)
-        await ear.hear(20)
+        await ear.until(lambda: all(len(sink.seen) >= 20 for sink in sinks))
         nursery.cancel_scope.cancel()
     assert (await house.status(battle)).listeners == 501
     common = sorted(set.intersection(*(set(sink.seen) for sink in sinks)))[2:-2]
