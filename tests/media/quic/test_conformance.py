@@ -400,6 +400,24 @@ def test_a_repeated_packet_is_taken_once(backend):
     assert sum(isinstance(event, DatagramFrameReceived) for event in link.events) == 1
 
 
+def test_a_client_whose_ids_are_acknowledged_late_may_say_them_again(backend):
+    link = _established(backend)
+    pair = link.client._cryptos[Epoch.ONE_RTT]
+    known = link.client._host_cids[1]
+    again = b"\x18\x01\x00\x08" + known.cid + known.stateless_reset_token.ljust(16, b"\0")
+    for _ in range(200):
+        number = link.client._packet_number
+        header = bytes((0x41 | pair.key_phase << 2,)) + link.client._peer_cid.cid + number.to_bytes(2, "big")
+        link.server.receive(pair.encrypt_packet(header, again, number), link.client_address, link.now)
+        link.client._packet_number += 1
+    link.flush()
+
+    link.play(10, payload=_sound)
+    link.run(0.1)
+
+    assert _numbers(link) == list(range(10))
+
+
 @pytest.mark.parametrize("by_server", [True, False])
 def test_either_side_closes_with_a_code_and_a_reason(backend, by_server):
     link = _established(backend)

@@ -117,7 +117,12 @@ class BoundedConnection(QuicConnection):
         super()._handle_retire_connection_id_frame(context, frame_type, buf)
 
     def _handle_new_connection_id_frame(self, context: QuicReceiveContext, frame_type: int, buf: Buffer) -> None:
-        self._pay(context, frame_type)
+        start = buf.tell()
+        number, retired = buf.pull_uint_var(), buf.pull_uint_var()
+        buf.seek(start)
+        # What a peer repeats, because our acknowledgement is late, costs nothing.
+        if number not in self._peer_cid_sequence_numbers or retired > self._peer_retire_prior_to:
+            self._pay(context, frame_type)
         super()._handle_new_connection_id_frame(context, frame_type, buf)
 
     def _handle_path_challenge_frame(self, context: QuicReceiveContext, frame_type: int, buf: Buffer) -> None:
