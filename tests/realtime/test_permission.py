@@ -372,6 +372,19 @@ async def test_presence_that_changes_too_often_is_gathered_and_never_refused(aut
         assert await realtime.presence("a") == {}
 
 
+async def test_presence_without_end_is_read_more_slowly_and_counts_as_what_it_is(autojump_clock: MockClock) -> None:
+    async with realtime_node(limits=SMALL) as realtime:
+        flood = Paced()
+        _, channel, _ = await enter(realtime, "a", client=flood)
+        for number in range(50):
+            assert realtime.track(channel, {"n": number}, ref=number)
+            assert realtime.untrack(channel, ref=number)
+        assert realtime.push(channel, "chat", "as well", ref="chat")
+        await settle()
+        assert flood.waits[-1] > 1.0, "whoever carries the client does not read it so long"
+        assert [ref for ref, status, _ in flood.of("reply") if status != "ok"] == ["chat"]
+
+
 async def test_joins_are_limited_and_every_way_to_leave_gives_its_place_back(autojump_clock: MockClock) -> None:
     limits = LimitOptions(joins=Rate(1, 1000), topics=2)
     shut = Rule(topics=("shut",), deny=("join",))

@@ -16,7 +16,7 @@ from wsactors.wire.plain import Plain
 from .addresses import counted_address
 from .auth import RECHECK_SECONDS, KeyedAuthenticator, seconds_left
 from .identity import AllowAnybody, Authenticator, AuthRefused, Credentials, JoinRefused, PublishRefused, User
-from .limits import TOO_MANY, ConnectionLimits, LimitOptions
+from .limits import OK, TOO_MANY, ConnectionLimits, LimitOptions, Verdict
 from .policy import Decider, Decision, Policy, PolicyOptions
 from .rules import Action
 from .shared_limits import SharedLimitOptions, SharedLimits
@@ -261,19 +261,23 @@ class Permission:
         Raises:
             PublishRefused: too much has come; this is not to be handled.
         """
+        topic = seat.topic if publishes else None
+        verdict = self.count(seat, size, topic)
+        if not verdict.taken:
+            words = self.shared.words(seat.address, topic, trio.current_time())
+            raise PublishRefused("rate", f"{words}: try again in {verdict.wait:.1f} seconds.")
+
+    def count(self, seat: Seat, size: int, topic: str | None = None) -> Verdict:
+        """As `check_rate`, for what is never refused: who says it too often is only slowed down. ``topic``: published there."""
         limits = self._limits.get(seat.owner)
         if limits is None:
-            return
-        now, topic = trio.current_time(), seat.topic if publishes else None
+            return OK
+        now = trio.current_time()
         verdict = limits.message(now, seat.topic, size, self.shared.buckets(seat.address, topic, now))
-        if verdict.kind == "ok":
-            return
         slow_down = getattr(seat.outlet, "slow_down", None)
-        if slow_down is not None:
+        if verdict.kind != "ok" and slow_down is not None:
             slow_down(verdict.wait)
-        if not verdict.taken:
-            words = self.shared.words(seat.address, topic, now)
-            raise PublishRefused("rate", f"{words}: try again in {verdict.wait:.1f} seconds.")
+        return verdict
 
     def check_publication(self, address: str, topic: str) -> None:
         """Count one message that is published on ``topic`` by who cannot be slowed down.

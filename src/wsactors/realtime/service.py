@@ -194,11 +194,13 @@ class Realtime(NodeTopics):
         self.node.cast(channel, Leave(reason))
 
     def track(self, channel: Pid, meta: Mapping[str, Any], *, key: str | None = None, ref: Any = None) -> bool:
-        """Show a channel's client as present; False as for `push`."""
+        """Show a channel's client as present; False as for `push`. It counts as a message, but is never refused as too fast."""
+        self._count(channel, estimate(dict(meta)))
         return self.node.cast(channel, SetPresence(meta, key, ref))
 
     def untrack(self, channel: Pid, *, ref: Any = None) -> bool:
-        """Show it no more; False as for `push`."""
+        """Show it no more; False and counted as for `track`."""
+        self._count(channel, 0)
         return self.node.cast(channel, SetPresence(None, None, ref))
 
     def renew(self, channel: Pid, user: User) -> None:
@@ -249,6 +251,11 @@ class Realtime(NodeTopics):
         if seat is not None:
             publishes = self.channel_class(seat.options).publishes_pushes()
             self.permission.check_rate(seat, size, publishes=publishes)
+
+    def _count(self, channel: Pid, size: int) -> None:
+        seat = self.seats.get(channel)
+        if seat is not None:
+            self.permission.count(seat, size)
 
     # -- for channels --
 
