@@ -1,6 +1,6 @@
 """Listeners in a process of their own: they shake hands as anybody, then acknowledge every datagram at once, as Chromium does.
 
-    python benchmarks/_audio_crowd.py
+    python benchmarks/_audio_crowd.py [PAUSE_MS]
 
 It answers each line on stdin with one line:
 
@@ -11,6 +11,9 @@ It answers each line on stdin with one line:
 Thousands of aioquic's clients would need many cores for themselves, so what a listener does per datagram takes a short way
 here: it is decrypted and checked, its time of arrival is noted, and an acknowledgement of one range goes out. Whatever
 else comes is aioquic's. As Chromium does, every twentieth acknowledgement carries a PING.
+
+On a loop, the sender pays for waking the receiver: PAUSE_MS lets what comes gather for as long, so that one wake-up is paid for
+many packets, as when listeners are on other machines. Who measures delays does not pause.
 """
 
 from __future__ import annotations
@@ -129,7 +132,8 @@ def _varint(value: int) -> bytes:
 class Crowd:
     """All listeners of this process, on a few sockets."""
 
-    def __init__(self) -> None:
+    def __init__(self, pause: float) -> None:
+        self._pause = pause
         self._selector = selectors.DefaultSelector()
         self._selector.register(sys.stdin, selectors.EVENT_READ)
         self._by_cid: dict[bytes, Listener] = {}
@@ -158,6 +162,7 @@ class Crowd:
         if now - self._tended > _TENDED:
             self._tended = now
             self._tend(now)
+        time.sleep(self._pause)
         return is_command
 
     def _read(self, sock: socket.socket) -> None:
@@ -235,4 +240,4 @@ class Crowd:
 
 
 if __name__ == "__main__":
-    Crowd().serve()
+    Crowd(float(sys.argv[1]) / 1e3 if len(sys.argv) > 1 else 0.0).serve()

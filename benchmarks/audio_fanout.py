@@ -35,6 +35,8 @@ GROWTH: Final = ((100, 20.0), (300, 20.0), (600, 20.0), (1000, 20.0), (1500, 40.
 """Listeners, and the length of a frame in ms."""
 GROWTH_SECONDS: Final = 5.0
 FRAME_MS: Final = 20.0
+PAUSE_MS: Final = 1.0
+"""Listeners let packets gather for so long, so that the server does not pay for waking their process with each."""
 METRICS: Final = (
     "datagram_all_in",
     "ack_per_datagram",
@@ -94,9 +96,9 @@ class Server:
         return Played(*self.peer.ask("play", count, seconds, frame_ms))
 
 
-def crowd_of(stack: ExitStack) -> LinePeer:
+def crowd_of(stack: ExitStack, pause_ms: float = PAUSE_MS) -> LinePeer:
     """A process for listeners."""
-    peer = LinePeer("crowd", [sys.executable, str(HERE / "_audio_crowd.py")])
+    peer = LinePeer("crowd", [sys.executable, str(HERE / "_audio_crowd.py"), str(pause_ms)])
     stack.callback(peer.close, kill=True)
     peer.answer()
     return peer
@@ -162,7 +164,7 @@ def live(options: Options) -> list[Row]:
     seconds = QUICK_LIVE_SECONDS if options.quick else LIVE_SECONDS
     rows: list[Row] = []
     with ExitStack() as stack:
-        sentinels, crowd, server = crowd_of(stack), crowd_of(stack), Server("fast", stack)
+        sentinels, crowd, server = crowd_of(stack, 0.0), crowd_of(stack), Server("fast", stack)
         # First come those who measure: they are among the first whatever the number of listeners.
         server.join(sentinels, SENTINELS)
         server.join(crowd, max(LIVE) - SENTINELS)
