@@ -209,3 +209,19 @@ async def test_native_and_socketio_clients_show_so_many_tokens() -> None:
                 codes.append(json.loads((await client.receive()).removeprefix("43/topics,1"))[0].get("code"))
             assert codes[:6] == [None] * 6
             assert codes[-1] == "rate"
+
+
+async def test_whoever_enters_socketio_namespaces_again_and_again_shows_a_token_each_time() -> None:
+    async with (
+        serving(permission=SHOWN, authenticator=Names()) as served,
+        socketio_client(served, "/topics", {"token": "ada"}) as client,
+    ):
+        answers = [{"sid": client.sid}]
+        while len(answers) < 10:
+            if "sid" in answers[-1]:
+                await client.send("41/topics,")
+            answers.append(await client.connect("/topics", {"token": "ada"}))
+        assert all("sid" in each for each in answers[:7])
+        assert answers[-1]["data"] == {"code": "rate"}
+        assert answers[-1]["message"].startswith("You show too many tokens")
+        assert "sid" in await client.connect("/rooms"), "who shows none is not held up"

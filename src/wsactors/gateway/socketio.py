@@ -13,7 +13,7 @@ import trio
 from wsactors.actors import Pid, Runtime
 from wsactors.errors import CallExit, CallTimeout, ChildError, MailboxFull, StartError
 from wsactors.realtime.addresses import counted_address
-from wsactors.realtime.identity import AuthRefused, Credentials, User
+from wsactors.realtime.identity import ANONYMOUS, AuthRefused, Credentials, User
 from wsactors.realtime.limits import Bucket, LimitOptions
 from wsactors.realtime.service import Realtime
 from wsactors.supervision import ChildSpec, DynamicSupervisor, start_child
@@ -201,8 +201,14 @@ class SocketIo:
             return False
         return True
 
-    async def authenticate(self, kind: type[Namespace], session: EngineSession, auth: Plain) -> User:
-        """Whose client it is. Raises `AuthRefused`."""
+    async def authenticate(
+        self, kind: type[Namespace], session: EngineSession, auth: Plain, *, is_first: bool = True
+    ) -> User:
+        """Whose client it is. ``is_first``: whether it has shown nothing on this connection so far; what follows is counted.
+
+        Raises:
+            AuthRefused: it may not come in, or has shown too many tokens (code ``rate``).
+        """
         if not kind.authenticates:
             return User(address=counted_address(session.handshake.address))
         params = auth if isinstance(auth, dict) else {}
@@ -218,6 +224,8 @@ class SocketIo:
             realtime = topics_of(self.node)
         except LookupError:
             raise AuthRefused("unavailable", "This node is not ready. Try again later.") from None
+        if not is_first and (credentials.token or credentials.api_key):
+            realtime.permission.showing(session.pid, ANONYMOUS)
         return await realtime.authenticate(credentials)
 
 

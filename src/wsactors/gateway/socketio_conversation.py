@@ -37,7 +37,9 @@ class _ConnectDue:
 class SocketIoConversation:
     """One client's session (a `wsactors.gateway.engineio_messages.EngineConversation`). It carries a `Socket` per namespace."""
 
-    __slots__ = ("_app", "_decoder", "_due", "_entering", "_limits", "_session", "_size", "_sockets", "_version")
+    __slots__ = (
+        "_app", "_decoder", "_due", "_entering", "_has_come", "_limits", "_session", "_size", "_sockets", "_version"
+    )  # fmt: skip
 
     def __init__(self, app: SocketIo, session: EngineSession) -> None:
         self._app = app
@@ -49,6 +51,8 @@ class SocketIoConversation:
         self._sockets: tuple[Socket, ...] = ()
         """One nearly always, and `MAX_NAMESPACES` at most."""
         self._entering = _NONE
+        self._has_come = False
+        """Whether it has ever asked to be let in."""
         self._limits: tuple[MessageLimits, ...] = ()
         """What the client may still say: once for all of its users who may say as much, however many namespaces it is in."""
         self._version = session.handshake.version
@@ -136,10 +140,11 @@ class SocketIoConversation:
     async def _enter(self, namespace: str, auth: dict[str, Plain]) -> None:
         """A task of the session's actor: somebody wants into ``namespace``."""
         app, session = self._app, self._session
+        is_first, self._has_come = not self._has_come, True
         said = {key: value for key, value in auth.items() if key not in {"pid", "offset"}}
         try:
             with trio.fail_after(app.options.connect_timeout):
-                user = await app.authenticate(app.namespaces[namespace], session, said)
+                user = await app.authenticate(app.namespaces[namespace], session, said, is_first=is_first)
         except AuthRefused as refused:
             return self._refuse(namespace, refusal(refused.message, {"code": refused.code}))
         except trio.TooSlowError:
