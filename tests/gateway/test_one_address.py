@@ -216,7 +216,7 @@ async def test_whoever_enters_socketio_namespaces_again_and_again_shows_a_token_
         serving(permission=SHOWN, authenticator=Names()) as served,
         socketio_client(served, "/topics", {"token": "ada"}) as client,
     ):
-        answers = [{"sid": client.sid}]
+        answers: list[Any] = [{"sid": client.sid}]
         while len(answers) < 10:
             if "sid" in answers[-1]:
                 await client.send("41/topics,")
