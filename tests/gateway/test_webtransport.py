@@ -20,6 +20,7 @@ from wsactors.gateway import Gateway, quic_conversation
 from wsactors.gateway.dev_certificate import DevelopmentCertificates
 from wsactors.gateway.options import GatewayOptions
 from wsactors.gateway.port import Port
+from wsactors.gateway.quic_server import QuicOptions
 from wsactors.gateway.server import Address
 from wsactors.media import reports
 from wsactors.realtime.auth import AuthOptions, KeyedAuthenticator
@@ -57,8 +58,15 @@ async def gateway() -> AsyncIterator[QuicGateway]:
         yield found
 
 
-async def test_a_session_is_heard_in_datagrams_and_left_by_a_capsule(gateway: QuicGateway) -> None:
-    session = gateway.directory.by_name["demo"]
+@pytest.mark.parametrize("backend", ["fast", "aioquic", "qh3"])
+async def test_a_session_is_heard_in_datagrams_and_left_by_a_capsule(backend: str) -> None:
+    if backend == "qh3":
+        pytest.importorskip("qh3")
+    async with open_quic_gateway(quic=QuicOptions(backend=backend)) as gateway:
+        await hear_and_leave(gateway, gateway.directory.add(TestSession("demo")))
+
+
+async def hear_and_leave(gateway: QuicGateway, session: TestSession) -> None:
     async with web_talker(gateway) as talker:
         welcome = await talker.hello()
         assert welcome.version == 2
@@ -124,8 +132,11 @@ async def test_a_listener_that_reports_loss_gets_copies_and_nobody_else_does(
             session.offer_frame(b"\xf8 %d" % number)
         with_copies, without = await lossy.sound(5), await lucky.sound(5)
     assert [frame.payload for frame in with_copies] == [frame.payload for frame in without] == session.sent
-    assert [frame.previous for frame in with_copies] == [b"", *session.sent[:4]]
-    assert not any(frame.previous for frame in without)
+    assert [[copy.payload for copy in frame.copies][-1:] for frame in with_copies] == [
+        [],
+        *([each] for each in session.sent[:4]),
+    ]
+    assert not any(frame.copies for frame in without)
 
 
 # --- the door ------------------------------------------------------------------------------------------------------------

@@ -59,10 +59,10 @@ class QuicSettings:
         "How many following ports are tried when the port is busy; 0 makes a busy port an error.",
         check=between(0, 1000),
     )
-    backend: Literal["auto", "fast", "aioquic"] = setting(
+    backend: Literal["auto", "fast", "aioquic", "qh3"] = setting(
         "auto",
-        "What speaks QUIC: fast = aioquic with a short way for datagrams; aioquic = without it; auto = fast, or aioquic where "
-        "a check at the start finds that the short way would not do.",
+        "What speaks QUIC: fast = aioquic with a short way for datagrams; aioquic = without it; qh3 = that library, from "
+        "wsactors[qh3]; auto = fast, or aioquic where a check at the start finds that the short way would not do.",
     )
     cert: Path | None = setting(
         None, "PEM file with the certificate chain; empty = gateway.tls.cert, or else a development certificate."

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import importlib.util
 from functools import lru_cache
 
 from wsactors.gateway.dev_certificate import CertificateFiles, DevelopmentCertificates, QuicCertificates
-from wsactors.gateway.options import GatewayOptions, check_exposure
+from wsactors.gateway.options import GatewayOptions, GatewayRefused, check_exposure
 from wsactors.gateway.quic_server import QuicOptions, QuicServer
 from wsactors.gateway.server import public_hosts
 from wsactors.gateway.webtransport_pages import Offer
@@ -57,6 +58,8 @@ def quic_child(context: NodeContext) -> ChildSpec:
     gateway = gateway_options(settings.gateway, None, requires_login=not settings.auth.anonymous)
     options = quic_gateway_options(settings.quic, gateway)
     check_exposure(options)
+    if settings.quic.backend == "qh3" and importlib.util.find_spec("qh3") is None:
+        raise GatewayRefused("quic.backend = 'qh3' needs qh3: pip install 'wsactors[qh3]', or set it to 'auto'")
     certificates = certificates_of(options)
     context.reloads["quic certificate"] = certificates.reload
 
