@@ -11,7 +11,7 @@ import trio
 from tests.gateway.harness import FRAME, RATE, TestDirectory, TestSession, open_gateway, patient
 from wsactors.client import Recorder, connect
 from wsactors.media.opus import Decoder, Encoder
-from wsactors.wire.native import FLAG_DISCONTINUITY, AudioFrame
+from wsactors.wire.native import FLAG_DISCONTINUITY, AudioFrame, Copy
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -79,7 +79,7 @@ def test_a_copy_of_the_frame_before_is_heard_where_that_was_lost(packets: list[b
     recorder = Recorder()
     for number, packet in enumerate(packets):
         if number not in {40, 41, 60}:
-            recorder.add(frame(number, packet, previous=packets[number - 1], distance=1))
+            recorder.add(frame(number, packet, copies=(Copy(packets[number - 1], 1),)))
 
     assert recorder.lost == 1
     assert np.array_equal(recorder.sound, reference([*packets[:40], None, *packets[41:]]))

@@ -10,7 +10,7 @@ import attrs
 
 from wsactors.media.jitter import JitterBuffer
 from wsactors.media.steps import Do, JitterOptions, Step, Stretch
-from wsactors.wire.audio_frame import AudioFrame
+from wsactors.wire.audio_frame import AudioFrame, Copy
 
 RATE = 48_000
 FRAME = 960
@@ -27,16 +27,23 @@ def number_in(payload: bytes) -> int:
 
 
 def talk(
-    count: int, *, distance: int = 0, frame: int = FRAME, sequence: int = 0, timestamp: int = 0, first: int = 0
+    count: int,
+    *,
+    distances: tuple[int, ...] = (),
+    frame: int = FRAME,
+    sequence: int = 0,
+    timestamp: int = 0,
+    first: int = 0,
 ) -> Iterator[tuple[float, AudioFrame]]:
-    """Frames with the times at which they are sent, with copies where ``distance`` says so."""
+    """Frames with the times at which they are sent, with copies where ``distances`` say so."""
     for number in range(first, first + count):
-        copy = packet(number - distance, frame) if distance and number >= first + distance else b""
+        copies = tuple(
+            Copy(packet(number - far, frame), far) for far in distances if number >= first + far
+        )  # fmt: skip
         yield (
             number * frame / RATE,
             AudioFrame(
-                1, (sequence + number) % 2**32, timestamp + number * frame, packet(number, frame), 30, 0, copy,
-                distance if copy else 0,
+                1, (sequence + number) % 2**32, timestamp + number * frame, packet(number, frame), 30, 0, copies
             ),
         )  # fmt: skip
 

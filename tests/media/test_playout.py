@@ -11,7 +11,7 @@ import pytest
 from tests.media.links import FRAME, RATE, arrivals
 from wsactors.media.opus import Application, Encoder
 from wsactors.media.playout import Playout
-from wsactors.wire.audio_frame import FLAG_DISCONTINUITY, FLAG_SILENCE, AudioFrame
+from wsactors.wire.audio_frame import FLAG_DISCONTINUITY, FLAG_SILENCE, AudioFrame, Copy
 
 BLOCK = 480
 
@@ -29,9 +29,9 @@ def coded(sound: Any, frame: int = FRAME, **options: Any) -> list[bytes]:
 def frames(packets: list[bytes], frame: int = FRAME, distance: int = 0) -> list[tuple[float, AudioFrame]]:
     found = []
     for n, payload in enumerate(packets):
-        copy = packets[n - distance] if distance and n >= distance else b""
+        copies = (Copy(packets[n - distance], distance),) if distance and n >= distance else ()
         found.append(
-            (n * frame / RATE, AudioFrame(1, n, n * frame, payload, 20, 0, copy, distance if copy else 0))
+            (n * frame / RATE, AudioFrame(1, n, n * frame, payload, 20, 0, copies))
         )  # fmt: skip
     return found
 

@@ -39,7 +39,7 @@ def test_two_reports_tell_what_happened_between_them() -> None:
 def test_a_real_buffer_s_report_says_what_it_heard() -> None:
     chance = random.Random(3)
     listener: Listener = listening()
-    coming = arrivals(talk(1_000, distance=1), is_lost=lambda: chance.random() < 0.1)
+    coming = arrivals(talk(1_000, distances=(1,)), is_lost=lambda: chance.random() < 0.1)
     reports, seen = Reports(), []
     for second in range(1, 20):
         listener.run([each for each in coming if second - 1 <= each[0] < second], second)

@@ -147,7 +147,7 @@ def test_real_loss_is_all_that_is_reported_as_loss() -> None:
         return hit
 
     forwarder = Forwarder(THREE)
-    hall = Hall(way=lambda: 0.02 + chance.random() * 0.004, is_lost=is_lost, copies=lossy(1))
+    hall = Hall(way=lambda: 0.02 + chance.random() * 0.004, is_lost=is_lost, copies=lossy(2))
     play([Speaker(chance) for _ in range(10)], forwarder, hall, 100)
     found = [listener.buffer.statistics for listener in hall.listen(102).values()]
     reported = sum(each.lost for each in found)

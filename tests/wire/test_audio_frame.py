@@ -15,7 +15,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from wsactors.wire import audio_frame as audio
-from wsactors.wire.audio_frame import AudioFrame, decode_audio, decode_uplink, encode_audio, encode_redundant
+from wsactors.wire.audio_frame import AudioFrame, Copy, decode_audio, decode_uplink, encode_audio, encode_redundant
 from wsactors.wire.errors import ProtocolError
 from wsactors.wire.opus_packet import packet_samples
 
@@ -30,13 +30,16 @@ frames = st.builds(
     st.integers(0, 127),
     st.integers(0, 0x7F),
 )
+copies = st.builds(Copy, st.binary(min_size=1, max_size=audio.MAX_COPY), st.integers(1, audio.MAX_DISTANCE))
 
 
-@given(frames, st.binary(min_size=1, max_size=4_000), st.integers(1, audio.MAX_DISTANCE))
-def test_a_copy_comes_back_with_its_place(frame: AudioFrame, copy: bytes, distance: int) -> None:
-    assert decode_audio(encode_redundant(frame, copy, distance)) == attrs.evolve(
-        frame, previous=copy, distance=distance
-    )
+def redundant(frame: AudioFrame, first: Copy, *more: Copy) -> bytes:
+    return encode_redundant(frame, first.payload, first.distance, *more)
+
+
+@given(frames, st.lists(copies, min_size=1, max_size=audio.MAX_COPIES))
+def test_copies_come_back_with_their_places(frame: AudioFrame, found: list[Copy]) -> None:
+    assert decode_audio(redundant(frame, *found)) == attrs.evolve(frame, copies=tuple(found))
 
 
 @given(st.binary(max_size=60) | st.builds(bytes.__add__, st.sampled_from([b"\x01", b"\x02"]), st.binary(max_size=60)))
@@ -49,8 +52,8 @@ def test_any_bytes_are_a_frame_or_a_protocol_error(data: bytes) -> None:
             frame = decode(data)
         except ProtocolError:
             continue
-        if frame.previous:
-            assert encode_redundant(frame, frame.previous, frame.distance) == data
+        if frame.copies:
+            assert redundant(frame, *frame.copies) == data
         else:
             assert (
                 encode_audio(
@@ -60,10 +63,21 @@ def test_any_bytes_are_a_frame_or_a_protocol_error(data: bytes) -> None:
             )
 
 
-@pytest.mark.parametrize(("copy", "distance"), [(b"", 1), (b"x" * 4_001, 1), (b"x", 0), (b"x", audio.MAX_DISTANCE + 1)])
+@pytest.mark.parametrize(("copy", "distance"), [(b"", 1), (b"x" * 2_048, 1), (b"x", 0), (b"x", audio.MAX_DISTANCE + 1)])
 def test_a_copy_that_cannot_be_sent_is_refused(copy: bytes, distance: int) -> None:
     with pytest.raises(ProtocolError, match="copy"):
         encode_redundant(AudioFrame(1, 1, 1, b"x"), copy, distance)
+    with pytest.raises(ProtocolError, match="copy"):
+        encode_redundant(AudioFrame(1, 1, 1, b"x"), b"x", 1, Copy(copy, distance))
+
+
+def test_so_many_copies_and_no_more() -> None:
+    one = Copy(b"x", 1)
+    data = redundant(AudioFrame(1, 1, 1, b"x"), one, one, one)
+    with pytest.raises(ProtocolError, match="at most 3"):
+        redundant(AudioFrame(1, 1, 1, b"x"), one, one, one, one)
+    with pytest.raises(ProtocolError, match="too many"):
+        decode_audio(data[:19] + b"\x08\x01x" + data[19:])
 
 
 def test_the_documented_bytes_are_the_real_ones() -> None:
@@ -73,7 +87,7 @@ def test_the_documented_bytes_are_the_real_ones() -> None:
     for data in (
         encode_audio(3, 258, 960, PACKET, level=20, flags=moderator),
         encode_redundant(frame, b"\xfc\xaa"),
-        encode_redundant(frame, b"\xfc\xaa", 3),
+        encode_redundant(frame, b"\xfc\xbb", 4, Copy(b"\xfc\xaa", 1)),
         encode_audio(0, 1, 960, PACKET, level=20, flags=audio.FLAG_VOICE),
     ):
         assert f"\n    {data.hex(' ')}\n" in documented
@@ -155,7 +169,10 @@ def made(chance: random.Random) -> bytes:
         chance.randrange(2**32), chance.randrange(2**32), chance.choice([960, chance.randrange(2**53)]),
         chance.randbytes(chance.randrange(1, 60)), chance.randrange(128), chance.randrange(128),
     )  # fmt: skip
-    data = bytearray(encode_redundant(frame, chance.randbytes(chance.randrange(1, 60)), chance.randrange(1, 17)))
+    found = [
+        Copy(chance.randbytes(chance.randrange(1, 60)), chance.randrange(1, 17)) for _ in range(chance.randrange(1, 4))
+    ]
+    data = bytearray(redundant(frame, *found))
     if chance.random() < 0.4:
         data[0] = 1
     if chance.random() < 0.5:
@@ -170,9 +187,8 @@ def read(data: bytes) -> Any:
         frame = decode_audio(data)
     except ProtocolError:
         return None
-    return {
-        **attrs.asdict(frame), "role": frame.role, "payload": frame.payload.hex(), "previous": frame.previous.hex()
-    }  # fmt: skip
+    found = [[each.payload.hex(), each.distance] for each in frame.copies]
+    return {**attrs.asdict(frame), "role": frame.role, "payload": frame.payload.hex(), "copies": found}
 
 
 def samples_or_zero(packet: bytes) -> int:

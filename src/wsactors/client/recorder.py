@@ -46,11 +46,12 @@ class Recorder:
         if frame.flags & FLAG_DISCONTINUITY:
             self._decoder.reset()
             missing = 0
-        has_copy = frame.distance == 1 <= missing
+        copy = next((each.payload for each in frame.copies if each.distance == 1 <= missing), None)
+        has_copy = copy is not None
         self.lost += missing - has_copy
         pieces = [self._decoder.decode(None) for _ in range(min(missing - has_copy, MAX_CONCEALED))]
-        if has_copy:
-            pieces.append(self._decoder.decode(frame.previous))
+        if copy is not None:
+            pieces.append(self._decoder.decode(copy))
         pieces.append(self._decoder.decode(frame.payload))
         self._next = (frame.sequence + 1) & 0xFFFFFFFF
         self._pieces += pieces

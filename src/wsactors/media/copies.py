@@ -1,7 +1,7 @@
 """Copies of earlier frames for a listener that loses some, added on the way out, whatever session the frames come from.
 
 A session offers everybody the same bytes. A listener whose reports tell of loss has each frame turned into one of kind 2
-here, with the payload that was sent a few frames before; how far back depends on how long its losses are. Listeners
+here, with payloads that were sent a few frames before; how far back depends on how long its losses are. Listeners
 that lose the same way share what is made. Whoever loses nothing costs nothing.
 """
 
@@ -20,6 +20,7 @@ from wsactors.wire.audio_frame import (
     AUDIO_KIND,
     FLAG_DISCONTINUITY,
     MAX_DATAGRAM,
+    Copy,
     decode_audio,
     encode_redundant,
 )
@@ -27,8 +28,10 @@ from wsactors.wire.errors import ProtocolError
 from wsactors.wire.opus_packet import packet_samples
 from wsactors.wire.receiver_report import MAX_REPORTED_TRACKS, Probe, ReceiverReport
 
-COPY_DISTANCES: Final = (1, 3, 8)
-"""How far back a copy reaches, in frames: against single losses, short bursts and long ones."""
+LEVELS: Final = ((), (1,), (1, 2), (2, 5), (4, 8))
+"""How many frames back the copies reach: against nothing, few single losses, many, short bursts, long bursts. Two at
+different distances are both lost far less often than one; the farthest is what a listener has to wait for."""
+_FARTHEST: Final = max(map(max, LEVELS[1:]))
 _HEAD: Final = struct.Struct(">BBIIQ")
 
 
@@ -41,46 +44,49 @@ class CopyOptions:
     end: float = 0.002
     """And up to which there are none any more, after `calm` seconds."""
     calm: float = 15.0
+    many: float = 0.01
+    """Share of frames lost from which on there are two."""
     single: float = 1.4
-    """Mean length of the losses in a row up to which the copy of the frame before is enough."""
+    """Mean length of the losses in a row up to which the copies of the frames just before are enough."""
     short: float = 2.0
-    """And up to which the one a little farther back is."""
+    """And up to which those a little farther back are."""
 
 
 class CopyChooser:
-    """How far back the copies reach that one listener gets: 0 for none, else one of `COPY_DISTANCES`."""
+    """Which copies one listener gets: an index of `LEVELS`."""
 
     _MEMORY: Final = 0.9
+    _ENOUGH_RUNS: Final = 4
+    """Losses before their length means anything."""
 
     def __init__(self, options: CopyOptions = CopyOptions()) -> None:
         self._options = options
         self._frames = self._lost = self._runs = 0.0
-        self._lossy_at = 0.0
-        self.distance = 0
+        self._needed_at = 0.0
+        self.level = 0
 
     def hear(self, frames: int, lost: int, runs: int, *, now: float) -> int:
-        """The distance after a report: ``lost`` of ``frames``, in ``runs`` runs."""
+        """The level after a report: ``lost`` of ``frames``, in ``runs`` runs."""
         if frames <= 0:
-            return self.distance
+            return self.level
         self._frames = self._frames * self._MEMORY + frames
         self._lost = self._lost * self._MEMORY + lost
         self._runs = self._runs * self._MEMORY + runs
-        loss = self._lost / self._frames
-        if loss >= self._options.end:
-            self._lossy_at = now
-        if loss >= self._options.begin:
-            # Farther at once, nearer only when it gets quiet: what reaches too far costs delay, too near costs sound.
-            self.distance = max(self.distance, self._wanted())
-        elif now - self._lossy_at >= self._options.calm:
-            self.distance = 0
-        return self.distance
+        wanted = self._wanted()
+        # Farther at once, nearer only after a while: what reaches too far costs delay, too near costs sound.
+        if wanted >= self.level or now - self._needed_at >= self._options.calm:
+            self.level, self._needed_at = wanted, now
+        return self.level
 
     def _wanted(self) -> int:
-        near, middle, far = COPY_DISTANCES
+        options = self._options
+        loss = self._lost / self._frames
+        if loss < (options.end if self.level else options.begin):
+            return 0
         length = self._lost / max(self._runs, 1e-9)
-        if length <= self._options.single or self._runs < 2:
-            return near
-        return middle if length <= self._options.short else far
+        if length <= options.single or self._runs < self._ENOUGH_RUNS:
+            return 2 if loss >= options.many else 1
+        return 3 if length <= options.short else 4
 
 
 @attrs.frozen
@@ -108,9 +114,9 @@ class FrameCopies:
         self._sent: dict[int, deque[_Sent]] = {}
 
     @property
-    def distance(self) -> int:
-        """How far back the copies reach now; 0: there are none."""
-        return self._chooser.distance
+    def distances(self) -> tuple[int, ...]:
+        """How many frames back the copies reach now."""
+        return LEVELS[self._chooser.level]
 
     @property
     def rtt(self) -> float | None:
@@ -130,9 +136,9 @@ class FrameCopies:
         return self._reports.probe(now)
 
     def add(self, data: bytes) -> bytes:
-        """What to send instead of the audio frame ``data``: the same, or the same with a copy."""
-        distance = self._chooser.distance
-        if not distance or data[0] != AUDIO_KIND or len(data) <= AUDIO_HEADER_BYTES:
+        """What to send instead of the audio frame ``data``: the same, or the same with copies."""
+        distances = self.distances
+        if not distances or data[0] != AUDIO_KIND or len(data) <= AUDIO_HEADER_BYTES:
             return data
         _, flags, track, sequence, timestamp = _HEAD.unpack_from(data)
         payload = data[AUDIO_HEADER_BYTES:]
@@ -143,29 +149,35 @@ class FrameCopies:
         sent = self._sent_on(track)
         if flags & FLAG_DISCONTINUITY:
             sent.clear()
-        found = data
+        found = []
         for each in sent:
             # Only where the listener can tell where it belongs: frames of one length, and no jump between.
-            back = timestamp - each.timestamp
-            if (
-                sequence - each.sequence
-            ) & 0xFFFFFFFF == distance and back == distance * samples == distance * each.samples:
-                found = _with_copy(data, each.payload, distance)
+            distance, back = (sequence - each.sequence) & 0xFFFFFFFF, timestamp - each.timestamp
+            if distance in distances and back == distance * samples == distance * each.samples:
+                found.append(Copy(each.payload, distance))
         sent.append(_Sent(sequence, timestamp, samples, payload))
-        return found
+        return _with_copies(data, tuple(found)) if found else data
 
     def _sent_on(self, track: int) -> deque[_Sent]:
         sent = self._sent.get(track)
         if sent is None:
             if len(self._sent) >= MAX_REPORTED_TRACKS:
                 del self._sent[next(iter(self._sent))]
-            sent = self._sent[track] = deque(maxlen=COPY_DISTANCES[-1])
+            sent = self._sent[track] = deque(maxlen=_FARTHEST)
         return sent
 
 
 @lru_cache(maxsize=256)
-def _with_copy(data: bytes, copy: bytes, distance: int) -> bytes:
-    """Made once for all listeners that lose alike; the plain frame where both do not fit a datagram."""
-    if len(data) + 2 + len(copy) > MAX_DATAGRAM:
+def _with_copies(data: bytes, copies: tuple[Copy, ...]) -> bytes:
+    """Made once for all listeners that lose alike. As many, farthest first, as fit a datagram."""
+    room = MAX_DATAGRAM - len(data)
+    fitting = []
+    for copy in copies:
+        room -= len(copy.payload) + 2
+        if room < 0:
+            break
+        fitting.append(copy)
+    if not fitting:
         return data
-    return encode_redundant(decode_audio(data), copy, distance)
+    first, *more = fitting
+    return encode_redundant(decode_audio(data), first.payload, first.distance, *more)

@@ -125,7 +125,7 @@ class JitterBuffer:
         """A frame came."""
         try:
             samples = packet_samples(frame.payload)
-            copied = packet_samples(frame.previous) if frame.previous else 0
+            copied = [(copy, packet_samples(copy.payload)) for copy in frame.copies]
         except ProtocolError:
             self.statistics.malformed += 1
             return
@@ -138,10 +138,12 @@ class JitterBuffer:
         if counts:
             self._drift.arrived(frame.timestamp, now)
         self._keep(number, _Waiting(frame.timestamp, samples, frame.payload, frame.flags, False))
-        self._wait_for_copies(frame.distance * copied or (samples if has_fec(frame.payload) else 0))
-        if copied:
-            timestamp = frame.timestamp - frame.distance * copied
-            self._keep(number - frame.distance, _Waiting(timestamp, copied, frame.previous, 0, True))
+        reach = samples if not copied and has_fec(frame.payload) else 0
+        for copy, lasts in copied:
+            reach = max(reach, copy.distance * lasts)
+            timestamp = frame.timestamp - copy.distance * lasts
+            self._keep(number - copy.distance, _Waiting(timestamp, lasts, copy.payload, 0, True))
+        self._wait_for_copies(reach)
 
     def _wait_for_copies(self, reach: int) -> None:
         """Copies come ``reach`` samples after what they are of; 0: this frame brings none."""

@@ -2,7 +2,8 @@
 
 Header, big-endian: kind u8, flags u8, track u32, sequence u32, timestamp u64 in samples, level u8. Kind 1: the rest is
 the payload. Kind 2: u16, then a copy of an earlier payload, then the payload: who lost the earlier frame has it again.
-The low 12 bits of the u16 are the copy's length; the high 4 bits say how many frames earlier, minus one.
+Of the u16, the low 11 bits are the copy's length, the next says that another copy (u16, copy) follows it, and the high 4
+say how many frames earlier it was, minus one.
 
 Sound that somebody sends to the node is an *uplink* frame: kind 1, track 0, none of the flags that only a server sets.
 """
@@ -31,6 +32,11 @@ MAX_DATAGRAM: Final = 1_150
 """Largest whole frame that goes as a datagram: 1,200 bytes of UDP, which every path carries, minus what QUIC adds."""
 MAX_DISTANCE: Final = 16
 """Farthest back that a copy reaches, in frames."""
+MAX_COPY: Final = 0x7FF
+"""Largest payload that is copied, in bytes; far more than a datagram holds."""
+MAX_COPIES: Final = 3
+"""Most copies in one frame."""
+_MORE: Final = 0x800
 MAX_UPLINK_SAMPLES: Final = 2_880
 """Longest packet that a speaker sends: 60 ms at 48 kHz."""
 
@@ -56,6 +62,18 @@ QUIETEST: Final = 127
 
 
 @attrs.frozen
+class Copy:
+    """The payload of an earlier frame once more.
+
+    It belongs at the frame's ``sequence − distance`` and ``timestamp − distance × duration``, the duration being its own.
+    """
+
+    payload: bytes
+    distance: int
+    """How many frames earlier it was."""
+
+
+@attrs.frozen
 class AudioFrame:
     """One coded frame of a track."""
 
@@ -70,11 +88,8 @@ class AudioFrame:
     level: int = QUIETEST
     """Loudness in −dBov, 0 (full scale) to 127 (silence)."""
     flags: int = 0
-    previous: bytes = b""
-    """The payload of an earlier frame once more; empty: none. Where it belongs say `distance` and its own duration:
-    at ``sequence − distance``, and ``timestamp − distance × duration``."""
-    distance: int = 0
-    """How many frames earlier ``previous`` was; 0 without one."""
+    copies: tuple[Copy, ...] = ()
+    """Payloads of earlier frames, for who has lost them."""
 
     @property
     def role(self) -> int:
@@ -96,19 +111,26 @@ def encode_audio(
     return _head(AUDIO_KIND, track, sequence, timestamp, payload, level, flags) + payload
 
 
-def encode_redundant(frame: AudioFrame, previous_payload: bytes, distance: int = 1) -> bytes:
-    """The bytes of ``frame`` with a copy of the payload that was sent ``distance`` frames before it.
+def encode_redundant(frame: AudioFrame, previous_payload: bytes, distance: int = 1, *more: Copy) -> bytes:
+    """The bytes of ``frame`` with a copy of the payload that was sent ``distance`` frames before it, and maybe ``more``.
 
-    All frames from that one to this one must last equally long and follow each other without a jump: from this and the
-    copy's own duration a listener knows where the copy belongs.
+    All frames from a copied one to this one must last equally long and follow each other without a jump: from this and
+    the copy's own duration a listener knows where the copy belongs.
 
     Raises:
         ProtocolError: A value is out of range; here the caller is at fault.
     """
-    if not 0 < len(previous_payload) <= MAX_AUDIO_PAYLOAD or not 0 < distance <= MAX_DISTANCE:
-        raise ProtocolError(f"copy: expected 1 to {MAX_AUDIO_PAYLOAD} bytes, 1 to {MAX_DISTANCE} frames earlier")
-    head = _head(REDUNDANT_KIND, frame.track, frame.sequence, frame.timestamp, frame.payload, frame.level, frame.flags)
-    return head + _COPY.pack((distance - 1) << 12 | len(previous_payload)) + previous_payload + frame.payload
+    parts = [
+        _head(REDUNDANT_KIND, frame.track, frame.sequence, frame.timestamp, frame.payload, frame.level, frame.flags)
+    ]
+    if len(more) >= MAX_COPIES:
+        raise ProtocolError(f"copies: expected at most {MAX_COPIES}")
+    for left, copy in enumerate((Copy(previous_payload, distance), *more), -len(more)):
+        if not 0 < len(copy.payload) <= MAX_COPY or not 0 < copy.distance <= MAX_DISTANCE:
+            raise ProtocolError(f"copy: expected 1 to {MAX_COPY} bytes, 1 to {MAX_DISTANCE} frames earlier")
+        parts += [_COPY.pack((copy.distance - 1) << 12 | (_MORE if left else 0) | len(copy.payload)), copy.payload]
+    parts.append(frame.payload)
+    return b"".join(parts)
 
 
 def _head(kind: int, track: int, sequence: int, timestamp: int, payload: bytes, level: int, flags: int) -> bytes:
@@ -128,24 +150,26 @@ def decode_audio(data: bytes) -> AudioFrame:
     kind, flags, track, sequence, timestamp, level = _AUDIO.unpack_from(data)
     if kind not in AUDIO_KINDS or flags & ~_KNOWN_FLAGS or level > QUIETEST or timestamp > MAX_TIMESTAMP:
         raise ProtocolError("audio frame: unknown kind or flags, or a value out of range")
-    at, previous, distance = AUDIO_HEADER_BYTES, b"", 0
-    if kind == REDUNDANT_KIND:
-        at, previous, distance = _copy_in(data)
+    at, copies = _copies_in(data) if kind == REDUNDANT_KIND else (AUDIO_HEADER_BYTES, ())
     if not 0 < len(data) - at <= MAX_AUDIO_PAYLOAD:
         raise ProtocolError(f"audio frame: expected a payload of 1 to {MAX_AUDIO_PAYLOAD} bytes")
-    return AudioFrame(track, sequence, timestamp, data[at:], level, flags, previous, distance)
+    return AudioFrame(track, sequence, timestamp, data[at:], level, flags, copies)
 
 
-def _copy_in(data: bytes) -> tuple[int, bytes, int]:
-    """Where the payload begins, the copy before it, and how many frames earlier that was."""
-    start = AUDIO_HEADER_BYTES + _COPY.size
-    if len(data) < start:
-        raise ProtocolError("audio frame: the copy's length is missing")
-    (word,) = _COPY.unpack_from(data, AUDIO_HEADER_BYTES)
-    size = word & 0xFFF
-    if not 0 < size <= MAX_AUDIO_PAYLOAD or len(data) <= start + size:
-        raise ProtocolError("audio frame: the copy's length is wrong")
-    return start + size, data[start : start + size], (word >> 12) + 1
+def _copies_in(data: bytes) -> tuple[int, tuple[Copy, ...]]:
+    """Where the payload begins, and the copies before it."""
+    found: list[Copy] = []
+    at, word = AUDIO_HEADER_BYTES, _MORE
+    while word & _MORE:
+        start = at + _COPY.size
+        if len(data) < start or len(found) == MAX_COPIES:
+            raise ProtocolError("audio frame: a copy's length is missing, or there are too many")
+        (word,) = _COPY.unpack_from(data, at)
+        at = start + (word & MAX_COPY)
+        if at == start or len(data) <= at:
+            raise ProtocolError("audio frame: a copy's length is wrong")
+        found.append(Copy(data[start:at], (word >> 12) + 1))
+    return at, tuple(found)
 
 
 def decode_uplink(data: bytes) -> AudioFrame:

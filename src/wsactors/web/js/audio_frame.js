@@ -1,4 +1,4 @@
-// The audio frame of the native protocol: 19 bytes of header, then one Opus packet, maybe behind a copy of an earlier one.
+// The audio frame of the native protocol: 19 bytes of header, then one Opus packet, maybe behind copies of earlier ones.
 export const AUDIO = 0x01;
 export const REDUNDANT = 0x02;
 export const FLAG_DISCONTINUITY = 0x01;
@@ -11,6 +11,7 @@ const UPLINK_FLAGS = FLAG_DISCONTINUITY | FLAG_SILENCE | FLAG_VOICE;
 const KNOWN_FLAGS = 0x7f;
 const HEADER_BYTES = 19;
 const MAX_PAYLOAD = 4000;
+const MAX_COPIES = 3;
 const QUIETEST = 127;
 
 /** Whether a message of the native protocol is an audio frame, by its first byte. */
@@ -24,7 +25,7 @@ export function decodeAudio(buffer) {
   const timestamp = view.getUint32(10) * 0x100000000 + view.getUint32(14);
   if (!isAudio(buffer) || flags & ~KNOWN_FLAGS || level > QUIETEST || timestamp > Number.MAX_SAFE_INTEGER)
     throw new RangeError("an audio frame has an unknown kind or flags, or a value out of range");
-  const { at, previous, distance } = kind === REDUNDANT ? copyIn(buffer, view) : { at: HEADER_BYTES, previous: null, distance: 0 };
+  const { at, copies } = kind === REDUNDANT ? copiesIn(buffer, view) : { at: HEADER_BYTES, copies: [] };
   const payload = new Uint8Array(buffer, at);
   if (payload.length === 0 || payload.length > MAX_PAYLOAD) throw new RangeError("an audio frame's payload has a wrong length");
   return {
@@ -35,18 +36,26 @@ export function decodeAudio(buffer) {
     timestamp,
     level,
     payload,
-    previous, // the payload of the frame with sequence - distance once more, or null
-    distance,
+    copies, // {payload, distance}: payloads of the frames with sequence - distance once more
+    previous: copies[0]?.payload ?? null, // the first of them
+    distance: copies[0]?.distance ?? 0,
   };
 }
 
-function copyIn(buffer, view) {
-  const start = HEADER_BYTES + 2;
-  const word = buffer.byteLength < start ? 0 : view.getUint16(HEADER_BYTES);
-  const size = word & 0xfff;
-  if (size === 0 || size > MAX_PAYLOAD || buffer.byteLength <= start + size)
-    throw new RangeError("the copy in an audio frame has a wrong length");
-  return { at: start + size, previous: new Uint8Array(buffer, start, size), distance: (word >> 12) + 1 };
+function copiesIn(buffer, view) {
+  const copies = [];
+  let at = HEADER_BYTES;
+  for (let more = true; more; ) {
+    const start = at + 2;
+    if (buffer.byteLength < start || copies.length === MAX_COPIES) throw new RangeError("a copy's length is missing, or there are too many");
+    const word = view.getUint16(at);
+    const size = word & 0x7ff;
+    at = start + size;
+    if (size === 0 || buffer.byteLength <= at) throw new RangeError("the copy in an audio frame has a wrong length");
+    copies.push({ payload: new Uint8Array(buffer, start, size), distance: (word >> 12) + 1 });
+    more = (word & 0x800) !== 0;
+  }
+  return { at, copies };
 }
 
 /** The bytes of a frame that a speaker sends; its track is the server's business. */
