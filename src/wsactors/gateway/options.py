@@ -181,16 +181,16 @@ def is_loopback(host: str) -> bool:
         return False
 
 
-def check_exposure(options: GatewayOptions) -> None:
-    """Refuse an address that others can reach, unless that is what the operator asked for.
+def check_exposure(options: GatewayOptions, setting: str = "gateway.host") -> None:
+    """Refuse an address that others can reach, unless that is what the operator asked for. ``setting`` has named it.
 
     Raises:
         GatewayRefused: ``host`` is not loopback, and neither ``allow_anonymous_public`` nor ``requires_login`` is set.
     """
     if not options.serves_strangers and not options.requires_login:
         raise GatewayRefused(
-            f"gateway.host = {options.host!r} can be reached from other machines, and nobody has to log in: "
+            f"{setting} = {options.host!r} can be reached from other machines, and nobody has to log in: "
             "set gateway.allow_anonymous_public = true if anybody may listen; or set auth.anonymous = false, and one of "
             "auth.secret, auth.jwks and auth.api_keys, if only those may who log in (the page is not served then); or bind "
-            'gateway.host = "127.0.0.1"'
+            f'{setting} = "127.0.0.1"'
         )

@@ -50,7 +50,7 @@ def read_settings(path: Path, overrides: list[str]) -> Settings:
     from wsactors.errors import ConfigError
     from wsactors.gateway.options import GatewayRefused, check_exposure
     from wsactors.node.config import load_settings
-    from wsactors.node.wiring import admin_http_options, gateway_options
+    from wsactors.node.wiring import admin_http_options, gateway_options, quic_gateway_options
 
     try:
         settings = load_settings(find_config(path), overrides=overrides)
@@ -58,7 +58,10 @@ def read_settings(path: Path, overrides: list[str]) -> Settings:
         fail(str(error), ExitCode.USAGE)
     try:
         if settings.gateway.enabled:
-            check_exposure(gateway_options(settings.gateway, None, requires_login=not settings.auth.anonymous))
+            gateway = gateway_options(settings.gateway, None, requires_login=not settings.auth.anonymous)
+            check_exposure(gateway)
+            if settings.quic.enabled:
+                check_exposure(quic_gateway_options(settings.quic, gateway), "quic.host")
         if settings.admin.http.enabled:
             admin_http_options(settings, None)
     except GatewayRefused as refusal:

@@ -57,7 +57,7 @@ def quic_child(context: NodeContext) -> ChildSpec:
     settings = context.settings
     gateway = gateway_options(settings.gateway, None, requires_login=not settings.auth.anonymous)
     options = quic_gateway_options(settings.quic, gateway)
-    check_exposure(options)
+    check_exposure(options, "quic.host")
     if settings.quic.backend == "qh3" and importlib.util.find_spec("qh3") is None:
         raise GatewayRefused("quic.backend = 'qh3' needs qh3: pip install 'wsactors[qh3]', or set it to 'auto'")
     certificates = certificates_of(options)
