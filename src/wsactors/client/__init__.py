@@ -13,6 +13,8 @@ from .membership import TopicMessage
 from .presence import PresenceMirror
 from .recorder import Recorder
 from .socket import open_websocket
+from .stage import Stage, join_stage
+from .stage_mirror import StageMirror, StagePerson
 from .topic import Topic
 
 __all__ = [
@@ -26,8 +28,12 @@ __all__ = [
     "Recorder",
     "Retry",
     "Rhythm",
+    "Stage",
+    "StageMirror",
+    "StagePerson",
     "Topic",
     "TopicMessage",
     "connect",
+    "join_stage",
     "open_websocket",
 ]

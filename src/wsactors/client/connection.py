@@ -27,6 +27,10 @@ REPLY_SECONDS = 10.0
 """In which the node must answer a request, if nothing else is said."""
 MOST_UNSENT = 64
 """Messages without an answer that may wait for the socket, before their senders do."""
+MOST_EARLY = 20
+"""Events of a session that may come before it is joined."""
+UPPER_BITS = 0xFFFF_0000
+"""Of a track's number: all tracks of a session in which people speak have those of the one that `Joined` names."""
 
 _Resolve: TypeAlias = Callable[[Any], None]
 
@@ -40,7 +44,7 @@ class Client:
         self._listening: dict[str, Listening] = {}
         self._by_track: dict[int, Listening] = {}
         self._topics: dict[Membership, Topic] = {}
-        self._early: dict[str, Mapping[str, native.Plain]] = {}
+        self._early: dict[str, deque[native.Event]] = {}
         self._renewing = trio.lowlevel.ParkingLot()
         self._changed = trio.lowlevel.ParkingLot()
         self.events: deque[native.Event] = deque(maxlen=1000)
@@ -130,6 +134,18 @@ class Client:
                 session, now=trio.current_time(), timeout=REPLY_SECONDS, resolve=resolve
             )
         )
+
+    async def act(
+        self, session: str, action: str, args: Mapping[str, native.Plain] | None = None, *, timeout: float | None = None
+    ) -> native.Plain:
+        """Do something in a joined session (``docs/stage.md``); its answer. Raises `ClientError`, `Disconnected`."""
+        return await self.request(lambda ref: native.Act(ref, session, action, dict(args or {})), timeout=timeout)  # type: ignore[no-any-return]
+
+    def send_audio(self, frame: bytes) -> bool:
+        """Send an uplink frame: what this user says. False: there is no connection, or too much waits for it already."""
+        taken = self._core.send_audio(frame)
+        self._link.settle()
+        return taken
 
     # -- topics --
 
@@ -284,7 +300,7 @@ class Client:
     def _take(self, event: CoreEvent) -> None:
         match event:
             case native.AudioFrame():
-                listening = self._by_track.get(event.track)
+                listening = self._by_track.get(event.track) or self._by_track.get(event.track & UPPER_BITS)
                 if listening is not None:
                     listening.feed(event, trio.current_time())
             case TopicChanged(membership):
@@ -327,8 +343,8 @@ class Client:
             self._by_track.pop(listening.joined.track, None)
             listening.rejoin(joined)
         self._by_track[joined.track] = listening
-        if joined.session in self._early:
-            listening.tell(self._early.pop(joined.session))
+        for event in self._early.pop(joined.session, ()):
+            listening.tell(event)
 
     def _left(self, session: str, reason: str) -> None:
         listening = self._listening.pop(session, None)
@@ -338,13 +354,11 @@ class Client:
 
     def _event(self, event: native.Event) -> None:
         self.events.append(event)
-        if event.name != "state":
-            return
         listening = self._listening.get(event.session)
         if listening is not None:
-            listening.tell(event.payload)
+            listening.tell(event)
         elif ("joined", event.session) in self._core.requests:
-            self._early[event.session] = event.payload
+            self._early.setdefault(event.session, deque(maxlen=MOST_EARLY)).append(event)
 
     def _ended(self, failure: Disconnected) -> None:
         for session in tuple(self._listening):

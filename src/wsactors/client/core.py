@@ -22,6 +22,8 @@ from .member_core import MemberCore, TopicChanged
 UNAUTHORIZED: Final = 4401
 GIVEN_UP: Final = {1002: "protocol", 4403: "kicked", 4409: "replaced", 4426: "version"}
 """Close codes after which coming back is of no use, and why in a word."""
+MOST_AUDIO: Final = 25
+"""Messages that may wait for the socket before audio is dropped: half a second of it, which nobody wants any more."""
 HELLO_BYTES: Final = 12 * 1024
 """What the positions in a hello may take; topics that do not fit are joined afterwards."""
 
@@ -230,6 +232,13 @@ class Core(MemberCore):
         if self.phase != "online":
             raise Disconnected("there is no connection at the moment")
         self._send(report)
+
+    def send_audio(self, frame: bytes) -> bool:
+        """Send an audio frame now or never; whether it will be."""
+        taken = self.phase == "online" and len(self.outgoing) < MOST_AUDIO
+        if taken:
+            self.outgoing.append(frame)
+        return taken
 
     def next_nonce(self) -> int:
         """For a ping."""

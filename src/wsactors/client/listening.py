@@ -11,6 +11,7 @@ import trio
 from wsactors.wire import native
 
 from .late import LateGate
+from .stage_mirror import STAGE_EVENTS, StageMirror
 
 BACKLOG_FRAMES: Final = 250
 """Frames kept for a reader that does not keep up: five seconds; then the oldest are dropped."""
@@ -30,6 +31,10 @@ class Listening:
         """What is played: the newest ``"state"`` event's payload (``docs/protocol.md``); empty until the node has told."""
         self.on_frame: Callable[[native.AudioFrame, float], object] | None = None
         """Is given every frame as it comes, late ones too, with the time; then none waits to be iterated."""
+        self.stage = StageMirror()
+        """Who is there and what is going on, when it is a stage or a voice session."""
+        self.missed = False
+        """Whether news of that were missed, so that the action ``state`` should be asked for all of it."""
         self._told = trio.Event()
         self._frames: deque[native.AudioFrame] = deque()
         self._arrived = trio.lowlevel.ParkingLot()
@@ -66,14 +71,27 @@ class Listening:
 
     async def next_state(self) -> Mapping[str, native.Plain]:
         """Wait for the next ``"state"`` event; its payload. The latest one, once no more will come."""
+        state = self.state
         await trio.lowlevel.checkpoint()
-        if self.ended is None:
+        while self.state is state and self.ended is None:
             await self._told.wait()
         return self.state
 
-    def tell(self, state: Mapping[str, native.Plain]) -> None:
-        """Take what is played from the connection."""
-        self.state = state
+    async def told(self) -> None:
+        """Wait for the next event of the session, or until no more will come."""
+        await trio.lowlevel.checkpoint()
+        if self.ended is None:
+            await self._told.wait()
+
+    def tell(self, event: native.Event) -> None:
+        """Take an event of the session from the connection."""
+        if event.name == "state":
+            self.state = event.payload
+        elif event.name in STAGE_EVENTS:
+            follows = self.stage.take(event.name, event.payload)
+            self.missed = event.name != "stage_state" and (self.missed or not follows)
+        else:
+            return
         self._told.set()
         self._told = trio.Event()
 
