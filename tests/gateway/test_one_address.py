@@ -20,7 +20,7 @@ from tests.gateway.engines import Served, SocketIoClient, serving, socketio_clie
 from tests.gateway.harness import TestDirectory
 from wsactors.client import open_websocket
 from wsactors.gateway import Gateway
-from wsactors.gateway.options import GatewayOptions
+from wsactors.gateway.options import GatewayOptions, RequestRates
 from wsactors.realtime.limits import LimitOptions, Rate
 from wsactors.realtime.permission import PermissionOptions
 from wsactors.realtime.shared_limits import SharedLimitOptions
@@ -164,6 +164,27 @@ async def test_a_crowd_that_publishes_by_rest_is_told_to_wait() -> None:
         both = (await served.http.post("/api/publish", json=batch)).json()["results"]
         assert [each.get("error", {}).get("code") for each in both] == [None, "rate"]
         await served.realtime.publish("room", "chat", "an actor's word")
+
+
+async def test_who_begins_to_poll_again_and_again_is_told_to_wait() -> None:
+    few = RequestRates(requests=0.001, requests_burst=3)
+    async with serving(permission=channels(1_000), authenticator=Names(), trusted_proxies=PROXY, rates=few) as served:
+
+        async def answers(path: str, address: str) -> list[tuple[int, Any]]:
+            mine = {"x-forwarded-for": address}
+            found = [await served.http.get(path, headers=mine) for _ in range(5)]
+            return [(each.status_code, each.text) for each in found]
+
+        longpoll = [json.loads(text)["status"] for _, text in await answers("/socket/longpoll", MINE)]
+        assert longpoll == [410] * 3 + [500] * 2
+        assert (
+            await served.http.get("/api/topics/a/history", headers={"x-forwarded-for": ALSO_MINE})
+        ).status_code == 429
+        sessions = [status for status, _ in await answers("/socket.io/?EIO=4&transport=polling", ANOTHER_S)]
+        assert sessions == [200] * 3 + [503] * 2
+        assert (
+            await served.http.get("/api/topics/a/history", headers={"x-forwarded-for": "192.0.2.9"})
+        ).status_code != 429
 
 
 SHOWN = PermissionOptions(limits=LimitOptions(tokens=Rate(0.01, 3)))

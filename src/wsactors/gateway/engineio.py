@@ -51,6 +51,7 @@ if TYPE_CHECKING:
     from .drain import Drain
     from .metrics import Meters
     from .port import Port
+    from .rates import Rates
 
 SID_BYTES: Final = 18
 """Of randomness in a session's id; it is all that a request shows to be let into the session."""
@@ -75,6 +76,7 @@ class EngineServer:
         app: What is spoken in them.
         drain: Tells those who poll when the node stops.
         meters: Count those who poll; WebSockets are counted as connections.
+        rates: How fast sessions may begin by polling; those on WebSockets come as fast as connections do.
         protocol: As what they are counted.
     """
 
@@ -85,6 +87,7 @@ class EngineServer:
         app: EngineApp,
         drain: Drain | None = None,
         meters: Meters | None = None,
+        rates: Rates | None = None,
         protocol: str = "engineio",
     ) -> None:
         self.node = node
@@ -93,6 +96,7 @@ class EngineServer:
         self.drain = drain
         self.meter = None if meters is None else meters[protocol]
         self._meters = meters
+        self._rates = rates
         self.arriving: dict[int, Handshake] = {}
         """By number: messages are values, and a WebSocket is none."""
         self.supervisor = f"engineio.{secrets.token_hex(6)}"
@@ -204,6 +208,8 @@ class EngineServer:
             origin=headers.get(b"origin", b"").decode("latin-1"),
             octets="b64" not in query,
         )
+        if self._rates is not None and not self._rates.take(block_of(handshake.address), trio.current_time()):
+            raise Refused(TOO_MANY)
         pid, _ = await self._start(handshake)
         packet = await self._ask(pid, "handshake")
         if packet is None:

@@ -39,15 +39,16 @@ class Engines:
         if port.runtime is None:
             return
         node, options = port.runtime, port.options
+        shared = port.drain, port.meters, port.requests
         if options.socketio.enabled:
             app = SocketIo(node, options.socketio, namespaces_of(options.socketio))
             self.children.append(app.child())
-            self._add(SOCKETIO_PATH, EngineServer(node, options.engineio, app, port.drain, port.meters, "socketio"))
+            self._add(SOCKETIO_PATH, EngineServer(node, options.engineio, app, *shared, "socketio"))
             self._files = ClientFiles(options.socketio.client_files, Path.cwd())
             with contextlib.suppress(LookupError):  # the node's topics may start later
                 topics_of(node)
         if options.engineio.echo:
-            server = EngineServer(node, options.engineio, EchoApp(), port.drain, port.meters, "engineio")
+            server = EngineServer(node, options.engineio, EchoApp(), *shared, "engineio")
             self._add(ECHO_PATH, server)
 
     def __repr__(self) -> str:

@@ -263,6 +263,8 @@ class LongPoll:
             return next((value for each, value in request.scope["headers"] if each == name), None)
 
         client = request.client.host if request.client is not None else ""
+        if not self.port.requests.take(block_of(client), trio.current_time()):
+            return {"status": 500}  # too many begin, or show tokens: phoenix.js waits longer each time
         token = (header(AUTH_HEADER) or b"").decode("latin-1")
         target = "?" + request.scope["query_string"].decode("latin-1")
         try:

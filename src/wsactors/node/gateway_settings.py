@@ -108,8 +108,8 @@ class RequestRateSettings:
 
     requests: float = setting(
         100.0,
-        "REST requests and event streams of one client each second; what is over it is answered with 429. A message of a batch "
-        "counts as one.",
+        "REST requests, event streams and polled sessions that one client begins each second; what is over it is answered with "
+        "429, or as the protocol has it. A message of a batch counts as one.",
         check=between(0.001, 1e9),
     )
     requests_burst: float = setting(400.0, "Of one client at once.", check=between(1, 1e9))
