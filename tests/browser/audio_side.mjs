@@ -30,7 +30,7 @@ function received({ arrivals, played }) {
     const due = (timestamp) => (played === null ? null : (timestamp - played) / RATE - now);
     for (const each of buffer.take(now, due)) released.push([each.timestamp, hex(each.payload), each.fresh, each.quiet, now]);
   }
-  return { released, counts: buffer.counts, report: hex(encode({ t: "report", tracks: [buffer.report(3, null)] })) };
+  return { released, counts: buffer.counts, aim: buffer.delay.seconds, report: hex(encode({ t: "report", tracks: [buffer.report(3, null)] })) };
 }
 
 /** What a listener hears whose clock is off by `ppm`: frames of a tone arrive at these times, [number, seconds]. */

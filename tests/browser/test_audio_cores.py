@@ -97,23 +97,26 @@ def test_a_lost_frame_is_waited_for_until_its_turn_and_a_late_one_is_counted(ask
     assert answer["counts"] == expected
 
 
-@pytest.mark.parametrize("distance", [1, 3])
-def test_what_is_lost_is_taken_from_the_copy_in_a_later_frame(ask: Ask, distance: int) -> None:
+@pytest.mark.parametrize("distances", [(1,), (3,), (5, 2)])
+def test_what_is_lost_is_taken_from_the_copy_in_a_later_frame(ask: Ask, distances: tuple[int, ...]) -> None:
     lost = {4, 9, 10}
-    arrivals = []
+    arrivals: list[list[Any]] = []
     for number in range(20):
         data = frame(number)
-        if number >= distance:
+        if number >= max(distances):
             whole = native.decode_audio(bytes.fromhex(data))
-            data = encode_redundant(whole, payload_of((number - distance) * 960), distance).hex()
+            first, *more = (native.Copy(payload_of((number - far) * 960), far) for far in distances)
+            data = encode_redundant(whole, first.payload, first.distance, *more).hex()
         if number not in lost:
             arrivals.append([data, 1 + number * 0.02])
     (answer,) = ask(("received", {"arrivals": arrivals, "played": -1.2 * 48_000}))
     found = timestamps(answer)
-    missing = {9} if distance == 1 else set()  # the copy of 9 was in 10
+    missing = {9} if distances == (1,) else set()  # the copy of 9 was in 10
     assert found == [number for number in range(20) if number not in missing]
     assert answer["counts"]["lost"] == 3
     assert answer["counts"]["recovered"] == 3 - len(missing)
+    (without,) = ask(("received", {"arrivals": [[frame(n), 1 + n * 0.02] for n in range(20)], "played": None}))
+    assert answer["aim"] == pytest.approx(without["aim"] + max(distances) * 0.02, abs=0.003)
     report = native.decode_client(bytes.fromhex(answer["report"]))
     assert isinstance(report, native.ReceiverReport)
     assert report.tracks[0].received == 17

@@ -37,8 +37,6 @@ export function decodeAudio(buffer) {
     level,
     payload,
     copies, // {payload, distance}: payloads of the frames with sequence - distance once more
-    previous: copies[0]?.payload ?? null, // the first of them
-    distance: copies[0]?.distance ?? 0,
   };
 }
 

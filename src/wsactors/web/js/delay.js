@@ -9,6 +9,7 @@ const QUANTILE = 0.985;
 const MEMORY = 500;
 const STEP_AFTER_DROPOUT = 0.03;
 const FORGET_PER_SECOND = 0.002;
+const REACH_FOR = 100; // frames for which copies are waited for after the last one that reached so far back
 export const DELAY = { least: 0.04, most: 0.6, start: 0.09, margin: 0.025 };
 
 export class ArrivalDelay {
@@ -18,6 +19,8 @@ export class ArrivalDelay {
     this.counts = new Float64Array(Math.round(this.options.most / BUCKET) + 1);
     this.counts[this.bucket(this.options.start - this.options.margin)] = 20;
     this.extra = 0;
+    this.reach = 0;
+    this.reachFor = 0;
     this.jitter = 0;
     this.reset();
   }
@@ -45,6 +48,13 @@ export class ArrivalDelay {
     return lateness;
   }
 
+  /** A frame's copies come `seconds` after what they are of; 0: it brings none. */
+  bringsCopies(seconds) {
+    this.reachFor -= 1;
+    if (seconds >= this.reach || this.reachFor <= 0) this.reach = seconds;
+    if (seconds === this.reach) this.reachFor = REACH_FOR;
+  }
+
   /** There was nothing to play: what was waited was not enough. */
   dropout() {
     this.extra = Math.min(this.options.most, this.extra + STEP_AFTER_DROPOUT);
@@ -53,7 +63,7 @@ export class ArrivalDelay {
   /** Seconds that sound should wait. */
   get seconds() {
     const { least, most, margin } = this.options;
-    return Math.min(most, Math.max(least, this.quantile() + margin + this.extra));
+    return Math.min(most, Math.max(least, this.quantile() + margin + this.extra) + this.reach);
   }
 
   count(lateness) {

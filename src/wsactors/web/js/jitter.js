@@ -60,7 +60,8 @@ export class JitterBuffer {
     // The frame before a word was sent late on purpose, together with the word's first one; it says little about the way.
     if (!(frame.flags & FLAG_DISCONTINUITY)) this.delay.arrived(frame.timestamp / this.rate, now);
     const kept = this.keep(number, { timestamp: frame.timestamp, samples, payload: frame.payload, flags: frame.flags }, now);
-    if (frame.previous) this.keepCopy(number, frame, now);
+    // The node sends copies to who loses frames, and only then: they are worth waiting for.
+    this.delay.bringsCopies(Math.max(0, ...frame.copies.map((copy) => this.keepCopy(number, frame, copy, now))));
     return kept;
   }
 
@@ -136,12 +137,14 @@ export class JitterBuffer {
     return true;
   }
 
-  keepCopy(number, frame, now) {
-    const at = number - frame.distance;
-    const samples = packetSamples(frame.previous);
-    const timestamp = frame.timestamp - frame.distance * samples;
-    if (samples === 0 || timestamp < 0 || at < this.next || this.seen.has(at) || this.waiting.has(at)) return;
-    this.waiting.set(at, { timestamp, samples, payload: frame.previous, flags: 0, since: now, isCopy: true });
+  /** Seconds between the copy's own time and now. */
+  keepCopy(number, frame, { payload, distance }, now) {
+    const at = number - distance;
+    const samples = packetSamples(payload);
+    const timestamp = frame.timestamp - distance * samples;
+    if (samples > 0 && timestamp >= 0 && at >= this.next && !this.seen.has(at) && !this.waiting.has(at))
+      this.waiting.set(at, { timestamp, samples, payload, flags: 0, since: now, isCopy: true });
+    return (distance * samples) / this.rate;
   }
 
   /** Whether the next frame is not waited for any longer. */
