@@ -5,11 +5,11 @@
 ``fast`` and ``ordinary`` are the endpoint of a node with either of its paths, ``aioquic`` and ``qh3`` plain loops around them.
 It prints ``ok PORT``, then answers each line on stdin with one line:
 
-    connected                               ok NUMBER
-    target PORT NUMBER                      ok            (sendto only: where to send without any protocol)
-    play LISTENERS SECONDS INTERVAL_MS      ok WALL_US CPU_US SENT REFUSED LATE_P99_MS PACKETS_IN
+    connected                                   ok NUMBER
+    target PORT NUMBER                          ok            (sendto only: where to send without any protocol)
+    play LISTENERS SECONDS INTERVAL_MS PHASES   ok WALL_US CPU_US SENT REFUSED LATE_P99_MS PACKETS_IN
 
-All play alike: a frame per interval to everybody, in phases of 5 ms or less, what has come is read before each. Every
+All play alike: a frame per interval to everybody, in phases, and what has come is read before each. Every
 frame carries the time at which its phase was due, so that a listener on this machine knows how late it is.
 """
 
@@ -34,7 +34,6 @@ from cryptography.x509.oid import NameOID
 
 PAYLOAD: Final = 120
 """Bytes of a datagram: a header of 19, and Opus at 40 kbit/s in frames of 20 ms."""
-PHASE: Final = 0.005
 STAMP: Final = struct.Struct(">Bd")
 ALPN: Final = "wsactors"
 BUFFER: Final = 4 * 1024 * 1024
@@ -64,9 +63,8 @@ class Stage:
         """Send one frame to each; how many the kernel took."""
         raise NotImplementedError
 
-    async def play(self, count: int, seconds: float, interval: float) -> str:
+    async def play(self, count: int, seconds: float, interval: float, phases: int) -> str:
         """Frames for a while; the answer's numbers."""
-        phases = max(1, round(interval / PHASE))
         chosen = self.listeners[:count]
         groups = [chosen[phase::phases] for phase in range(phases)]
         late: list[float] = []
@@ -323,10 +321,10 @@ async def answer(stage: Stage, line: list[str]) -> str:
         case ["target", port, number]:
             stage.listeners += [("127.0.0.1", int(port))] * int(number)
             return "0"
-        case ["play", count, seconds, interval]:
+        case ["play", count, seconds, interval, phases]:
             gc.collect()
             gc.freeze()
-            return await stage.play(int(count), float(seconds), float(interval) / 1e3)
+            return await stage.play(int(count), float(seconds), float(interval) / 1e3, int(phases))
     raise ValueError(f"no such command: {line}")
 
 

@@ -35,6 +35,8 @@ GROWTH: Final = ((100, 20.0), (300, 20.0), (600, 20.0), (1000, 20.0), (1500, 40.
 """Listeners, and the length of a frame in ms."""
 GROWTH_SECONDS: Final = 5.0
 FRAME_MS: Final = 20.0
+PHASE_MS: Final = 5.0
+"""A thousand packets at once would be late, and a burst for every switch. Compared with others, all go at once."""
 PAUSE_MS: Final = 1.0
 """Listeners let packets gather for so long, so that the server does not pay for waking their process with each."""
 METRICS: Final = (
@@ -91,9 +93,9 @@ class Server:
         if joined < count:
             raise PeerUnavailable(f"only {joined:.0f} of {count} listeners could join {self.peer.name}")
 
-    def play(self, count: int, seconds: float, frame_ms: float = FRAME_MS) -> Played:
+    def play(self, count: int, seconds: float, frame_ms: float = FRAME_MS, phase_ms: float = PHASE_MS) -> Played:
         """Play to the first ``count`` for a while."""
-        return Played(*self.peer.ask("play", count, seconds, frame_ms))
+        return Played(*self.peer.ask("play", count, seconds, frame_ms, round(frame_ms / phase_ms)))
 
 
 def crowd_of(stack: ExitStack, pause_ms: float = PAUSE_MS) -> LinePeer:
@@ -127,7 +129,7 @@ def beside(options: Options) -> list[Row]:
                 missing[kind] = str(unavailable)
         for turn in range(rounds + 1):
             for kind, server in servers.items():
-                found = server.play(count, ROUND_SECONDS)
+                found = server.play(count, ROUND_SECONDS, phase_ms=FRAME_MS)
                 if turn:  # the first round warms up
                     played.setdefault(kind, []).append(found)
     note = f"{count} listeners, 120 bytes every 20 ms, CPU time of the server's process; {rounds} rounds, medians"

@@ -32,6 +32,9 @@ MAX_PROBE_INTERVAL: Final = 0.5
 RFC 9002 §6.2.1 doubles the interval each time, without end. For live sound that is too long: after a hole of 10 s sound
 has to be back within 1 s. Two small packets a second, until the idle timeout, congest nothing.
 """
+ACK_DELAY: Final = 0.05
+"""Seconds that a server says it may keep an acknowledgement back: timers are looked at every 25 ms, and most acknowledgements go
+along with the next datagram instead of in a packet of their own."""
 MAX_WAIT: Final = 0.06
 """Seconds that a datagram waits for the pacer of the ordinary path. Later it is late sound, and dropped."""
 _NOWHERE: Final[Address] = ("", 0)
@@ -281,6 +284,7 @@ class AioquicBackend:
     ) -> Transport:
         """The server's end of a new connection."""
         quic = GuardedConnection(
+            max_ack_delay=ACK_DELAY,
             configuration=configuration,
             original_destination_connection_id=original_destination_cid,
             retry_source_connection_id=retry_source_cid,

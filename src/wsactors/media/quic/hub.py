@@ -43,6 +43,7 @@ _DATAGRAM_BYTES: Final = 2_048
 """No packet of QUIC's is larger on a path that is not a loop; a larger one is cut, and is then none."""
 _LOOK_AT_CLOCK: Final = 16
 """Datagrams read between two looks at the clock."""
+_CID_ENDS: Final = 1 + CID_BYTES
 HOLD_SECONDS: Final = 0.002
 """How long the loop is held at most while datagrams wait to be read."""
 HANDSHAKE_SECONDS: Final = 5.0
@@ -134,7 +135,7 @@ class Hub:
 
     def drain(self) -> bool:
         """Read until nothing waits, or for `HOLD_SECONDS`, and settle; whether all was read."""
-        receive, clock = self._receive, self.clock
+        receive, clock, by_cid = self._receive, self.clock, self._by_cid
         now = clock()
         until = now + HOLD_SECONDS
         is_empty = False
@@ -151,10 +152,26 @@ class Hub:
                     continue  # what an ICMP message says about a peer is not believed
                 self.packets_in += 1
                 self.bytes_in += len(data)
-                self._take(data, address, now)
+                # Nearly all that comes is of somebody who is in: it counts as theirs, and nobody else's.
+                connection = by_cid.get(data[1:_CID_ENDS])
+                if connection is None or not connection.is_established or data[0] & 0x80:
+                    self._take(data, address, now)
+                    continue
+                connection.packets += 1
+                if connection.packets > self._most_packets and not self._is_new_window(connection, now):
+                    self.turned[Turned.CONNECTION_RATE] += 1
+                elif connection.transport.receive(data, address, now):
+                    self._touched[connection] = None
             now = clock()
         self.settle()
         return is_empty
+
+    def _is_new_window(self, connection: Connection, now: float) -> bool:
+        """Whether the packets of ``connection`` took long enough to count anew."""
+        if now < connection.window_ends:
+            return False
+        connection.window_ends, connection.packets = now + WINDOW_SECONDS, 1
+        return True
 
     def _take(self, data: bytes, address: Address, now: float) -> None:
         if len(data) <= CID_BYTES:
@@ -170,10 +187,8 @@ class Hub:
             connection = self._knock(data, address, peer, now)
             if connection is None:
                 return
-        if now >= connection.window_ends:
-            connection.window_ends, connection.packets = now + WINDOW_SECONDS, 0
         connection.packets += 1
-        if connection.packets > self._most_packets:
+        if connection.packets > self._most_packets and not self._is_new_window(connection, now):
             self.turned[Turned.CONNECTION_RATE] += 1
         elif connection.is_established:
             if connection.transport.receive(data, address, now):
@@ -258,12 +273,13 @@ class Hub:
     def sweep(self) -> None:
         """Everybody's timers, and those who wait for progress."""
         now = self.clock()
+        half_open = self.half_open
         for connection in list(self.connections):
             due = connection.transport.timer()
             if due is not None and due <= now:
                 connection.transport.handle_timer(now)
                 self._touched[connection] = None
-            if not connection.is_established and now - connection.born > HANDSHAKE_SECONDS:
+            if half_open and not connection.is_established and now - connection.born > HANDSHAKE_SECONDS:
                 self._remove(connection, "the handshake took too long")
         for connection in list(self.waiting):
             self._guarded(connection, lambda application: application.progress())
