@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -14,6 +15,7 @@ pytest.importorskip("av")
 from wsactors.actors import Pid
 from wsactors.errors import NoSuchSession
 from wsactors.realtime.identity import ANONYMOUS, Refused, User
+from wsactors.realtime.send_queue import AUDIO
 from wsactors.sessions.directory import close_stage, open_stage
 from wsactors.sessions.member import FRAMES, visitor_of
 from wsactors.sessions.stage_news import LISTED
@@ -185,6 +187,41 @@ async def test_only_the_loudest_are_sent(autojump_clock: MockClock, hall: Hall) 
         await trio.sleep(0.02)
     tail = listener.frames[-40:]
     assert {frame.track for frame in tail} == {guest.you["track"] for guest in people[3:5]}
+
+
+class Deaf:
+    """A sink that counts what it is offered by track."""
+
+    def __init__(self) -> None:
+        self.tracks: Counter[int] = Counter()
+
+    def offer(self, data: bytes, key: object = None) -> bool:
+        if key == AUDIO:
+            self.tracks[int.from_bytes(data[2:6], "big")] += 1
+        return True
+
+
+async def test_of_a_thousand_speakers_those_who_speak_are_heard_by_all(autojump_clock: MockClock, hall: Hall) -> None:
+    stage = await hall.open("room", kind="voice", people=1_000, loudest=4)
+    crowd: list[tuple[Deaf, Any]] = []
+    for number in range(1_000):
+        sink = Deaf()
+        crowd.append((sink, await hall.directory.join("room", sink, hall.owner.pid, user=user(f"u{number}"))))
+    with pytest.raises(Refused, match="full"):
+        await hall.directory.join("room", Deaf(), hall.owner.pid, user=user("one more"))
+    for sequence in range(8):
+        for number, (_sink, member) in enumerate(crowd):
+            loud = number % 400 == 7
+            frame = voice(sequence, level=20) if loud else voice(sequence, level=100, flags=0)
+            member.speak(frame, trio.current_time())
+        await trio.sleep(0.02)
+    await trio.sleep(1)
+    heard = {tuple(sorted(sink.tracks)) for sink, _member in crowd}
+    tracks = set().union(*heard)
+    assert len(tracks) == 3  # of whom each hears the two others, and everybody else all
+    assert sorted(len(each) for each in heard) == [2, 2, 2, 3]
+    status = await hall.status(stage)
+    assert (status.people, status.tracks, dict(status.dropped)["silence"]) == (1_000, 1_000, 997 * 8)
 
 
 async def test_who_comes_while_somebody_speaks_gets_what_a_jitter_buffer_needs(

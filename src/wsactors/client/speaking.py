@@ -12,7 +12,7 @@ import trio
 from wsactors.media.opus import SAMPLE_RATE, Application, Encoder
 from wsactors.wire.native import QUIETEST
 
-from .uplink import FRAME
+from .uplink import FRAME, VOICE_LEVEL
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from .stage import Stage
 
 BITRATE: Final = 32_000
+HANGOVER: Final = 20
+"""Frames of silence that are sent: after as much the node takes it that nobody speaks."""
 
 
 def level_of(sound: NDArray[np.float32]) -> int:
@@ -45,16 +47,24 @@ def frames_of(sounds: Iterable[NDArray[np.float32]]) -> Iterable[NDArray[np.floa
         yield np.concatenate((rest, np.zeros((FRAME - len(rest), 1), np.float32)))
 
 
-async def say(stage: Stage, sounds: Iterable[NDArray[np.float32]], *, bitrate: int = BITRATE) -> int:
+async def say(
+    stage: Stage, sounds: Iterable[NDArray[np.float32]], *, bitrate: int = BITRATE, silence: bool = False
+) -> int:
     """Speak ``sounds``, float32 at 48 kHz, at the pace of the clock; how many frames were sent.
 
-    A device that gives its samples block by block will do as well as a file: what it is slow to give is sent late, and
-    what was not sent in time is left out.
+    ``sounds`` may come from a file, or block by block from a device that does not wait for its samples. Where it has
+    been silent for `HANGOVER` frames nothing is sent, unless ``silence`` says so; who decodes hears no difference.
     """
-    sent = 0
+    sent = quiet = 0
     with Encoder(1, application=Application.VOIP, bitrate=bitrate, fec=True) as encoder:
         begun = trio.current_time()
         for number, block in enumerate(frames_of(sounds)):
             await trio.sleep_until(begun + number * FRAME / SAMPLE_RATE)
-            sent += stage.speak(encoder.encode(block), level=level_of(block))
+            level = level_of(block)
+            packet = encoder.encode(block)
+            quiet = 0 if level <= VOICE_LEVEL else quiet + 1
+            if quiet <= HANGOVER or silence:
+                sent += stage.speak(packet, level=level)
+            else:
+                stage.pause(FRAME)
     return sent
