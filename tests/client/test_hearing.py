@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+from typing import Any
+
 import numpy as np
 import pytest
+import trio
+import trio.testing
 
-from wsactors.client.hearing import BLOCK, MOST_TRACKS, RATE, Hearing
+from wsactors.client.hearing import BLOCK, MOST_TRACKS, RATE, Hearing, hear
 from wsactors.media.opus import Encoder
 from wsactors.wire.native import AudioFrame
 
@@ -80,3 +85,35 @@ def test_tracks_are_bounded() -> None:
     assert sorted(hearing.quality) == list(range(5, MOST_TRACKS + 5))
     hearing.close()
     assert not hearing.quality
+
+
+async def test_a_busy_moment_is_made_up_for_and_a_long_one_is_left_out(autojump_clock: trio.testing.MockClock) -> None:
+    sound = frames(1, 440, 300)
+    listening: Any = SimpleNamespace(ended=None, on_frame=None)
+    client: Any = SimpleNamespace(on_probe=None, report=lambda _report: None)
+    blocks: list[Any] = []
+
+    async def arrive() -> None:
+        for number, frame in enumerate(sound):
+            await trio.sleep_until(begun + number * FRAME / RATE)
+            listening.on_frame(frame, trio.current_time())
+
+    def write(block: Any) -> None:
+        blocks.append(block)
+        if len(blocks) in {150, 200, 250}:
+            autojump_clock.jump(0.03)  # a moment in which this thread was not served
+        elif len(blocks) == 350:
+            autojump_clock.jump(1.0)
+
+    async with trio.open_nursery() as nursery:
+        begun = trio.current_time() + 0.005
+        nursery.start_soon(arrive)
+        quality = await hear(client, listening, write, seconds=4.5)
+        nursery.cancel_scope.cancel()
+    counted = quality[1].statistics
+    heard = np.concatenate(blocks)[:, 0]
+    assert len(heard) == 450 * BLOCK
+    loud = np.sqrt(np.mean(heard[: 340 * BLOCK].reshape(-1, BLOCK) ** 2, axis=1))
+    assert loud[20:].min() > 0.1
+    assert counted.concealed <= 0.02 * counted.played
+    assert trio.current_time() - begun < 6.2
