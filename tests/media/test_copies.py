@@ -91,6 +91,14 @@ def test_as_many_as_fit_a_datagram() -> None:
     assert all(len(data) <= MAX_DATAGRAM for data in sent)
 
 
+def test_what_was_never_sent_is_no_reason_to_send_more() -> None:
+    copies = FrameCopies()
+    for second in range(20):
+        track = TrackReport(1, 0, 40 * second, lost=10 * second, runs=3 * second)
+        copies.hear(ReceiverReport((track,)), float(second), dropped=10 * second)
+    assert copies.distances == ()
+
+
 def test_what_is_kept_is_bounded() -> None:
     copies = lossy(4)
     for n in range(100):

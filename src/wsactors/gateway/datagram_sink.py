@@ -181,7 +181,7 @@ class DatagramSink:
         """The listener tells how it hears: who loses frames gets copies, and the way is measured."""
         if self.copies is None:
             self.copies = FrameCopies()
-        self.copies.hear(report, now)
+        self.copies.hear(report, now, dropped=self.dropped)
         probe = self.copies.probe(now)
         if probe is not None:
             self.offer(encode(probe), Probe)

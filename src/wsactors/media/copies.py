@@ -106,12 +106,13 @@ class FrameCopies:
         >>> sink.offer(copies.add(data), AUDIO)            # doctest: +SKIP
     """
 
-    __slots__ = ("_chooser", "_reports", "_sent")
+    __slots__ = ("_chooser", "_dropped", "_reports", "_sent")
 
     def __init__(self, options: CopyOptions = CopyOptions()) -> None:
         self._chooser = CopyChooser(options)
         self._reports = Reports()
         self._sent: dict[int, deque[_Sent]] = {}
+        self._dropped: int | None = None
 
     @property
     def distances(self) -> tuple[int, ...]:
@@ -123,11 +124,21 @@ class FrameCopies:
         """Seconds to the listener and back; None: not measured yet."""
         return self._reports.rtt
 
-    def hear(self, report: ReceiverReport, now: float) -> list[Heard]:
-        """The listener reports; what that says, by track."""
+    def hear(self, report: ReceiverReport, now: float, *, dropped: int = 0) -> list[Heard]:
+        """The listener reports; what that says, by track.
+
+        ``dropped``: frames that have not been sent to it at all so far. The listener counts them as lost, but where there
+        is no room for frames, copies would only take more of it.
+        """
         heard = self._reports.take(report, now)
+        if self._dropped is None:
+            self._dropped = dropped
+        if not heard:
+            return heard
         frames, lost, runs = (sum(getattr(each, name) for each in heard) for name in ("frames", "lost", "runs"))
-        if not self._chooser.hear(frames, lost, runs, now=now):
+        lost = max(0, lost - (dropped - self._dropped))
+        self._dropped = dropped
+        if not self._chooser.hear(frames, lost, min(runs, lost), now=now):
             self._sent.clear()
         return heard
 
