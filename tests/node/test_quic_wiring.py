@@ -12,9 +12,8 @@ from wsactors.gateway.dev_certificate import CertificateFiles, DevelopmentCertif
 from wsactors.gateway.options import GatewayRefused
 from wsactors.gateway.quic_server import QuicOptions
 from wsactors.gateway.tls import make_certificate
-from wsactors.media.quic.door import DoorOptions
+from wsactors.media.quic.door import DoorOptions, HubOptions
 from wsactors.media.quic.endpoint import EndpointOptions
-from wsactors.media.quic.hub import HubOptions
 from wsactors.node.context import NodeContext
 from wsactors.node.gateway_settings import GatewaySettings, TlsSettings
 from wsactors.node.quic_settings import QuicLimitSettings, QuicSettings

@@ -10,9 +10,8 @@ from wsactors.gateway.options import GatewayOptions, GatewayRefused, check_expos
 from wsactors.gateway.quic_server import QuicOptions, QuicServer
 from wsactors.gateway.server import public_hosts
 from wsactors.gateway.webtransport_pages import Offer
-from wsactors.media.quic.door import DoorOptions
+from wsactors.media.quic.door import DoorOptions, HubOptions
 from wsactors.media.quic.endpoint import EndpointOptions
-from wsactors.media.quic.hub import HubOptions
 from wsactors.node.context import NodeContext
 from wsactors.node.quic_settings import QuicSettings
 from wsactors.node.wiring import gateway_options, quic_gateway_options

@@ -17,9 +17,8 @@ from tests.media.quic.endpoints import open_endpoint
 from tests.media.quic.quic_client import open_quic
 from wsactors.actors import Down
 from wsactors.media.quic import endpoint as endpoint_module
-from wsactors.media.quic.door import DoorOptions, Turned
+from wsactors.media.quic.door import DoorOptions, HubOptions, Turned
 from wsactors.media.quic.endpoint import EndpointOptions, EndpointRefused, open_udp
-from wsactors.media.quic.hub import HubOptions
 
 SECONDS = 20
 
@@ -59,8 +58,8 @@ async def test_a_connection_is_an_actor_that_ends_with_it() -> None:
             assert down.reason == "normal"
         await until(lambda: server.echoes[0].ended == ["bye"])
         assert not server.hub.connections
-        assert not server.hub._by_cid
-        assert not server.hub.peers
+        assert not server.hub.roster.by_cid
+        assert not server.hub.roster.peers
 
 
 @pytest.mark.parametrize("words", [b"crash", b"crash later"])
@@ -90,8 +89,7 @@ async def test_an_endpoint_that_crashes_comes_back_on_its_port_and_resets_whom_i
         await client.wait(lambda: client.stream(0))
         port, first = server.port, server.node.whereis("endpoint")
         connection = next(iter(server.hub.connections))
-        # As after a crash that left no time for a goodbye.
-        server.hub.connections.clear()
+        server.hub.connections.clear()  # as after a crash that left no time for a goodbye
         assert first is not None
         server.node.exit(first, "kill")
         await until(lambda: server.node.whereis("endpoint") not in {None, first})
@@ -109,7 +107,7 @@ async def test_a_silent_half_open_connection_is_let_go(monkeypatch: pytest.Monke
     async with open_endpoint() as server, open_quic(server.port, reads=False):
         await until(lambda: server.hub.opened)
         await until(lambda: not server.hub.connections)
-        assert server.hub.half_open == server.hub.unvalidated == 0
+        assert server.hub.half_open == server.hub.roster.unvalidated == 0
 
 
 async def test_addresses_show_that_they_are_real_when_many_come() -> None:
@@ -128,7 +126,7 @@ async def test_no_state_is_kept_of_addresses_that_never_answer() -> None:
             await client.raw(hello(number))
         await until(lambda: server.hub.door.retries >= 150)
         assert len(server.hub.connections) <= 20
-        assert server.hub.unvalidated <= 5
+        assert server.hub.roster.unvalidated <= 5
 
 
 def hello(number: int) -> bytes:
@@ -233,7 +231,7 @@ async def test_arbitrary_datagrams_harm_nobody() -> None:
     async with open_endpoint(bounds) as server, open_quic(server.port) as client:
         await client.send(b"hello")
         await client.wait(lambda: client.stream(0))
-        cids = [*server.hub._by_cid]
+        cids = [*server.hub.roster.by_cid]
         with socket.socket(type=socket.SOCK_DGRAM) as sock:
             sock.connect(("127.0.0.1", server.port))
             for number in range(3_000):
@@ -261,10 +259,24 @@ async def test_handshakes_take_their_share_and_no_more(monkeypatch: pytest.Monke
     ):
         server.hub.door.spent(60.0, time.monotonic())
         async with open_quic(server.port, handshake=False) as late:
-            await until(lambda: server.hub.turned[Turned.BUSY])
+            await until(lambda: server.hub._hellos)
             await client.send(b"not disturbed")
             await client.wait(lambda: client.stream(0))
-            await late.wait_for(events.HandshakeCompleted)  # it asks again, and then there is time
+            assert not server.hub.half_open
+            await late.wait_for(events.HandshakeCompleted)
+            assert not server.hub.turned[Turned.BUSY]
+
+
+async def test_those_who_wait_for_a_handshake_are_bounded_in_number_and_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("wsactors.media.quic.hub.MAX_HELLOS", 10)
+    monkeypatch.setattr("wsactors.media.quic.hub.HELLO_SECONDS", 0.1)
+    bounds = options(door=DoorOptions(handshake_share=0.01), packets_per_address=1e6)
+    async with open_endpoint(bounds) as server, open_quic(server.port) as client:
+        server.hub.door.spent(60.0, time.monotonic() + 10)
+        for number in range(50):
+            await client.raw(hello(number))
+        await until(lambda: server.hub.turned[Turned.BUSY] == 50)
+        assert len(server.hub.connections) == 1
 
 
 async def test_a_token_that_is_not_ours_ends_the_attempt() -> None:

@@ -8,6 +8,7 @@ together get `DoorOptions.handshake_share` of the processor, so that those who a
 from __future__ import annotations
 
 import secrets
+from collections.abc import Callable
 from enum import StrEnum
 from typing import Final, TypeAlias
 
@@ -61,7 +62,7 @@ class Turned(StrEnum):
     FULL = "full"
     """There are as many connections as there may be, in all or of its address."""
     BUSY = "busy"
-    """Handshakes have had their share of the processor."""
+    """Handshakes have had their share of the processor, and as many wait as may."""
 
 
 @attrs.frozen
@@ -74,6 +75,21 @@ class DoorOptions:
     """Handshakes under way at a time without a validated address."""
     handshake_share: float = 0.2
     """The part of one processor that handshakes may take."""
+
+
+@attrs.frozen
+class HubOptions:
+    """Bounds of one socket."""
+
+    connections: int = 2_000
+    connections_per_address: int = 1_000
+    packets_per_address: float = 500.0
+    """Packets a second of an address that has no connection; each connection adds ``packets_per_connection``."""
+    packets_per_connection: float = 400.0
+    """Packets a second of one connection: whoever hears and speaks in frames of 10 ms sends 200."""
+    door: DoorOptions = attrs.field(factory=DoorOptions)
+    block: Callable[[str], str] = str
+    """Whom an address is counted as."""
 
 
 @attrs.frozen
@@ -109,6 +125,10 @@ class Door:
         """Addresses asked to show that they are real."""
         self.resets = 0
         """Stateless resets sent."""
+
+    def has_time(self, now: float) -> bool:
+        """Whether another handshake may begin."""
+        return self._budget.left(now) > 0
 
     def spent(self, seconds: float, now: float) -> None:
         """A handshake's datagram has taken ``seconds`` of the processor."""
@@ -146,7 +166,7 @@ class Door:
                 )
             except ValueError:
                 return _invalid_token(header) if self._negotiations.take(now) else Turned.TOKEN
-        if self._budget.left(now) <= 0:
+        if not self.has_time(now):
             return Turned.BUSY
         if not validated and (half_open >= self._options.half_open or not self._unvalidated.take(now)):
             return self._retry(header, address, now)

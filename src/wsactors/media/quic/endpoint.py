@@ -17,8 +17,8 @@ from wsactors.errors import CallExit, ChildError, StartError
 from wsactors.supervision import ChildSpec, start_child
 
 from .connection import Accept, ConnectionActor
-from .door import Turned
-from .hub import SWEEP_SECONDS, Hub, HubOptions
+from .door import HubOptions, Turned
+from .hub import SWEEP_SECONDS, Hub
 from .transport import Backend, Drop
 
 if TYPE_CHECKING:

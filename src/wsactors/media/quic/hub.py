@@ -10,11 +10,10 @@ import errno
 import itertools
 import socket
 import time
-from collections import Counter
+from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
-import attrs
 import trio
 from aioquic.quic.events import (
     ConnectionIdIssued,
@@ -29,8 +28,9 @@ from aioquic.quic.events import (
 from wsactors.actors.log import log
 
 from .connection import MAX_EARLY, Accept, Connection, Over
-from .door import CID_BYTES, Door, DoorOptions, Enter, Turned
+from .door import CID_BYTES, Door, Enter, HubOptions, Turned
 from .guard import WINDOW_SECONDS, PacketGuard
+from .roster import Roster
 from .transport import Address, Backend, Drop
 
 if TYPE_CHECKING:
@@ -48,21 +48,10 @@ HOLD_SECONDS: Final = 0.002
 """How long the loop is held at most while datagrams wait to be read."""
 HANDSHAKE_SECONDS: Final = 5.0
 """In which a handshake must be done."""
-
-
-@attrs.frozen
-class HubOptions:
-    """Bounds of one socket."""
-
-    connections: int = 2_000
-    connections_per_address: int = 1_000
-    packets_per_address: float = 500.0
-    """Packets a second of an address that has no connection; each connection adds ``packets_per_connection``."""
-    packets_per_connection: float = 400.0
-    """Packets a second of one connection: whoever hears and speaks in frames of 10 ms sends 200."""
-    door: DoorOptions = attrs.field(factory=DoorOptions)
-    block: Callable[[str], str] = str
-    """Whom an address is counted as."""
+MAX_HELLOS: Final = 512
+"""First packets that may wait: at 1,200 bytes each, and a millisecond or two of work."""
+HELLO_SECONDS: Final = 1.0
+"""How long one waits at most. By then its client has sent another."""
 
 
 class Hub:
@@ -100,21 +89,19 @@ class Hub:
         self._backend = backend
         self._configuration = configuration
         self.door = Door(options.door, reset_key)
-        self.peers: Counter[str] = Counter()
-        """Established connections by whom they belong to."""
-        self._begun: Counter[str] = Counter()
-        """All connections, likewise."""
+        self.roster = Roster(options.connections, options.connections_per_address)
+        self.connections = self.roster.connections
         self.guard = PacketGuard(
             per_address=options.packets_per_address,
             per_connection=options.packets_per_connection,
-            connections=self.peers,
+            connections=self.roster.peers,
         )
         self._most_packets = options.packets_per_connection * WINDOW_SECONDS
-        self._by_cid: dict[bytes, Connection] = {}
-        self.connections: dict[Connection, None] = {}
-        """Those that are alive, new ones, too."""
+        self._by_cid = self.roster.by_cid
         self.waiting: dict[Connection, None] = {}
         """Those whose applications wait for progress."""
+        self._hellos: deque[tuple[bytes, Address, float]] = deque()
+        """First packets that wait until handshakes may have the processor again, and when they came."""
         self._touched: dict[Connection, None] = {}
         self.wake = trio.Event()
         """Set when there is something to settle."""
@@ -122,7 +109,6 @@ class Hub:
         """Established connections that wait for their actor, by number."""
         self._numbers = itertools.count(1)
         self.arrivals, self.to_start = trio.open_memory_channel[int](options.connections)
-        self.half_open = self.unvalidated = 0
         self.turned = dict.fromkeys(Turned, 0)
         self.past_drops = dict.fromkeys(Drop, 0)
         """Of connections that have ended."""
@@ -130,6 +116,11 @@ class Hub:
         self.opened = self.handshakes = self.failures = 0
         self.packets_in = self.bytes_in = self.datagrams_in = 0
         self.packets_out = self.bytes_out = self.datagrams_out = 0
+
+    @property
+    def half_open(self) -> int:
+        """Handshakes under way."""
+        return self.roster.half_open
 
     # --- reading -------------------------------------------------------------------------------------------------------
 
@@ -147,6 +138,9 @@ class Hub:
                     is_empty = True
                     break
                 except OSError as error:
+                    if error.errno in {errno.ENOMEM, errno.ENOBUFS}:
+                        is_empty = True  # the kernel is short of memory: later there may be some
+                        break
                     if error.errno not in {errno.ECONNREFUSED, errno.EHOSTUNREACH, errno.ENETUNREACH}:
                         raise
                     continue  # what an ICMP message says about a peer is not believed
@@ -163,6 +157,7 @@ class Hub:
                 elif connection.transport.receive(data, address, now):
                     self._touched[connection] = None
             now = clock()
+        self._let_in(now)
         self.settle()
         return is_empty
 
@@ -181,6 +176,10 @@ class Hub:
         if not self.guard.admit(peer, now):
             self.turned[Turned.RATE] += 1
             return
+        self._deliver(data, address, peer, now)
+
+    def _deliver(self, data: bytes, address: Address, peer: str, now: float) -> None:
+        """To its connection, or to the door."""
         cid = data[6 : 6 + data[5]] if data[0] & 0x80 else data[1 : 1 + CID_BYTES]
         connection = self._by_cid.get(cid)
         if connection is None:
@@ -197,11 +196,13 @@ class Hub:
             self._shake_hands(connection, data, address, now)
 
     def _knock(self, data: bytes, address: Address, peer: str, now: float) -> Connection | None:
-        found = self.door.knock(data, address, now, self.unvalidated)
+        found = self.door.knock(data, address, now, self.roster.unvalidated)
+        if found is Turned.BUSY and len(self._hellos) < MAX_HELLOS:
+            self._hellos.append((data, address, now))
+            return None
         match found:
             case Enter():
-                options = self._options
-                if len(self.connections) < options.connections and self._begun[peer] < options.connections_per_address:
+                if self.roster.has_room(peer):
                     return self._begin(found, data, peer, now)
                 self.turned[Turned.FULL] += 1
             case Turned():
@@ -209,6 +210,15 @@ class Hub:
             case _:
                 self._send(found, address)
         return None
+
+    def _let_in(self, now: float) -> None:
+        """Go on with those who have waited because others were being let in: in order, and none that has given up."""
+        while self._hellos and (self.door.has_time(now) or now - self._hellos[0][2] > HELLO_SECONDS):
+            data, address, came = self._hellos.popleft()
+            if now - came > HELLO_SECONDS:
+                self.turned[Turned.BUSY] += 1
+            else:
+                self._deliver(data, address, self._options.block(address[0]), now)
 
     def _begin(self, enter: Enter, data: bytes, peer: str, now: float) -> Connection:
         transport = self._backend.accept(
@@ -218,18 +228,9 @@ class Hub:
         )
         is_validated = enter.retry_source_cid is not None
         connection = Connection(self, transport, peer, now, is_validated=is_validated)
-        self.connections[connection] = None
-        self._begun[peer] += 1
+        self.roster.add(connection, data[6 : 6 + data[5]], transport.host_cid)
         self.opened += 1
-        self.half_open += 1
-        self.unvalidated += not is_validated
-        self._name(connection, data[6 : 6 + data[5]])
-        self._name(connection, transport.host_cid)
         return connection
-
-    def _name(self, connection: Connection, cid: bytes) -> None:
-        if self._by_cid.setdefault(cid, connection) is connection:
-            connection.cids.add(cid)
 
     def _shake_hands(self, connection: Connection, data: bytes, address: Address, now: float) -> None:
         """As any packet of an established connection, but at once and on the handshakes' account."""
@@ -281,6 +282,7 @@ class Hub:
                 self._touched[connection] = None
             if half_open and not connection.is_established and now - connection.born > HANDSHAKE_SECONDS:
                 self._remove(connection, "the handshake took too long")
+        self._let_in(now)
         for connection in list(self.waiting):
             self._guarded(connection, lambda application: application.progress())
         self.settle()
@@ -290,11 +292,9 @@ class Hub:
     def _tell(self, connection: Connection, event: QuicEvent) -> None:
         match event:
             case ConnectionIdIssued(connection_id=cid):
-                self._name(connection, cid)
+                self.roster.name(connection, cid)
             case ConnectionIdRetired(connection_id=cid):
-                if cid in connection.cids:
-                    connection.cids.remove(cid)
-                    del self._by_cid[cid]
+                self.roster.retire(connection, cid)
             case ProtocolNegotiated(alpn_protocol=alpn):
                 connection.alpn = alpn
             case HandshakeCompleted():
@@ -321,11 +321,8 @@ class Hub:
             self.failed(connection, error)
 
     def _established(self, connection: Connection) -> None:
-        connection.is_established = True
+        self.roster.establish(connection)
         self.handshakes += 1
-        self.half_open -= 1
-        self.unvalidated -= not connection.is_validated
-        self.peers[connection.peer] += 1
         number = next(self._numbers)
         self.arriving[number] = connection
         try:
@@ -364,16 +361,8 @@ class Hub:
         if connection.is_over:
             return
         connection.is_over = True
-        for cid in connection.cids:
-            del self._by_cid[cid]
-        del self.connections[connection]
+        self.roster.remove(connection)
         self.waiting.pop(connection, None)
-        _less(self._begun, connection.peer)
-        if connection.is_established:
-            _less(self.peers, connection.peer)
-        else:
-            self.half_open -= 1
-            self.unvalidated -= not connection.is_validated
         self._keep_counts(connection)
         self._tell_closed(connection, reason)
         if connection.pid is not None:
@@ -401,9 +390,3 @@ class Hub:
             for data, address in connection.transport.transmit(self.clock()):
                 self._send(data, address)
             self._remove(connection, "the endpoint stops")
-
-
-def _less(counts: Counter[str], key: str) -> None:
-    counts[key] -= 1
-    if not counts[key]:
-        del counts[key]
