@@ -15,6 +15,7 @@ pytest.importorskip("av")
 from wsactors.actors import Pid
 from wsactors.errors import NoSuchSession
 from wsactors.realtime.identity import ANONYMOUS, Refused, User
+from wsactors.realtime.metrics import Metrics
 from wsactors.realtime.send_queue import AUDIO
 from wsactors.sessions.directory import close_stage, open_stage
 from wsactors.sessions.member import FRAMES, visitor_of
@@ -543,3 +544,20 @@ async def test_who_was_let_in_and_never_came_is_forgotten(autojump_clock: MockCl
     assert (await hall.status(stage)).people == 3
     await trio.sleep(6)
     assert (await hall.status(stage)).people == 2
+
+
+async def test_what_becomes_of_frames_joins_and_acts_is_counted(autojump_clock: MockClock, hall: Hall) -> None:
+    stage, mod, ann = await talk(hall)
+    await speak(mod, ann, 10)
+    await speak(ann, mod, 5)
+    await refused(ann, "topic", text="x")
+    await kill(hall, stage, "session")
+    await mod.act("state")
+    read = {metric.name: metric.read() for metric in Metrics.of(hall.node).all()}
+    frames, people = read["wsactors_voice_frames_total"], read["wsactors_stage_people"]
+    assert isinstance(frames, dict)
+    assert frames["forwarded"] >= 10
+    assert frames["role"] == 5
+    assert people == {"audience": 1, "speaker": 0, "moderator": 1}
+    assert read["wsactors_stage_joins_total"]["ok"] == 2  # type: ignore[index]
+    assert read["wsactors_stage_acts_total"]["unauthorized"] == 1  # type: ignore[index]

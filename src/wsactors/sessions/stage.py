@@ -58,7 +58,6 @@ class Stage(StagePeople):
     """The session actor. Registered as ``options.part("session")``. Calls: `Enter`, `Act`, `GetStage`."""
 
     def init(self, stage: StageOptions = StageOptions()) -> None:  # noqa: B008 - frozen
-        self._frames = 0
         self._ticking = self._clips_changed = False
         self._open(stage)
 
@@ -116,7 +115,8 @@ class Stage(StagePeople):
         return None
 
     def _status(self) -> StageStatus:
-        dropped = self._drops + self._sound.drops()
+        dropped = self.frames()
+        dropped.pop("forwarded", None)
         return StageStatus(
             listeners=len(self._seats),
             people=len(self._room),
@@ -135,9 +135,12 @@ class Stage(StagePeople):
         if seat is None or person is None:
             return Denied("not_joined", "Join the session first.")
         try:
-            return Done(self._do(act, person))
+            answer = self._do(act, person)
         except Refused as refusal:
+            self._metrics.acts.add(refusal.code)
             return Denied(refusal.code, refusal.message)
+        self._metrics.acts.add("ok")
+        return Done(answer)
 
     def _do(self, act: Act, who: Person) -> Plain:
         """Raises `Refused`."""
@@ -212,7 +215,7 @@ class Stage(StagePeople):
         person = None if seat is None else self._room.person(seat.person)
         # The seat has looked already, but what it knew may be a moment old.
         if seat is None or person is None or seat.silenced or not may_be_heard(person):
-            self._drops["late"] += 1
+            self._drops["left"] += 1
             return
         now = trio.current_time()
         self._news.spoke(person.id, spoken.frame.level)

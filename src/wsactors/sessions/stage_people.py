@@ -19,6 +19,7 @@ from wsactors.sessions.member import StageSeat
 from wsactors.sessions.messages import SESSIONS, Leave, SessionCard
 from wsactors.sessions.soundboard_rules import Board
 from wsactors.sessions.stage_messages import Denied, Entered
+from wsactors.sessions.stage_metrics import StageMetrics
 from wsactors.sessions.stage_options import StageOptions
 from wsactors.sessions.stage_room import Key, Room, Visitor
 from wsactors.sessions.stage_rules import Person, may_be_heard
@@ -58,6 +59,7 @@ class StagePeople(Actor):
         """Find everybody who is there already, and watch who comes and goes."""
         self._options = options
         self._drops: Counter[str] = Counter()
+        self._frames = 0
         self._endings: list[Forwarded] = []
         self._told_at = float("-inf")
         self._telling = False
@@ -79,6 +81,20 @@ class StagePeople(Actor):
             if not self._seats.of(person.id) and person.away_since is None:
                 self._room.lose(person.id, trio.current_time())
         self._expire_later()
+        self._metrics = metrics = StageMetrics.of(self.node)
+        metrics.begin(self)
+        self.at_death("metrics", lambda _: metrics.end(self))
+
+    # -- what it counts --
+
+    def frames(self) -> Counter[str]:
+        """See `wsactors.sessions.stage_metrics.Counting`."""
+        return self._drops + self._sound.drops() + Counter(forwarded=self._frames)
+
+    def roles(self) -> dict[str, int]:
+        """See `wsactors.sessions.stage_metrics.Counting`."""
+        roles = Counter(person.role.name.lower() for person in self._room.on_stage())
+        return {**roles, "audience": self._room.audience}
 
     # -- coming and going --
 
@@ -86,7 +102,9 @@ class StagePeople(Actor):
         try:
             person = self._room.enter(visitor, trio.current_time())
         except Refused as refusal:
+            self._metrics.joins.add(refusal.code)
             return Denied(refusal.code, refusal.message)
+        self._metrics.joins.add("ok")
         self.send_after(ARRIVE_SECONDS, self.pid, Arrived(person.id))
         return Entered(person.id)
 
