@@ -109,7 +109,7 @@ class Ours(Stage):
 
         import wsactors
         from wsactors.media.quic.endpoint import EndpointBinding, EndpointOptions, QuicEndpoint
-        from wsactors.media.quic.hub import HubOptions
+        from wsactors.media.quic.door import HubOptions
         from wsactors.media.quic.self_check import choose_backend
         from wsactors.supervision import ChildSpec, DynamicSupervisor, Supervisor
 
