@@ -8,7 +8,9 @@ from typing import Any
 import httpx
 import pytest
 import trio
+from trio_websocket import ConnectionClosed
 
+from tests.gateway.engines import SocketIoClient
 from tests.gateway.test_admin_site import BEARER, open_admin
 from tests.gateway.topics import listening
 from wsactors.client import connect, open_websocket
@@ -123,3 +125,25 @@ async def test_lists_are_read_page_by_page() -> None:
                     assert [each if kind == "topics" else each["id"] for each in whole[kind]] == [
                         each if kind == "topics" else each["id"] for each in got
                     ]
+
+
+async def test_a_kicked_socketio_client_does_not_come_back_to_what_it_had() -> None:
+    async with open_admin() as (topics, client):
+        url = f"ws://127.0.0.1:{topics.address.port}/socket.io/?EIO=4&transport=websocket"
+        with trio.fail_after(60):
+            async with open_websocket(url) as ws:
+                kicked = SocketIoClient(ws)
+                await kicked.receive()
+                await kicked.connect("/")
+                listed: list[Any] = []
+                while not listed:
+                    found = (await client.get("/admin/api/connections", headers=BEARER)).json()["connections"]
+                    listed = [each["id"] for each in found if each["protocol"] == "socketio"]
+                body = {"connection": listed[0], "reason": "enough"}
+                assert (await client.post("/admin/api/kick", headers=BEARER, json=body)).json() == {"kicked": 1}
+                with pytest.raises(ConnectionClosed):
+                    await kicked.receive()
+            async with open_websocket(url) as ws:
+                again = SocketIoClient(ws)
+                await again.receive()
+                assert (await again.connect("/", {"pid": kicked.token}))["pid"] != kicked.token

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import random
 from typing import Any
@@ -16,6 +17,7 @@ from tests.gateway.engines import ENGINE, PATIENT, Served, serving
 from tests.gateway.harness import exchange, until
 from wsactors.gateway.engineio import EngineServer
 from wsactors.gateway.engineio_options import EngineOptions
+from wsactors.gateway.port import Port
 from wsactors.gateway.socketio import SocketIo
 from wsactors.gateway.socketio_interop import Main
 from wsactors.gateway.socketio_options import SocketIoOptions
@@ -394,3 +396,22 @@ async def test_malformed_packets_leave_a_healthy_node() -> None:
             await ws.send_message("4healthy")
             assert await ws.get_message() == "4healthy"
         await until(lambda: served.node.info().actors <= before + 4)
+
+
+async def test_a_get_whose_connection_is_ended_from_here_ends_its_session_and_no_message_is_lost_in_silence() -> None:
+    async with serving() as served:
+        port = Port.of(served.node)
+        assert port is not None
+        sid = await served.sid()
+        async with trio.open_nursery() as nursery:
+
+            async def ask() -> None:
+                with contextlib.suppress(httpx.HTTPError):
+                    await served.get(sid=sid)
+
+            nursery.start_soon(ask)
+            await served.wait_polled()
+            (carrier,) = [each for each in port.meters.connections.values() if each.carried]
+            served.node.exit(carrier.owner, "kicked")
+        await until(lambda: not served.sessions())
+        assert (await served.post("4hello", sid=sid)).status_code == 400

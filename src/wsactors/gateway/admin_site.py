@@ -29,10 +29,10 @@ from .admin_openapi import document
 from .admission import block_of
 from .exposition import CONTENT_TYPE, Exposition, LoopLag
 from .metrics import Counted, CountedSink
-from .native import CLOSE_KICKED
 from .port import Port, Site
 from .rates import Rates
 from .topic_json import presence_map
+from .ws import CLOSE_KICKED
 
 if TYPE_CHECKING:
     from wsactors.realtime.service import Realtime

@@ -25,6 +25,7 @@ from wsactors.wire import engineio as eio
 from wsactors.wire.engineio import Version
 
 from .admission import block_of
+from .engineio_events import KICKED, TRANSPORT_CLOSE
 from .engineio_messages import Attach, EngineApp, Handshake, Poll, PollLost, Post, SocketLost, SocketMessage
 from .engineio_options import EngineOptions
 from .engineio_requests import (
@@ -43,7 +44,7 @@ from .engineio_requests import (
 )
 from .engineio_session import EngineSession
 from .metrics import carrying
-from .ws import TRY_AGAIN_LATER, WebSocket
+from .ws import CLOSE_KICKED, TRY_AGAIN_LATER, WebSocket
 
 if TYPE_CHECKING:
     from wsactors.wire.http_head import RequestHead
@@ -227,13 +228,15 @@ class EngineServer:
             body = await self._ask(entry.pid, Poll(ticket), timeout=None)
             nursery.cancel_scope.cancel()
 
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(ask)
-            while (await receive())["type"] != "http.disconnect":
-                pass
-            nursery.cancel_scope.cancel()
-        if body is _GONE:
-            self.node.cast(entry.pid, PollLost(ticket))
+        try:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(ask)
+                while (await receive())["type"] != "http.disconnect":
+                    pass
+                nursery.cancel_scope.cancel()
+        finally:  # also when the connection's actor is ended: what were answered now, nobody would get
+            if body is _GONE:
+                self.node.cast(entry.pid, PollLost(ticket))
         return body
 
     async def _post(self, entry: _Entry, scope: Any, receive: Any) -> bytes | None:
@@ -277,7 +280,8 @@ class EngineServer:
         except (CallExit, MailboxFull):
             return None  # the session has ended; the WebSocket is closed, or will be
         finally:
-            self.node.cast(pid, SocketLost(number))
+            is_kicked = ws.closed is not None and ws.closed.code == CLOSE_KICKED
+            self.node.cast(pid, SocketLost(number, KICKED if is_kicked else TRANSPORT_CLOSE))
 
     async def _enter(self, ws: WebSocket, request: RequestHead) -> tuple[Pid, int]:
         _, _, query_string = request.target.partition("?")

@@ -210,13 +210,13 @@ class EngineCore:
         else:
             self._handle(packet, now)
 
-    def socket_lost(self, socket: int) -> None:
-        """A WebSocket has ended."""
+    def socket_lost(self, socket: int, reason: str = TRANSPORT_CLOSE) -> None:
+        """A WebSocket has ended; ``reason``: of the session's end, if that was what carried it."""
         if socket == self._probe:
             self._end_probe()
         elif socket == self.socket:
             self.socket = None
-            self._close(TRANSPORT_CLOSE)
+            self._close(reason)
 
     # -- both --
 

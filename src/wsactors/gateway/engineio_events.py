@@ -11,6 +11,8 @@ PING_TIMEOUT: Final = "ping timeout"
 TRANSPORT_CLOSE: Final = "transport close"
 TRANSPORT_ERROR: Final = "transport error"
 SERVER_CLOSE: Final = "forced close"
+KICKED: Final = "kicked"
+"""No word of the protocol: an operator has ended the connection, and its client is not to come back to what it had."""
 TOO_SLOW: Final = "transport too slow"
 
 

@@ -9,6 +9,7 @@ import attrs
 
 from wsactors.wire.engineio import Packet, Version
 
+from .engineio_events import TRANSPORT_CLOSE
 from .ws import WebSocket
 
 if TYPE_CHECKING:
@@ -107,6 +108,7 @@ class SocketMessage:
 
 @attrs.frozen
 class SocketLost:
-    """Cast: WebSocket ``number`` has ended."""
+    """Cast: WebSocket ``number`` has ended, for one of the protocol's reasons or `KICKED`."""
 
     number: int
+    reason: str = TRANSPORT_CLOSE

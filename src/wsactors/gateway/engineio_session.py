@@ -197,9 +197,9 @@ class EngineSession(Actor):
             case Attach(number, ws):
                 self._sockets += (_Attached(number, ws),)
                 self._core.attach(number, trio.current_time())
-            case SocketLost(number):
+            case SocketLost(number, reason):
                 self._detached(number)
-                self._core.socket_lost(number)
+                self._core.socket_lost(number, reason)
             case _GoAway():
                 self._core.close(SERVER_CLOSE, trio.current_time(), linger=DRAIN_LINGER)
             case _:

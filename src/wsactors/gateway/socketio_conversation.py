@@ -15,7 +15,7 @@ from wsactors.wire import socketio as sio
 from wsactors.wire.errors import ProtocolError
 from wsactors.wire.plain import Plain
 
-from .engineio_events import SERVER_CLOSE
+from .engineio_events import KICKED, SERVER_CLOSE
 from .socketio_formats import frames_of
 from .socketio_messages import CLIENT_LEFT, Lost, Said, refusal
 from .socketio_socket import Socket
@@ -244,11 +244,11 @@ class SocketIoConversation:
 
     def closed(self, reason: str) -> None:
         """See `EngineConversation`."""
-        said = "forced server close" if reason == SERVER_CLOSE else reason
+        said = "forced server close" if reason in {SERVER_CLOSE, KICKED} else reason
         for socket in self._sockets:
             self._drop(socket)
             socket.detach()
-            self._app.node.cast(socket.actor, Lost(said, may_return=True))
+            self._app.node.cast(socket.actor, Lost(said, may_return=reason != KICKED))
 
 
 def _fields(query: str) -> list[tuple[str, Any]]:

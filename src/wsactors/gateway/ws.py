@@ -41,6 +41,7 @@ RESTART: Final = 1012
 """The node stops: come back, to whoever is there then."""
 TRY_AGAIN_LATER: Final = 1013
 """What a client is told that reads too slowly: what it has missed, it can ask for again."""
+CLOSE_KICKED: Final = 4403
 CLOSE_IDLE: Final = 4408
 
 CLOSING_SECONDS: Final = 2.0
