@@ -108,8 +108,8 @@ class Ours(Stage):
         from aioquic.quic.configuration import QuicConfiguration
 
         import wsactors
-        from wsactors.media.quic.endpoint import EndpointBinding, EndpointOptions, QuicEndpoint
         from wsactors.media.quic.door import HubOptions
+        from wsactors.media.quic.endpoint import EndpointBinding, EndpointOptions, QuicEndpoint
         from wsactors.media.quic.self_check import choose_backend
         from wsactors.supervision import ChildSpec, DynamicSupervisor, Supervisor
 
