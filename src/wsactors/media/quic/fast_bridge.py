@@ -99,24 +99,26 @@ class BridgeTransport(FlightTransport):
 
     def handle_timer(self, now: float) -> None:
         """Let time pass."""
-        if self._ready and self._send_acknowledgement(now):
+        other = self._ordinary_deadline
+        if self._ready and not self.quic.pending and (other is None or other > now) and self._is_told(now):
+            self._deadline = other
             return
         self._leave()
         super().handle_timer(now)
         self._enter()
 
-    def _send_acknowledgement(self, now: float) -> bool:
-        """When nothing but an acknowledgement is due, send it; whether that was all."""
+    def _is_told(self, now: float) -> bool:
+        """Send the acknowledgement that is due, unless it went along with a datagram; False when aioquic has to."""
         space = self._space
-        other = self._ordinary_deadline
-        if space.ack_at is None or space.ack_at > now or self.quic.pending or (other is not None and other <= now):
+        if space.ack_at is None:
+            return True
+        if space.ack_at > now:
             return False
         self._tell_received()
         if len(space.ack_queue) != 1:
             return False  # aioquic now and then pings with it, so that the ranges become fewer
         self._outbox.append((self._packet(self._acknowledgement(now, ACK_ROOM), NO_DATAGRAM), self._peer))
         self._fast_sent -= 1
-        self._deadline = other
         return True
 
     def _receive_slowly(self, data: bytes, address: Address, now: float) -> bool:
@@ -264,14 +266,6 @@ class BridgeTransport(FlightTransport):
         sealed = self._seal((self._iv ^ number).to_bytes(12, "big"), payload, head + low)
         mask = self._send_mask(sealed[2:18])
         return b"%c%b%c%c%b" % (head[0] ^ mask[0] & 0x1F, self._cid, low[0] ^ mask[1], low[1] ^ mask[2], sealed)
-
-    def _note_received(self, number: int, now: float) -> None:
-        if number != self._expected:
-            self._tell_received()
-            self._run = number
-        self._expected = number + 1
-        self._received_at = now
-        self._next_at_receipt = self._next
 
     def _look_closer(self, ranges: list[tuple[int, int]], now: float) -> None:
         low, largest = ranges[0]

@@ -48,9 +48,20 @@ class FastTransport(BridgeTransport):
 
     def datagram(self, frame: bytes, now: float) -> tuple[bytes, Address] | None:
         """The packet that carries ``frame``, or None: dropped and counted."""
-        if self._next > self._soft or len(frame) > self._frame_limit:
+        number = self._next
+        if number > self._soft or len(frame) > self._frame_limit:
             return self._datagram_slowly(frame, now)
-        return self._packet(frame, now), self._peer
+        # As `_packet`, which everything else calls: a call costs a twentieth of what this does.
+        self._next = number + 1
+        self._ring[number & 255] = now
+        low = (number & 0xFFFF).to_bytes(2, "big")
+        head = self._head
+        sealed = self._seal((self._iv ^ number).to_bytes(12, "big"), frame, head + low)
+        mask = self._send_mask(sealed[2:18])
+        return (
+            b"%c%b%c%c%b" % (head[0] ^ mask[0] & 0x1F, self._cid, low[0] ^ mask[1], low[1] ^ mask[2], sealed),
+            self._peer,
+        )
 
     def _datagram_slowly(self, frame: bytes, now: float) -> tuple[bytes, Address] | None:
         """Look at everything that the short way leaves out."""
@@ -137,7 +148,12 @@ class FastTransport(BridgeTransport):
         low = largest - length
         if kind != ACK or count or at != len(payload) or low <= self._watched or largest >= self._next:
             return self._frames(payload, number, now)
-        self._note_received(number, now)
+        if number != self._expected:
+            self._tell_received()
+            self._run = number
+        self._expected = number + 1
+        self._received_at = now
+        self._next_at_receipt = self._next
         acked = self._acked
         if largest > acked:
             if low > acked + 1 or self._missing or self._limited:
@@ -165,7 +181,12 @@ class FastTransport(BridgeTransport):
         limit = quic.configuration.max_datagram_frame_size or 0
         if any(len(data) + 9 > limit for data in frames.datagrams):
             return None
-        self._note_received(number, now)
+        if number != self._expected:
+            self._tell_received()
+            self._run = number
+        self._expected = number + 1
+        self._received_at = now
+        self._next_at_receipt = self._next
         more = acknowledgement is not None and self._acknowledged(acknowledgement, now)
         for data in frames.datagrams:
             self._events.append(DatagramFrameReceived(data))
