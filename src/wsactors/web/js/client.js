@@ -320,7 +320,7 @@ export class Client {
   settle() {
     for (const event of this.core.takeEvents()) {
       try {
-        this.act(event);
+        this.happened(event);
       } catch (error) {
         // What a page's own function throws is the page's to see, and disturbs nobody else.
         setTimeout(() => {
@@ -343,7 +343,7 @@ export class Client {
     this.settle();
   }
 
-  act({ kind, message, membership, reason, seconds }) {
+  happened({ kind, message, membership, reason, seconds }) {
     if (kind === "topic" || kind === "message") this.actOnTopic(membership, message);
     else if (kind === "reconnect") this.breakOff(reason);
     else if (kind === "measured") this.tell("measured", seconds);

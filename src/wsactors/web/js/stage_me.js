@@ -14,6 +14,7 @@ export class StageMe {
     this.heard = 127;
     this.voiced = false;
     this.why = null; // why this browser cannot speak; null: not known yet
+    for (const id of ["me-name", "me-role", "mic-state"]) $(id).textContent = "";
     const listen = (id, name, then) => $(id).addEventListener(name, then, { signal });
     const press = (id, then) => listen(id, "click", then);
     press("hand", () => stage.act("hand", { up: !stage.state.you?.hand }));

@@ -108,6 +108,7 @@ function leave(reason = "") {
   const before = visit;
   visit = null;
   before?.stop();
+  history.replaceState(null, "", location.pathname);
   $("stage").hidden = true;
   $("lobby").hidden = false;
   if (reason) note("left", reason);
