@@ -6,14 +6,19 @@ import json
 from typing import Any
 
 import attrs
+import pytest
+from trio_websocket import ConnectionClosed
 
-from tests.gateway.engines import INTEROP, SOCKETIO, Served, SocketIoClient, serving
+from tests.gateway.engines import INTEROP, SOCKETIO, Served, SocketIoClient, serving, socketio_client
 from tests.gateway.harness import until
 from tests.gateway.test_socketio_topics import ROOMS, Tokens, talker
+from tests.realtime.test_partition_crash import BAD, plant
 from wsactors.gateway.engines import Engines
 from wsactors.gateway.port import Port
 from wsactors.gateway.socketio import SocketIo
 from wsactors.gateway.socketio_namespace import Namespace
+from wsactors.gateway.socketio_rooms import room_topic
+from wsactors.realtime.options import RealtimeOptions
 
 ME = f"{__name__}:"
 
@@ -84,3 +89,31 @@ async def test_a_kick_meets_who_has_logged_in_meanwhile_and_is_away() -> None:
         away = await logged_in_and_away(served)
         served.realtime.kick("ann")
         assert not await came_back(served, **away, token="ann.2")
+
+
+async def heard_until_cut(client: SocketIoClient) -> list[int]:
+    """The numbers of a room, until the connection ends."""
+    numbers = []
+    with pytest.raises(ConnectionClosed):
+        while True:
+            numbers.append(json.loads((await client.receive()).removeprefix("42/rooms,"))[1])
+    return numbers
+
+
+async def test_whoever_may_have_missed_something_in_a_room_has_to_connect_anew() -> None:
+    topic = room_topic("/rooms", "a")
+    async with serving(realtime=RealtimeOptions(relay_partitions=1)) as served:
+        async with socketio_client(served, "/rooms") as early, socketio_client(served, "/rooms") as elsewhere:
+            await early.send('42/rooms,1["join","a"]')
+            await early.receive()
+            plant(served.realtime, topic)
+            for number in range(BAD[0] - 2, BAD[0] + 4):
+                await served.realtime.publish(topic, "n", number)
+            numbers = await heard_until_cut(early)
+            assert numbers in ([38, 39], [38, 39, 40]), "nothing came after the gap"
+            await served.realtime.publish(room_topic("/rooms", ""), "others go on", None)
+            assert "others go on" in await elsewhere.receive()
+        async with served.ws("/socket.io/") as ws:
+            again = SocketIoClient(ws)
+            await again.receive()
+            assert (await again.connect("/rooms", {"pid": early.token}))["sid"] != early.sid

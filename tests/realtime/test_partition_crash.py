@@ -55,10 +55,10 @@ class Late(JsonLines):
     """A format that comes after the bomb's."""
 
 
-def plant(realtime: Realtime) -> Bomb:
+def plant(realtime: Realtime, topic: str = TOPIC) -> Bomb:
     bomb = Bomb()
     wire_format: Format = bomb
-    realtime.relay.admit(TOPIC, Receiver(bomb, wire_format, bomb.offer))
+    realtime.relay.admit(topic, Receiver(bomb, wire_format, bomb.offer))
     return bomb
 
 

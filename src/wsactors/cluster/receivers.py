@@ -26,14 +26,24 @@ class Receiver:
         wire_format: what `wsactors.cluster.deliveries.Item.encode` is given; receivers with the same one share the bytes.
         offer: where the bytes go. Must not raise or wait.
         sink: what ``offer`` belongs to, if it may have a shortcut.
+        missed: called when it may not have got something; None: whoever has the relay knows what to do.
     """
 
-    __slots__ = ("format", "member", "offer", "partition", "place", "since", "sink")
+    __slots__ = ("format", "member", "missed", "offer", "partition", "place", "since", "sink")
 
-    def __init__(self, member: Hashable, wire_format: Hashable, offer: Offer, sink: object = None) -> None:
+    def __init__(
+        self,
+        member: Hashable,
+        wire_format: Hashable,
+        offer: Offer,
+        sink: object = None,
+        *,
+        missed: Callable[[], object] | None = None,
+    ) -> None:
         self.member = member
         self.format = wire_format
         self.offer = offer
+        self.missed = missed
         self.sink: Shortcut | None = sink if isinstance(sink, Shortcut) else None
         self.partition = -1
         self.place = -1

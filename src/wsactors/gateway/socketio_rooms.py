@@ -101,7 +101,9 @@ class Rooms:
             raise JoinRefused("too_many", f"a client may be in {MAX_ROOMS} rooms")
         if realtime.options.for_topic(topic) is None:
             raise JoinRefused("unmatched_topic", "There can be no room of this name.")
-        receiver = self._receivers[room] = Receiver(self._owner, self._socket.format, self._socket.offer)
+        receiver = self._receivers[room] = Receiver(
+            self._owner, self._socket.format, self._socket.offer, missed=self._socket.lose
+        )
         realtime.relay.admit(topic, receiver)
         if counts:
             self._socket.rooms |= {room}

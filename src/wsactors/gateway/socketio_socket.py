@@ -65,6 +65,10 @@ class RecoveryLog:
                 size -= len(entries.pop(0))
         self._size = size
 
+    def forget(self) -> None:
+        """Something is missing in it: nobody can come back to what is here."""
+        self._entries, self._size, self._dropped = None, 0, True
+
     def since(self, offset: str | None) -> list[bytes] | None:
         """What came after ``offset``, all of it; None when that cannot be said. A client without an offset got nothing."""
         entries = list(self._entries or ())
@@ -268,6 +272,15 @@ class Socket:
         for waiting in (self._acknowledgements or {}).values():
             waiting.arrived.set()
         self._acknowledgements = None
+
+    def lose(self) -> None:
+        """It may not have got something that was for it: before anything else comes its client has to connect anew."""
+        if self._log is not None:
+            self._log.forget()
+        carrier = self.carrier
+        self.detach()
+        if carrier is not None:
+            carrier.hang_up()
 
     def end(self) -> None:
         """It is over: its actor is gone."""

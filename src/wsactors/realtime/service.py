@@ -276,6 +276,8 @@ class Realtime(NodeTopics):
 
     def _missed(self, topic: str, receiver: Receiver) -> None:
         """A client may not have got something. Its channel ends as if it had crashed: so it joins again, from its last place."""
+        if receiver.missed is not None:
+            receiver.missed()
         seat = self.seats.get(receiver.member) if isinstance(receiver.member, Pid) else None
         if seat is None or seat.channel is None:
             return  # an actor sees it by the offset
