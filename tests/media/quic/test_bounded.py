@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import random
+
 import pytest
 from aioquic.quic import events
 from aioquic.quic.connection import QuicConnection
@@ -132,3 +134,23 @@ def test_the_tokens_of_stateless_resets_come_from_the_key() -> None:
     known = {each.cid: each.stateless_reset_token for each in pair.client._peer_cid_available}
     assert known
     assert all(token == reset_token(key, cid) for cid, token in known.items())
+
+
+def random_frame(chance: random.Random) -> bytes:
+    """Something that begins like a frame: a type, and some numbers that may or may not fit it."""
+    kind = chance.choice(
+        [2, 3, 4, 5, 6, 8, 0x0E, 0x0F, 0x10, 0x18, 0x19, 0x1A, 0x1B, 0x1C, 0x30, 0x31, chance.randrange(64)]
+    )
+    numbers = [encode_varint(chance.getrandbits(chance.choice([6, 6, 14, 30, 62]))) for _ in range(chance.randrange(6))]
+    return bytes([kind]) + b"".join(numbers) + chance.randbytes(chance.choice([0, 1, 8, 30]))
+
+
+def test_arbitrary_frames_never_raise_out_of_a_connection() -> None:
+    chance, pair, ended = random.Random(7), Pair(), 0
+    for _ in range(300):
+        pair.send(b"".join(random_frame(chance) for _ in range(chance.randrange(1, 4)))[:1_100])
+        pair.server.datagrams_to_send(pair.now)
+        assert kept(pair) <= 1_200_000
+        if pair.server._close_event is not None:
+            pair, ended = Pair(), ended + 1
+    assert ended > 50
