@@ -213,6 +213,21 @@ async def test_clips_are_uploaded_in_pieces_and_played(house: House, tmp_path: P
         assert (await next_from(ann, board)).role == 0
 
 
+async def test_a_player_hears_all_voices_in_one_ogg_stream(house: House) -> None:
+    async with taking_part(house.url, "mod") as mod, trio.open_nursery() as nursery:
+        nursery.start_soon(keep_talking, mod)
+        async with await trio.open_tcp_stream("127.0.0.1", house.port) as stream:
+            await stream.send_all(b"GET /listen/talk.ogg HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
+            data = b""
+            while data.count(b"OggS") < 25:
+                data += await stream.receive_some()
+        assert data.startswith(b"HTTP/1.1 200")
+        assert data.count(b"OpusHead") == 1
+        serials = {data[at + 14 : at + 18] for at in range(len(data)) if data.startswith(b"OggS\x00", at)}
+        assert serials == {TALK.mix_track.to_bytes(4, "little")}
+        nursery.cancel_scope.cancel()
+
+
 # -- pure -------------------------------------------------------------------------------------------------------------
 
 

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import AsyncIterator
 from typing import Any
 
+import numpy as np
 import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
@@ -14,6 +15,7 @@ pytest.importorskip("av")
 
 from wsactors.actors import Pid
 from wsactors.errors import NoSuchSession
+from wsactors.media.opus import Decoder, Encoder
 from wsactors.realtime.identity import ANONYMOUS, Refused, User
 from wsactors.realtime.metrics import Metrics
 from wsactors.realtime.send_queue import AUDIO
@@ -233,6 +235,66 @@ async def test_who_comes_while_somebody_speaks_gets_what_a_jitter_buffer_needs(
     late = await hall.join(who=BOB)
     assert 0 < len(late.frames) * 0.02 <= 0.08
     assert [frame.sequence for frame in late.frames] == [frame.sequence for frame in ann.frames[-len(late.frames) :]]
+
+
+def tone(hertz: float, frames: int) -> list[bytes]:
+    """Opus packets of 20 ms each."""
+    t = np.arange(frames * 960) / 48_000
+    sound = (0.3 * np.sin(2 * np.pi * hertz * t)).astype(np.float32).reshape(frames, 960, 1)
+    with Encoder(1, bitrate=48_000) as encoder:
+        return [encoder.encode(np.ascontiguousarray(block)) for block in sound]
+
+
+def strength(frames: list[AudioFrame], hertz: float) -> float:
+    """How strong a tone is in what was heard, against everything else."""
+    with Decoder(1) as decoder:
+        sound = np.concatenate([decoder.decode(frame.payload) for frame in frames])[:, 0][-14_400:]
+    spectrum = np.abs(np.fft.rfft(sound * np.hanning(len(sound))))
+    return float(spectrum[round(hertz * len(sound) / 48_000)] / spectrum.mean())
+
+
+async def test_who_wants_one_stream_gets_everybody_else_in_it(autojump_clock: MockClock, hall: Hall) -> None:
+    stage, mod, ann = await talk(hall)
+    await bring_up(mod, ann)
+    bob = await hall.join(who=BOB)
+    file = Guest()
+    listening = await hall.directory.join("talk", file, hall.owner.pid, events=False)
+    assert listening.joined.track == stage.mix_track
+    for guest in (ann, bob):
+        assert await guest.act("mix", on=True) == {"track": stage.mix_track}
+    high, low = tone(1_000, 60), tone(400, 60)
+    for number in range(60):
+        mod.say(payload=high[number])
+        ann.say(payload=low[number])
+        await trio.sleep(0.02)
+    for guest in (ann, bob, file):
+        assert {frame.track for frame in guest.frames} == {stage.mix_track}
+        assert len(guest.frames) >= 55
+    assert strength(bob.frames, 1_000) > 20
+    assert strength(bob.frames, 400) > 20
+    assert strength(ann.frames, 1_000) > 20
+    assert strength(ann.frames, 400) < 5  # nobody hears themselves
+    assert [frame.payload for frame in file.frames[-20:]] == [frame.payload for frame in bob.frames[-20:]]
+    assert not file.events
+    await kill(hall, stage, "mixer")
+    await bob.act("mix", on=False)
+    assert await speak(mod, bob)
+    listening.leave()
+    await ann.act("mix", on=False)
+    before = len(file.frames)
+    await trio.sleep(1)
+    assert len(file.frames) == before
+
+
+async def test_packets_that_are_no_sound_do_not_stop_the_mix(autojump_clock: MockClock, hall: Hall) -> None:
+    stage, mod, ann = await talk(hall)
+    await ann.act("mix", on=True)
+    mixer = hall.node.whereis(stage.part("mixer"))
+    for number in range(40):
+        mod.say(payload=b"\xfc" + bytes([number]) * (number * 20 + 1))
+        await trio.sleep(0.02)
+    assert len(ann.frames) >= 35
+    assert hall.node.whereis(stage.part("mixer")) is mixer
 
 
 # -- what people do ---------------------------------------------------------------------------------------------------
@@ -529,8 +591,8 @@ async def test_sessions_are_found_by_name_and_close_in_order(autojump_clock: Moc
     ann = await hall.join(who=ANN)
     (info,) = await hall.directory.sessions()
     assert (info.name, info.title, info.kind, info.listeners) == ("talk", "A talk", "stage", 1)
-    with pytest.raises(NoSuchSession, match="single stream"):
-        await hall.directory.join("talk", ann, hall.owner.pid, events=False)
+    with pytest.raises(NoSuchSession):
+        await hall.directory.join("elsewhere", ann, hall.owner.pid)
     await close_stage(hall.node, pid)
     assert await ann.member.wait_ended() == "the session ended"
     assert not await hall.directory.sessions()

@@ -25,6 +25,7 @@ from wsactors.sessions.messages import SESSIONS, Leave, SessionCard
 from wsactors.sessions.options import BattleOptions
 from wsactors.sessions.stage_messages import Denied, Enter
 from wsactors.sessions.stage_options import StageOptions
+from wsactors.sessions.stage_room import Visitor
 from wsactors.supervision import ChildSpec, TreeSpec, start_child, terminate_child
 from wsactors.wire.native import Joined, Plain, SessionInfo, clip
 
@@ -193,7 +194,8 @@ class SessionDirectory:
         which the newest counts.
 
         `history` asks for a running start: so many of the latest packets are offered at once (150 at most, three seconds),
-        so that players that buffer before they begin need not wait for them. A stage gives what a jitter buffer needs.
+        so that players that buffer before they begin need not wait for them. A stage gives what a jitter buffer needs, and
+        all voices in one stream to who wants no events.
 
         `user` is who it is; `guest` tells those apart who are nobody in particular, by a secret of their connection.
         Raises `NoSuchSession` when there is none of that name, or it takes no more listeners; `Refused` when it does not
@@ -203,18 +205,16 @@ class SessionDirectory:
         if card is None:
             raise NoSuchSession("there is no session of that name: ask for the list of sessions")
         if card.stage is not None:
-            if not events:
-                raise NoSuchSession("people speak in this session: it is no single stream")
-            return await self._join_stage(card.stage, sink, owner, user, guest or secrets.token_hex(16))
+            visitor = visitor_of(card.stage, user, guest or secrets.token_hex(16))
+            return await self._join_stage(card.stage, sink, owner, visitor, events=events)
         seat = Seat(sink, history, events=events)
         listener = await self._start(BattleOptions(name), seat, owner)
         joined = Joined(session=name, track=card.track, title=clip(card.title), frame=PACKET)
         return Membership(self._node, listener, seat, joined)
 
     async def _join_stage(
-        self, options: StageOptions, sink: Sink, owner: Pid, user: User, guest: str
+        self, options: StageOptions, sink: Sink, owner: Pid, visitor: Visitor, *, events: bool
     ) -> StageMembership:
-        visitor = visitor_of(options, user, guest)
         session = self._node.whereis(options.part("session"))
         try:
             answer = await self._node.call(session or options.part("session"), Enter(visitor), JOIN_TIMEOUT)
@@ -222,9 +222,10 @@ class SessionDirectory:
             raise NoSuchSession(f"the session takes no listener now: {type(error).__name__}") from None
         if isinstance(answer, Denied):
             raise Refused(answer.code, answer.text)
-        seat = StageSeat(sink, answer.person, visitor)
+        seat = StageSeat(sink, answer.person, visitor, events=events)
         listener = await self._start(options, seat, owner)
-        joined = Joined(session=options.name, track=options.track, title=clip(options.title or options.name))
+        track = options.track if events else options.mix_track
+        joined = Joined(session=options.name, track=track, title=clip(options.title or options.name))
         return StageMembership(self._node, listener, seat, joined, options)
 
     async def _start(self, options: Options, seat: Seat, owner: Pid) -> Pid:

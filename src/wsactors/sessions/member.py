@@ -55,11 +55,13 @@ class StageSeat(Seat):
     The session sets what is not said to be the seat's own; it finds the seat again when it has been restarted.
     """
 
-    __slots__ = ("_frames", "drops", "hushed", "own", "person", "said_goodbye", "silenced", "skips", "visitor")
+    __slots__ = ("_frames", "drops", "hushed", "mixed", "own", "person", "said_goodbye", "silenced", "skips", "visitor")
 
-    def __init__(self, sink: Sink, person: int, visitor: Visitor) -> None:
-        super().__init__(sink)
+    def __init__(self, sink: Sink, person: int, visitor: Visitor, *, events: bool = True) -> None:
+        super().__init__(sink, events=events)
         self.started = True
+        self.mixed = not events
+        """Whether it gets all voices in one stream: so does whoever takes no events, and could not tell tracks apart."""
         self.visitor = visitor
         self.person = person
         """What the session calls its user."""

@@ -7,7 +7,7 @@ the table, the places in their process group, and the listeners hear again.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import attrs
@@ -18,7 +18,6 @@ from wsactors.media.forwarder import Forwarded
 from wsactors.realtime.identity import Refused
 from wsactors.realtime.send_queue import AUDIO
 from wsactors.sessions import stage_news as news
-from wsactors.sessions.member import StageSeat
 from wsactors.sessions.soundboard_rules import BOARD_ACTIONS
 from wsactors.sessions.stage_messages import (
     Act,
@@ -31,6 +30,10 @@ from wsactors.sessions.stage_messages import (
     Enter,
     GetStage,
     KeeperUp,
+    MixerUp,
+    MixFor,
+    MixFrame,
+    MixSound,
     Renew,
     Spoken,
     StageStatus,
@@ -41,7 +44,7 @@ from wsactors.sessions.stage_rules import Args, Person, Ruling, decide, may_be_h
 from wsactors.sessions.stage_sound import TICK
 from wsactors.wire.native import Plain
 
-PARTS: Final = ("keeper", "soundboard")
+PARTS: Final = ("keeper", "soundboard", "mixer")
 """The other actors of a session, beside its listeners."""
 KICKED: Final = "you were asked to leave"
 OVER: Final = "the session is over"
@@ -83,6 +86,11 @@ class Stage(StagePeople):
             case BoardUp():
                 for lost in self._board.lost_decoder():
                     await self._clip_ready(lost)
+            case MixSound():
+                await self._offer_mix(message)
+            case MixerUp():
+                self._mixes = MixFor()
+                self._mix_anew()
             case Renew(listener, visitor):
                 self._renew(listener, visitor)
             case KeeperUp():
@@ -152,6 +160,8 @@ class Stage(StagePeople):
                 return self._news.page(_number(act.args, "after"))
             case "hear":
                 return self._hear(act)
+            case "mix":
+                return self._mix(act)
             case action if action in BOARD_ACTIONS:
                 return self._use_board(action, act.args, who, now)
         self._room.expire(now)
@@ -176,6 +186,14 @@ class Stage(StagePeople):
             raise Refused("not_found", "Nobody here is called by that number.")
         self._seats.hush(act.listener, person, self._sound.track_of(person.id), on=not act.args["on"])
         return None
+
+    def _mix(self, act: Act) -> Plain:
+        on = act.args.get("on")
+        if act.args.keys() != {"on"} or not isinstance(on, bool):
+            raise Refused("refused", "This action takes on.")
+        self._seats.mix(act.listener, on=on)
+        self._mix_anew()
+        return {"track": self._options.mix_track}
 
     def _use_board(self, action: str, args: Args, who: Person, now: float) -> Plain:
         soundboard = self._options.part("soundboard")
@@ -224,18 +242,30 @@ class Stage(StagePeople):
 
     async def _offer(self, frames: Sequence[Forwarded]) -> None:
         """Offer what the forwarder lets through to everybody but those who do not want it, or have said it."""
+        is_mixed = self._mixes.whole or self._mixes.tracks
         for sent in frames:
             self._frames += 1
-            await self._fan_out(sent.coded(), sent.frame.track, AUDIO)
+            if is_mixed:
+                self.node.cast(self._options.part("mixer"), MixFrame(sent.frame))
+            await self._fan_out(sent.coded(), sent.frame.track)
         if not self._ticking and self._sound.is_busy:
             self._ticking = True
             self.send_after(TICK, self.pid, _Tick())
 
-    async def _fan_out(self, data: bytes, track: int, key: object) -> None:
-        seats: Sequence[StageSeat] = tuple(self._seats)
-        for at, seat in enumerate(seats):
+    async def _fan_out(self, data: bytes, track: int) -> None:
+        for at, seat in enumerate(tuple(self._seats.plain())):
             if track not in seat.skips:
-                seat.offer(data, key)
+                seat.offer(data, AUDIO)
+            if at % _BREATH == _BREATH - 1:
+                await trio.lowlevel.checkpoint()
+
+    async def _offer_mix(self, sound: MixSound) -> None:
+        """Offer to those who want one stream the others' voices, without their own."""
+        own = dict(sound.own)
+        for at, seat in enumerate(tuple(self._seats.mixed())):
+            data = own.get(seat.own, b"") if seat.own else sound.whole
+            if data:
+                seat.offer(data, AUDIO)
             if at % _BREATH == _BREATH - 1:
                 await trio.lowlevel.checkpoint()
 
@@ -244,15 +274,22 @@ class Stage(StagePeople):
     async def _tell(self) -> None:
         self._telling = False
         self._told_at = trio.current_time()
-        session = self._options.name
         change = self._news.change()
         if change is not None:
-            await self._fan_out(news.event(session, news.CHANGE, change), -1, (news.CHANGE, session))
+            await self._tell_all(news.CHANGE, change)
         if self._news.is_loud:
             self._tell_later()
         if self._clips_changed:
             self._clips_changed = False
-            await self._fan_out(news.event(session, news.CLIPS, self._board.payload()), -1, (news.CLIPS, session))
+            await self._tell_all(news.CLIPS, self._board.payload())
+
+    async def _tell_all(self, name: str, payload: Mapping[str, Plain]) -> None:
+        data = news.event(self._options.name, name, payload)
+        for at, seat in enumerate(tuple(self._seats)):
+            if seat.events:
+                seat.offer(data, (name, self._options.name))
+            if at % _BREATH == _BREATH - 1:
+                await trio.lowlevel.checkpoint()
 
 
 def _number(args: Args, name: str) -> int:

@@ -95,6 +95,40 @@ class StageStatus:
     """Frames of speakers that went to nobody, by reason."""
 
 
+# -- one stream of all voices -----------------------------------------------------------------------------------------
+
+
+@attrs.frozen
+class MixerUp:
+    """Cast to the session: the mixer has started, and knows of nobody who wants a mix."""
+
+
+@attrs.frozen
+class MixFor:
+    """Cast to the mixer: who wants a mix."""
+
+    whole: bool = False
+    """Somebody who only listens."""
+    tracks: tuple[int, ...] = ()
+    """The speakers of these tracks: each wants the others."""
+
+
+@attrs.frozen
+class MixFrame:
+    """Cast to the mixer: a frame that everybody gets."""
+
+    frame: AudioFrame
+
+
+@attrs.frozen
+class MixSound:
+    """Cast to the session: the next frame of the mix, coded; empty: not wanted."""
+
+    whole: bytes = attrs.field(repr=False)
+    own: tuple[tuple[int, bytes], ...] = attrs.field(repr=False)
+    """For the speaker of each track."""
+
+
 # -- soundboard -------------------------------------------------------------------------------------------------------
 
 

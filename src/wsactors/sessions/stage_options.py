@@ -96,6 +96,11 @@ class StageOptions:
         """The number of its first audio track; all have its upper 16 bits, by which a listener knows the session."""
         return zlib.crc32(self.name.encode()) & 0xFFFFFFFF & ~(TRACKS - 1)
 
+    @property
+    def mix_track(self) -> int:
+        """The number of the track that has all voices in it."""
+        return self.track + TRACKS - 1
+
     def part(self, part: str) -> str:
         """The registered name of one of its actors."""
         return part_of(self.kind, self.name, part)

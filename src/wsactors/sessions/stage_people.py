@@ -18,8 +18,9 @@ from wsactors.sessions.listener import listeners_of
 from wsactors.sessions.member import StageSeat
 from wsactors.sessions.messages import SESSIONS, Leave, SessionCard
 from wsactors.sessions.soundboard_rules import Board
-from wsactors.sessions.stage_messages import Denied, Entered
+from wsactors.sessions.stage_messages import Denied, Entered, MixFor
 from wsactors.sessions.stage_metrics import StageMetrics
+from wsactors.sessions.stage_mixer import MIX_OPTIONS
 from wsactors.sessions.stage_options import StageOptions
 from wsactors.sessions.stage_room import Key, Room, Visitor
 from wsactors.sessions.stage_rules import Person, may_be_heard
@@ -64,6 +65,7 @@ class StagePeople(Actor):
         self._told_at = float("-inf")
         self._telling = False
         self._expires_at: float | None = None
+        self._mixes = MixFor()
         self._seats = Seats()
         rows = self._kept()
         self._board = Board(options.board, rows)
@@ -81,6 +83,7 @@ class StagePeople(Actor):
             if not self._seats.of(person.id) and person.away_since is None:
                 self._room.lose(person.id, trio.current_time())
         self._expire_later()
+        self.node.cast(options.part("mixer"), self._mixes)  # what it was told before may be of old
         self._metrics = metrics = StageMetrics.of(self.node)
         metrics.begin(self)
         self.at_death("metrics", lambda _: metrics.end(self))
@@ -122,8 +125,11 @@ class StagePeople(Actor):
             self._offer_event(seat, news.STATE, self._state(person))
             if self._board.clips:
                 self._offer_event(seat, news.CLIPS, self._board.payload())
-            for sent in self._sound.late_join(trio.current_time()):
-                seat.offer(sent.coded(), AUDIO)
+            if seat.mixed:
+                self._mix_anew()
+            else:
+                for sent in self._sound.late_join(trio.current_time()):
+                    seat.offer(sent.coded(), AUDIO)
 
     def _expected(self, seat: StageSeat) -> Person | str:
         """Who sits there, or why nobody may. Whom the session does not know (any more) is asked again at the door."""
@@ -139,6 +145,8 @@ class StagePeople(Actor):
 
     def _go(self, listener: Pid) -> None:
         seat = self._seats.remove(listener)
+        if seat is not None and seat.mixed:
+            self._mix_anew()
         person = None if seat is None else self._room.person(seat.person)
         if seat is None or person is None:
             return
@@ -217,6 +225,14 @@ class StagePeople(Actor):
         """Tell the seats of somebody what they may say and hear."""
         silenced = "" if may_be_heard(person) else "muted" if person.on_stage else "role"
         self._seats.follow(person, silenced, self._sound.track_of(person.id))
+        self._mix_anew()
+
+    def _mix_anew(self) -> None:
+        """Tell the mixer who wants which mix, if that has changed."""
+        wanted = MixFor(*self._seats.mixes(MIX_OPTIONS.outputs))
+        if wanted != self._mixes:
+            self._mixes = wanted
+            self.node.cast(self._options.part("mixer"), wanted)
 
     def _tell_you(self, person: Person) -> None:
         for listener in self._seats.of(person.id):
@@ -237,7 +253,8 @@ class StagePeople(Actor):
         return news.you_payload(person, self._sound.track_of(person.id))
 
     def _offer_event(self, seat: StageSeat, name: str, payload: Mapping[str, Any]) -> None:
-        seat.offer(news.event(self._options.name, name, payload), (name, self._options.name))
+        if seat.events:
+            seat.offer(news.event(self._options.name, name, payload), (name, self._options.name))
 
     # -- the table --
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Final
+from collections.abc import Iterable, Iterator, MutableMapping
+from typing import Any, Final
 
 from wsactors.actors import Pid
 from wsactors.realtime.identity import Refused
@@ -22,6 +22,8 @@ class Seats:
         self._seats: dict[Pid, StageSeat] = {}
         self._of: dict[int, list[Pid]] = {}
         self._hushing: dict[Pid, None] = {}
+        self._mixed: dict[Pid, StageSeat] = {}
+        self._plain: dict[Pid, StageSeat] = {}
 
     def __len__(self) -> int:
         return len(self._seats)
@@ -37,6 +39,32 @@ class Seats:
         """The listeners of somebody, the one who came last at the end."""
         return self._of.get(person, [])
 
+    def plain(self) -> Iterable[StageSeat]:
+        """Those that get each voice by itself."""
+        return self._plain.values()
+
+    def mixed(self) -> Iterable[StageSeat]:
+        """Those that get all voices in one stream."""
+        return self._mixed.values()
+
+    def mix(self, listener: Pid, *, on: bool) -> None:
+        """Let somebody have all voices in one stream, or each by itself."""
+        seat = self._seats[listener]
+        seat.mixed = on
+        for seats in (self._plain, self._mixed):
+            seats.pop(listener, None)
+        (self._mixed if on else self._plain)[listener] = seat
+
+    def mixes(self, most: int) -> tuple[bool, tuple[int, ...]]:
+        """Whether the mix of all is wanted, and by the speakers of which tracks that of the others.
+
+        Speakers beyond ``most`` get each voice by itself: in the mix of all they would hear themselves.
+        """
+        speakers = {seat.own: listener for listener, seat in self._mixed.items() if seat.own}
+        for listener in list(speakers.values())[most:]:
+            self.mix(listener, on=False)
+        return any(not seat.own for seat in self._mixed.values()), tuple(speakers)[:most]
+
     def listeners(self) -> list[Pid]:
         """Everybody's."""
         return list(self._seats)
@@ -45,13 +73,16 @@ class Seats:
         """Somebody sits down."""
         self._seats[listener] = seat
         self._of.setdefault(seat.person, []).append(listener)
+        self.mix(listener, on=seat.mixed)
         if seat.hushed:
             self._hushing[listener] = None
 
     def remove(self, listener: Pid) -> StageSeat | None:
         """Somebody has left; which seat that was."""
         seat = self._seats.pop(listener, None)
-        self._hushing.pop(listener, None)
+        indexes: tuple[MutableMapping[Pid, Any], ...] = (self._hushing, self._mixed, self._plain)
+        for seats in indexes:
+            seats.pop(listener, None)
         if seat is not None:
             left = self._of[seat.person]
             left.remove(listener)

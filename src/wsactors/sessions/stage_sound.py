@@ -16,6 +16,8 @@ PACKET: Final = 960
 """Samples in a packet of the soundboard: 20 ms."""
 TICK: Final = 0.1
 """Seconds between two looks for speakers that fell silent without a word."""
+_USABLE: Final = TRACKS - 1
+"""The last track is that of the mix."""
 _SPARE: Final = 1_000
 """Tracks beyond those of speakers: moderators come to the stage in any case."""
 
@@ -36,8 +38,8 @@ class StageSound:
 
     def _begin(self, used: int) -> None:
         base = self._options.track
-        used %= TRACKS
-        tracks = min(self._options.speakers + _SPARE, TRACKS)
+        used %= _USABLE - 1
+        tracks = min(self._options.speakers + _SPARE, _USABLE)
         speakers = SpeakersOptions(last=self._options.loudest)
         self._forwarder = Forwarder(ForwarderOptions(speakers=speakers, tracks=tracks), first_track=base + used)
         self.board = self._forwarder.add_track("board", "music", role=0)
@@ -68,7 +70,7 @@ class StageSound:
         return []
 
     def _add(self, person: Person) -> None:
-        if self.used >= TRACKS:  # once in a very long life: everybody's numbers begin anew
+        if self.used >= _USABLE:  # once in a very long life: everybody's numbers begin anew
             self._begin(0)
             return
         try:
