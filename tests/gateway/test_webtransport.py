@@ -19,7 +19,6 @@ from tests.realtime.tokens import SECRET, claims, signed
 from wsactors.gateway import Gateway, quic_conversation
 from wsactors.gateway.dev_certificate import DevelopmentCertificates
 from wsactors.gateway.options import GatewayOptions
-from wsactors.gateway.port import Port
 from wsactors.gateway.quic_server import QuicOptions
 from wsactors.gateway.server import Address
 from wsactors.media import reports
@@ -218,13 +217,11 @@ async def test_who_says_nothing_is_sent_away(monkeypatch: pytest.MonkeyPatch, ga
         assert (await idle.wait_for(events.ConnectionTerminated)).error_code == 0x100
 
 
-async def test_a_gateway_that_is_not_there_yet_asks_to_come_back() -> None:
-    async with open_quic_gateway() as gateway:
-        gateway.node.exit(gateway.names["gateway"], "shutdown")
-        await until(lambda: gateway.node.whereis("gone") is None and Port.of(gateway.node) is not None)
-        gateway.shared.drain._is_on = True
-        async with raw_talker(gateway.port) as talker:
-            assert (await talker.client.wait_for(events.ConnectionTerminated)).error_code == 0x10B
+async def test_a_node_that_is_being_emptied_asks_to_come_back(gateway: QuicGateway) -> None:
+    gateway.shared.drain._is_on = True
+    async with raw_talker(gateway.port) as talker, open_quic(gateway.port, "h3") as web:
+        for client in (talker.client, web):
+            assert (await client.wait_for(events.ConnectionTerminated)).error_code == 0x10B
 
 
 # --- tickets -------------------------------------------------------------------------------------------------------------

@@ -251,6 +251,17 @@ async def test_a_node_that_stops_says_when_to_come_back_and_drains_sessions() ->
             assert await ended_with(raw.client) == 1012
 
 
+async def test_who_acknowledges_nothing_holds_no_node_up() -> None:
+    options = GatewayOptions(port=0, drain=DrainOptions(seconds=60))
+    async with open_quic_gateway(options) as gateway, web_talker(gateway) as talker, raw_talker(gateway.port) as raw:
+        for each in (talker, raw):
+            await each.hello()
+            each.client.deaf = True
+        with trio.fail_after(30):
+            done = await gateway.shared.drain.run()
+        assert (done.told, done.guests, done.cut) == (2, 0, 0)
+
+
 async def test_a_kicked_client_is_told_so() -> None:
     async def prepare(node: Node) -> object:
         return await start_realtime(node)

@@ -256,6 +256,11 @@ class QuicConversation:
             return False
         return True
 
+    def leave(self) -> None:
+        """Nothing more is to be said to the client: nobody who stops waits for it any longer."""
+        if self.is_over:
+            self._port.drain.leave(self)
+
     def ended(self) -> None:
         """The connection or the session is over."""
         self._alarm.cancel()
@@ -290,6 +295,7 @@ class RawApplication:
         """See `Application.progress`."""
         if not self._conversation.progress():
             self._connection.stop_awaiting()
+            self._conversation.leave()
 
     async def handle(self, message: Any) -> None:
         """See `Application.handle`."""
@@ -360,6 +366,8 @@ class WebTransportApplication:
         waits.append(self._http.progress())
         if not any(waits):
             self._connection.stop_awaiting()
+            for each in self._handler:
+                each.conversation.leave()
 
     async def handle(self, message: Any) -> None:
         """See `Application.handle`."""
