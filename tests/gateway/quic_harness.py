@@ -32,9 +32,14 @@ class QuicGateway:
 
     node: Node
     page: Address
-    offer: Offer
+    offers: list[Offer]
+    """One for each time that the endpoint has opened."""
     directory: TestDirectory
     names: Mapping[str, Any]
+
+    @property
+    def offer(self) -> Offer:
+        return self.offers[-1]
 
     @property
     def port(self) -> int:
@@ -80,7 +85,7 @@ async def open_quic_gateway(
         gateway = await node.spawn(
             Gateway, options or GatewayOptions(port=0), kwargs={"on_open": pages.append, "directory": directory}
         )
-        yield QuicGateway(node, pages[0], offers[0], directory, {"server": server, "gateway": gateway})
+        yield QuicGateway(node, pages[0], offers, directory, {"server": server, "gateway": gateway})
         node.exit(gateway, "shutdown")
         node.exit(server, "shutdown")
 

@@ -20,6 +20,9 @@ from tests.media.quic.quic_client import QuicClient, open_quic
 from wsactors.gateway import Gateway, quic_conversation
 from wsactors.gateway.admin_site import admin_site
 from wsactors.gateway.options import DrainOptions, GatewayOptions, Limits
+from wsactors.gateway.quic_server import QuicOptions
+from wsactors.media.quic import endpoint
+from wsactors.media.quic.door import HubOptions
 from wsactors.media.quic.transport import Drop
 from wsactors.realtime.send_queue import AUDIO
 from wsactors.realtime.sinks import SlowReader
@@ -249,6 +252,32 @@ async def test_a_node_that_stops_says_when_to_come_back_and_drains_sessions() ->
                 assert (hint.hint, 0 < hint.after <= 4) == ("drain", True)
             assert (await talker.capsule(Close)).code == 1012
             assert await ended_with(raw.client) == 1012
+
+
+async def test_listeners_of_a_flooded_port_are_told_to_come_back_by_another(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(endpoint, "FLOOD_LASTS", 0.4)
+    monkeypatch.setattr(endpoint, "_LOOK_SECONDS", 0.1)
+    bounds = HubOptions(packets_per_address=10, packets_per_connection=100)
+    quic = QuicOptions(endpoint.EndpointOptions(flood_packets=100, hub=bounds))
+    async with open_quic_gateway(quic=quic) as gateway, raw_talker(gateway.port) as talker, httpx.AsyncClient() as page:
+        first = gateway.port
+        await talker.hello()
+        async with trio.open_nursery() as nursery:
+
+            async def flood() -> None:
+                while True:
+                    for _ in range(100):
+                        await talker.client.raw(b"\x40" + bytes(60), ("127.0.0.1", first))
+                    await trio.sleep(0.02)
+
+            nursery.start_soon(flood)
+            await until(lambda: gateway.port != first)
+            nursery.cancel_scope.cancel()
+        hint = await talker.hears(native.Hint)
+        assert (hint.hint, 0 < hint.after <= 2) == ("drain", True)
+        where = (await page.get(gateway.origin + "/webtransport.json")).json()
+        assert where["url"] == f"https://127.0.0.1:{gateway.port}/wt"
+        await others_are_well(gateway)
 
 
 async def test_who_acknowledges_nothing_holds_no_node_up() -> None:
