@@ -17,13 +17,14 @@ from wsactors.gateway import Gateway
 from wsactors.gateway.dev_certificate import DevelopmentCertificates
 from wsactors.gateway.options import GatewayOptions
 from wsactors.gateway.port import Port
-from wsactors.gateway.quic_conversation import MessageSplitter, QuicConversation
+from wsactors.gateway.quic_conversation import QuicConversation
 from wsactors.gateway.quic_server import QuicOptions, QuicServer
 from wsactors.gateway.server import Address
 from wsactors.gateway.webtransport_pages import Offer
 from wsactors.supervision import Node
 from wsactors.wire import native
-from wsactors.wire.capsules import Capsule, CapsuleParser, encode_varint
+from wsactors.wire.capsules import Capsule, CapsuleParser
+from wsactors.wire.length_prefix import LengthPrefixed, prefixed
 
 
 @attrs.define
@@ -98,7 +99,7 @@ class Talker:
 
     async def say(self, message: native.ClientMessage) -> None:
         data = native.encode(message)
-        await self.raw(encode_varint(len(data)) + data)
+        await self.raw(prefixed(data))
 
     async def raw(self, data: bytes) -> None:
         raise NotImplementedError
@@ -111,7 +112,7 @@ class Talker:
         raise NotImplementedError
 
     def messages(self) -> list[native.ServerMessage]:
-        return [native.decode_server(each) for each in MessageSplitter(1 << 20).feed(self.heard())]  # type: ignore[misc]
+        return [native.decode_server(each) for each in LengthPrefixed(1 << 20).feed(self.heard())]  # type: ignore[misc]
 
     async def hears(self, kind: type[Any], count: int = 1) -> Any:
         def found() -> list[Any]:

@@ -11,7 +11,7 @@ from functools import cache
 from typing import Final, Protocol
 
 from wsactors.realtime.sinks import Sink
-from wsactors.wire.capsules import encode_varint
+from wsactors.wire.length_prefix import prefixed
 from wsactors.wire.ws_frame import binary_frame, text_frame
 
 WORTH_DEFLATING: Final = 128
@@ -63,7 +63,7 @@ class LengthFraming:
 
     def text(self, data: bytes) -> bytes:
         """See `Framing.text`; streams do not tell text from binary."""
-        return encode_varint(len(data)) + data
+        return prefixed(data)
 
     binary = alone = text
 

@@ -17,11 +17,13 @@ from wsactors.media.quic.guard import Allowance
 from wsactors.media.quic.h3 import H3_NO_ERROR, Http3, Session
 from wsactors.realtime.sinks import SinkClosed, SlowReader
 from wsactors.realtime.watch import Deadline, SocketWatch
-from wsactors.wire.capsules import decode_varint
 from wsactors.wire.errors import ProtocolError
+from wsactors.wire.native import ReceiverReport
+from wsactors.wire.length_prefix import LengthPrefixed
 
 from .datagram_sink import ControlStream, DatagramSink
 from .framing import BY_LENGTH
+from .hearing import HearingWatch
 from .native import NativeConversation, realtime_of
 from .native_topics import NativeTopics
 from .tickets import Ticket
@@ -42,37 +44,6 @@ FRAME_COST: Final = 128
 """Bytes of a client's allowance that a message costs beside its own."""
 SPEECH_RATE: Final = 250.0
 """Datagrams a second of one client that are looked at: frames of 10 ms are 100, and some come in bunches."""
-
-
-class MessageSplitter:
-    """Messages out of the bytes of a stream. Keeps less than one message.
-
-    Args:
-        most: Bytes of the largest message.
-    """
-
-    __slots__ = ("_buffer", "_most")
-
-    def __init__(self, most: int) -> None:
-        self._buffer = bytearray()
-        self._most = most
-
-    def feed(self, data: bytes) -> list[bytes]:
-        """The messages that are whole now. Raises `ProtocolError` when one is too long, before it has come."""
-        buffer = self._buffer
-        buffer += data
-        found = []
-        at = 0
-        while (length := decode_varint(buffer, at)) is not None:
-            size, start = length
-            if size > self._most:
-                raise ProtocolError(f"a message has {size} bytes, and may have {self._most}")
-            if len(buffer) < start + size:
-                break
-            found.append(bytes(buffer[start : start + size]))
-            at = start + size
-        del buffer[:at]
-        return found
 
 
 class QuicConversation:
@@ -106,7 +77,7 @@ class QuicConversation:
         self._session = session
         self.stream = ControlStream(connection, limit=limits.buffer_bytes, stall_seconds=limits.stall_seconds)
         self.sink = DatagramSink(connection, self.stream, prefix)
-        self._splitter = MessageSplitter(limits.message_bytes)
+        self._splitter = LengthPrefixed(limits.message_bytes)
         rate = max(limits.input_rate, limits.message_bytes / 2)
         self._allowance = Allowance(rate=rate, burst=rate + 2 * limits.message_bytes)
         self._speech = Allowance(rate=SPEECH_RATE, burst=SPEECH_RATE / 4)
@@ -118,8 +89,9 @@ class QuicConversation:
             NativeTopics(realtime_of(port), self.stream, connection.pid, BY_LENGTH),
             address=connection.address,
             origin=origin,
-            on_report=lambda report: self.sink.hear(report, trio.current_time()),
+            on_report=self._hear,
             ticket=ticket,
+            transport=protocol,
         )
         self._greeted = False
         self._closing: tuple[int, str] | None = None
@@ -127,6 +99,7 @@ class QuicConversation:
         self._heard_at = trio.current_time()
         self._alarm: Deadline = SocketWatch.current().at(self._heard_at + HELLO_SECONDS, self._no_hello)
         port.meters.opened(self.sink, connection.pid, connection.address)
+        self._hearing = HearingWatch.of(port, self.sink)
         self._meter: Meter = port.meters.speaks(self.sink, protocol)
         port.quic.add(self)
         port.drain.enter(self)
@@ -175,6 +148,11 @@ class QuicConversation:
             self._meter.messages_in += 1
             self._heard_at = now
             self.talk.speak(data)
+
+    def _hear(self, report: ReceiverReport) -> None:
+        heard = self.sink.hear(report, trio.current_time())
+        if self._hearing is not None:
+            self._hearing.take(heard, self.sink.rtt)
 
     def lost(self, stream_id: int) -> None:
         """The client has given up a stream; without the one for messages there is nothing to be said."""
