@@ -68,7 +68,6 @@ class Guest:
     def take(self, name: str, payload: dict[str, Any]) -> None:
         """What ``docs/stage.md`` says that a client does with an event."""
         if name == "stage_state":
-            self.you = payload.pop("you")
             self.people = {each["id"]: each for each in payload.pop("people")}
             self.state = payload
         elif name == "stage_you":

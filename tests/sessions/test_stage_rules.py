@@ -6,7 +6,7 @@ from typing import Any
 
 import attrs
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from wsactors.realtime.identity import Refused
@@ -132,6 +132,7 @@ def house_with(options: StageOptions, *visitors: Visitor) -> House:
     return house
 
 
+@settings(max_examples=40)
 @given(st.lists(life, min_size=25, max_size=60))
 def test_no_sequence_of_requests_of_the_audience_gives_any_right(steps: list[Any]) -> None:
     house = house_with(StageOptions(ban_seconds=10), MOD, *PEOPLE)
@@ -150,6 +151,7 @@ def test_no_sequence_of_requests_of_the_audience_gives_any_right(steps: list[Any
     assert not house.room.closed
 
 
+@settings(max_examples=40)
 @given(st.lists(life, min_size=25, max_size=60))
 def test_rights_come_from_moderators_alone_and_are_the_same_after_a_restart(steps: list[Any]) -> None:
     """Everybody acts, the moderator, too. Whoever gets a right has it from a moderator, or from the one before."""
@@ -183,6 +185,7 @@ def test_rights_come_from_moderators_alone_and_are_the_same_after_a_restart(step
         assert house.room.stage_size <= 4
 
 
+@settings(max_examples=40)
 @given(st.lists(life, min_size=25, max_size=60))
 def test_in_a_voice_session_a_server_muted_person_is_never_heard_again_without_a_moderator(steps: list[Any]) -> None:
     house = house_with(voice_options(people=4, ban_seconds=10), MOD, *PEOPLE[:3])

@@ -39,7 +39,7 @@ from wsactors.sessions.stage_messages import (
     StageStatus,
 )
 from wsactors.sessions.stage_options import StageOptions
-from wsactors.sessions.stage_people import Arrived, Expire, Flush, StagePeople, Tell
+from wsactors.sessions.stage_people import BREATH, Arrived, Dismiss, Expire, Flush, StagePeople, Tell
 from wsactors.sessions.stage_rules import Args, Person, Ruling, decide, may_be_heard
 from wsactors.sessions.stage_sound import TICK
 from wsactors.wire.native import Plain
@@ -48,8 +48,6 @@ PARTS: Final = ("keeper", "soundboard", "mixer")
 """The other actors of a session, beside its listeners."""
 KICKED: Final = "you were asked to leave"
 OVER: Final = "the session is over"
-_BREATH: Final = 128
-"""Sinks served between two looks at the rest of the node: well under a millisecond."""
 
 
 @attrs.frozen
@@ -60,9 +58,9 @@ class _Tick:
 class Stage(StagePeople):
     """The session actor. Registered as ``options.part("session")``. Calls: `Enter`, `Act`, `GetStage`."""
 
-    def init(self, stage: StageOptions = StageOptions()) -> None:  # noqa: B008 - frozen
+    async def init(self, stage: StageOptions = StageOptions()) -> None:  # noqa: B008 - frozen
         self._ticking = self._clips_changed = False
-        self._open(stage)
+        await self._open(stage)
 
     def handle_call(self, message: Any, caller: Request) -> Any:
         match message:
@@ -102,7 +100,7 @@ class Stage(StagePeople):
     async def handle_info(self, message: Any) -> Any:
         match message:
             case GroupChange(event="join", members=members):
-                self._come(members)
+                await self._come(members)
             case GroupChange(event="leave", members=members):
                 for member in members:
                     self._go(member.pid)
@@ -114,6 +112,8 @@ class Stage(StagePeople):
             case Flush():
                 endings, self._endings = self._endings, []
                 await self._offer(endings)
+            case Dismiss():
+                await self._dismiss()
             case Expire():
                 self._expire()
             case Arrived(person):
@@ -155,7 +155,7 @@ class Stage(StagePeople):
         now = trio.current_time()
         match act.action:
             case "state":
-                return self._state(who)
+                return {**self._state(), "you": self._you(who)}
             case "people":
                 return self._news.page(_number(act.args, "after"))
             case "hear":
@@ -175,8 +175,7 @@ class Stage(StagePeople):
             for listener in tuple(self._seats.of(ruling.kicked.id)):
                 self._send_away(listener, KICKED)
         if ruling.ended:
-            for listener in self._seats.listeners():
-                self._send_away(listener, OVER)
+            self._send_all_away(OVER)
 
     def _hear(self, act: Act) -> Plain:
         if act.args.keys() != {"id", "on"} or not isinstance(act.args["on"], bool):
@@ -256,7 +255,7 @@ class Stage(StagePeople):
         for at, seat in enumerate(tuple(self._seats.plain())):
             if track not in seat.skips:
                 seat.offer(data, AUDIO)
-            if at % _BREATH == _BREATH - 1:
+            if at % BREATH == BREATH - 1:
                 await trio.lowlevel.checkpoint()
 
     async def _offer_mix(self, sound: MixSound) -> None:
@@ -266,7 +265,7 @@ class Stage(StagePeople):
             data = own.get(seat.own, b"") if seat.own else sound.whole
             if data:
                 seat.offer(data, AUDIO)
-            if at % _BREATH == _BREATH - 1:
+            if at % BREATH == BREATH - 1:
                 await trio.lowlevel.checkpoint()
 
     # -- news --
@@ -288,7 +287,7 @@ class Stage(StagePeople):
         for at, seat in enumerate(tuple(self._seats)):
             if seat.events:
                 seat.offer(data, (name, self._options.name))
-            if at % _BREATH == _BREATH - 1:
+            if at % BREATH == BREATH - 1:
                 await trio.lowlevel.checkpoint()
 
 

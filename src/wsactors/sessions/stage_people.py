@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
@@ -27,6 +27,8 @@ from wsactors.sessions.stage_rules import Person, may_be_heard
 from wsactors.sessions.stage_seats import Seats
 from wsactors.sessions.stage_sound import StageSound
 
+BREATH: Final = 128
+"""Sinks served between two looks at the rest of the node: a millisecond or two."""
 ARRIVE_SECONDS: Final = 5.0
 """In which somebody who was let in has to be there."""
 
@@ -53,10 +55,15 @@ class Flush:
     """To itself: send the ends of what was said."""
 
 
+@attrs.frozen
+class Dismiss:
+    """To itself: send those away whose session is over."""
+
+
 class StagePeople(Actor):
     """Who is in a session. What they do there is in `wsactors.sessions.stage.Stage`."""
 
-    def _open(self, options: StageOptions) -> None:
+    async def _open(self, options: StageOptions) -> None:
         """Find everybody who is there already, and watch who comes and goes."""
         self._options = options
         self._drops: Counter[str] = Counter()
@@ -66,6 +73,8 @@ class StagePeople(Actor):
         self._telling = False
         self._expires_at: float | None = None
         self._mixes = MixFor()
+        self._coded: tuple[int, bytes] | None = None
+        self._leaving: deque[tuple[Pid, str]] = deque()
         self._seats = Seats()
         rows = self._kept()
         self._board = Board(options.board, rows)
@@ -78,7 +87,7 @@ class StagePeople(Actor):
         card = SessionCard(options.name, options.title or options.name, options.kind, options.track, options)
         self.node.groups.join(SESSIONS, self.pid, card)
         _ref, seated = self.node.groups.monitor(self.pid, listeners_of(options.name))
-        self._come(seated)
+        await self._come(seated)
         for person in tuple(self._room.people()):
             if not self._seats.of(person.id) and person.away_since is None:
                 self._room.lose(person.id, trio.current_time())
@@ -111,25 +120,39 @@ class StagePeople(Actor):
         self.send_after(ARRIVE_SECONDS, self.pid, Arrived(person.id))
         return Entered(person.id)
 
-    def _come(self, members: Sequence[Member]) -> None:
-        for member in members:
-            seat: StageSeat = member.meta
-            person = self._expected(seat)
-            if isinstance(person, str):
-                seat.give_up(person)
-                self.node.cast(member.pid, Leave())
-                continue
-            self._seats.add(member.pid, seat)
-            seat.drops = self._drops
-            self._follow_seats(person)
-            self._offer_event(seat, news.STATE, self._state(person))
-            if self._board.clips:
-                self._offer_event(seat, news.CLIPS, self._board.payload())
-            if seat.mixed:
-                self._mix_anew()
-            else:
-                for sent in self._sound.late_join(trio.current_time()):
-                    seat.offer(sent.coded(), AUDIO)
+    async def _come(self, members: Sequence[Member]) -> None:
+        for at, member in enumerate(members):
+            self._sit_down(member.pid, member.meta)
+            if at % BREATH == BREATH - 1:
+                await trio.lowlevel.checkpoint()
+
+    def _sit_down(self, listener: Pid, seat: StageSeat) -> None:
+        person = self._expected(seat)
+        if isinstance(person, str):
+            seat.give_up(person)
+            self.node.cast(listener, Leave())
+            return
+        self._seats.add(listener, seat)
+        seat.drops = self._drops
+        self._follow_seats(person)
+        if seat.events:
+            seat.offer(self._coded_state(), (news.STATE, self._options.name))
+            self._offer_event(seat, news.YOU, self._you(person))
+        if self._board.clips:
+            self._offer_event(seat, news.CLIPS, self._board.payload())
+        if seat.mixed:
+            self._mix_anew()
+        else:
+            for sent in self._sound.late_join(trio.current_time()):
+                seat.offer(sent.coded(), AUDIO)
+        if not self._sound.is_busy:
+            seat.stop_waiting()
+
+    def _coded_state(self) -> bytes:
+        """What everybody is told who comes, coded once for all who come before it changes."""
+        if self._coded is None or self._coded[0] != self._news.version:
+            self._coded = self._news.version, news.event(self._options.name, news.STATE, self._state())
+        return self._coded[1]
 
     def _expected(self, seat: StageSeat) -> Person | str:
         """Who sits there, or why nobody may. Whom the session does not know (any more) is asked again at the door."""
@@ -202,6 +225,18 @@ class StagePeople(Actor):
             seat.give_up(reason)
             self.node.cast(listener, Leave())
 
+    def _send_all_away(self, reason: str) -> None:
+        """In its turn: there may be thousands."""
+        if not self._leaving:
+            self.node.send(self.pid, Dismiss())
+        self._leaving += ((listener, reason) for listener in self._seats.listeners())
+
+    async def _dismiss(self) -> None:
+        for at in range(len(self._leaving)):
+            self._send_away(*self._leaving.popleft())
+            if at % BREATH == BREATH - 1:
+                await trio.lowlevel.checkpoint()
+
     # -- what follows from a change --
 
     def _note(self, key: Key, value: Any) -> None:
@@ -246,8 +281,8 @@ class StagePeople(Actor):
             at = self._told_at + self._options.tell_seconds
             self.send_after(max(0.0, at - trio.current_time()), self.pid, Tell())
 
-    def _state(self, person: Person) -> dict[str, Any]:
-        return {**self._news.state(), "you": self._you(person), "board": self._sound.board}
+    def _state(self) -> dict[str, Any]:
+        return {**self._news.state(), "board": self._sound.board}
 
     def _you(self, person: Person) -> dict[str, Any]:
         return news.you_payload(person, self._sound.track_of(person.id))

@@ -6,8 +6,10 @@ last values by key makes the same room of them again.
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right, insort
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping
+from itertools import islice
 from typing import Any, Final, TypeAlias
 
 import attrs
@@ -59,6 +61,7 @@ class Room:
         self._journal = journal
         self._facts = _Facts(options.topic)
         self._people: dict[int, Person] = {}
+        self._order: list[int] = []
         self._by_key: dict[str, int] = {}
         self._on_stage: dict[int, None] = {}
         self._hands: dict[int, None] = {}
@@ -145,7 +148,8 @@ class Room:
 
     def people(self, after: int = 0) -> Iterable[Person]:
         """Everybody with a higher number than ``after``, in the order in which they came."""
-        return (person for number, person in self._people.items() if number > after)
+        begin = bisect_right(self._order, after)
+        return (self._people[number] for number in islice(self._order, begin, None))
 
     def on_stage(self) -> list[Person]:
         """Who may speak, in the order in which they came to the stage."""
@@ -224,6 +228,7 @@ class Room:
         if person is None:
             return None
         del self._by_key[person.key]
+        del self._order[bisect_left(self._order, number)]
         for index in (self._on_stage, self._hands, self._away):
             index.pop(number, None)
         self._journal(("person", number), None)
@@ -310,6 +315,8 @@ class Room:
 
     def _index(self, person: Person) -> None:
         number = person.id
+        if number not in self._people:
+            insort(self._order, number)
         self._people[number] = person
         self._by_key[person.key] = number
         for index, belongs in ((self._on_stage, person.on_stage), (self._hands, bool(person.hand))):
