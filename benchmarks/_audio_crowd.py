@@ -90,7 +90,8 @@ class Listener(FastTransport):
         self._received_at = now
         self._next_at_receipt = self._next
         if first & 0x20 != self._spin:
-            self._turn_spin()
+            self._spin ^= 0x20
+            self._head = self._heads[self._spin >> 5]
         self._note(payload[3:], now)
         self._answer(number, now)
         return True

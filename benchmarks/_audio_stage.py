@@ -96,8 +96,12 @@ class Ours(Stage):
 
     def __init__(self, backend: str) -> None:
         super().__init__()
+        from wsactors.media.quic.transport import datagram_frame
+
         self._backend = backend
         self._hub: Any = None
+        self._framed = datagram_frame
+        self._payload = self._frame = b""
 
     async def open(self, nursery: trio.Nursery) -> None:
         ready = trio.Event()
@@ -147,10 +151,12 @@ class Ours(Stage):
         self.packets_in = self._hub.packets_in
 
     def send(self, listeners: list[Any], payload: bytes) -> int:
-        from wsactors.media.quic.transport import datagram_frame
-
-        frame = datagram_frame(payload)
-        return sum(connection.send_datagram(frame) for connection in listeners)
+        if payload is not self._payload:
+            self._payload, self._frame = payload, self._framed(payload)
+        frame, sent = self._frame, 0
+        for connection in listeners:
+            sent += connection.send_datagram(frame)
+        return sent
 
 
 class Listening:

@@ -21,9 +21,9 @@ HERE: Final = Path(__file__).parent
 BENCH: Final = "audio_fanout"
 PEERS: Final = ("aioquic", "qh3")
 FLOOR: Final = "sendto"
-LISTENERS: Final = 200
+LISTENERS: Final = 300
 """With everybody: more would be too many for aioquic's ordinary path."""
-QUICK_LISTENERS: Final = 150
+QUICK_LISTENERS: Final = 200
 ROUND_SECONDS: Final = 1.0
 QUICK_ROUNDS: Final = 3
 LIVE: Final = (600, 1000)

@@ -23,6 +23,8 @@ CID_BYTES: Final = 8
 """Our connection ids must have this length (aioquic's default), so that headers have a fixed form."""
 ACK_ROOM: Final = 64
 """Bytes that an acknowledgement may take beside a frame; more only when many packets are missing."""
+_CARRIER_LOST: Final = 64
+"""An acknowledgement is not watched any more when packets so much later have been acknowledged."""
 _NOT: Final = -math.inf
 _RETRY: Final = 0.02
 """Seconds until streams that wait for the window are tried again."""
@@ -275,6 +277,23 @@ class BridgeTransport(FlightTransport):
             self._settle(ranges, largest, now)
         if self._limited:
             self._grow(largest, largest - self._acked, now)
+
+    def _is_sent(self, ranges: list[tuple[int, int]]) -> bool:
+        """Whether all that these ranges acknowledge was sent; and learn whether our own acknowledgement has arrived."""
+        lowest, highest = ranges[-1][0], ranges[0][1]
+        for number in self.quic.skipped:
+            if number >= lowest and any(low <= number <= high for low, high in ranges):
+                return False
+        carrier = self._ack_carrier
+        if 0 <= carrier <= highest:
+            is_there = any(low <= carrier <= high for low, high in ranges)
+            if is_there:
+                # The peer knows what we have received: no need to say it again (RFC 9000 §13.2.4).
+                self._space.ack_queue.subtract(0, self._ack_carries + 1)
+            if is_there or highest > carrier + _CARRIER_LOST:
+                self._ack_carrier = -1
+                self._watch()
+        return True
 
     def _watch(self) -> None:
         skipped = self.quic.skipped

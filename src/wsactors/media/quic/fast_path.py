@@ -29,14 +29,12 @@ from cryptography.exceptions import InvalidTag
 
 from .aioquic_backend import AioquicBackend
 from .fast_bridge import ACK_ROOM, BYTE, CID_BYTES, BridgeTransport
-from .fast_frames import ACK, Acknowledgement, read_frames, read_varint
+from .fast_frames import ACK, PING, Acknowledgement, read_frames, read_varint
 from .guarded_connection import GuardedConnection
 from .transport import MAX_DATAGRAM_PAYLOAD, Address, Drop, Transport
 
 _SHORTEST: Final = 1 + CID_BYTES + 4 + 16
 """Bytes of the shortest packet whose header protection can be removed (RFC 9001 §5.4.2)."""
-_CARRIER_LOST: Final = 64
-"""An acknowledgement is not watched any more when packets so much later have been acknowledged."""
 _KEY_PACKETS: Final = 1 << 22
 """Packets under one key before it is changed: half of what AES-GCM allows (RFC 9001 §6.6), a day of sound."""
 
@@ -73,6 +71,7 @@ class FastTransport(BridgeTransport):
             return None
         if self._next >= self._skip_at:
             self._skip()
+            self._watch()
             if self._next - self._key_from > _KEY_PACKETS:
                 self.quic.request_key_update()
                 return super().datagram(frame, now)
@@ -89,6 +88,7 @@ class FastTransport(BridgeTransport):
             return frame
         acknowledgement = self._acknowledgement(now, room)
         self._ack_carrier, self._ack_carries = self._next, self._space.largest_received_packet
+        self._watch()
         return acknowledgement + frame
 
     # In.
@@ -118,14 +118,22 @@ class FastTransport(BridgeTransport):
             payload = self._open((self._receive_iv ^ number).to_bytes(12, "big"), data[begin:], head + tail)
         except InvalidTag:
             return self._receive_slowly(data, address, now)
-        more = self._payload(payload, number, now)
+        more = self._payload(payload, now)
         if more is None:
             return self._receive_slowly(data, address, now)
+        if number != expected:
+            self._tell_received()
+            self._run = number
+        self._expected = number + 1
+        self._received_at = now
+        self._next_at_receipt = self._next
         if first & 0x20 != self._spin:
-            self._turn_spin()
+            # The spin bit (RFC 9000 §17.4): a server turns with the peer, a client against it.
+            self._spin ^= 0x20
+            self._head = self._heads[self._spin >> 5]
         return more
 
-    def _payload(self, payload: bytes, number: int, now: float) -> bool | None:
+    def _payload(self, payload: bytes, now: float) -> bool | None:
         """Take what a packet holds; None when aioquic has to. An acknowledgement of one range is read here."""
         try:
             kind, largest = payload[0], payload[1]
@@ -144,30 +152,32 @@ class FastTransport(BridgeTransport):
             if length > 0x3F:
                 length, at = read_varint(payload, at - 1)
         except IndexError:
-            return self._frames(payload, number, now)
+            return self._frames(payload, now)
         low = largest - length
-        if kind != ACK or count or at != len(payload) or low <= self._watched or largest >= self._next:
-            return self._frames(payload, number, now)
-        if number != self._expected:
-            self._tell_received()
-            self._run = number
-        self._expected = number + 1
-        self._received_at = now
-        self._next_at_receipt = self._next
-        acked = self._acked
-        if largest > acked:
-            if low > acked + 1 or self._missing or self._limited:
+        eliciting = at + 1 == len(payload) and payload[at] == PING
+        if kind != ACK or count or (at != len(payload) and not eliciting) or low < 0 or largest >= self._next:
+            return self._frames(payload, now)
+        if low <= self._watched and not self._is_sent([(low, largest)]):
+            return None
+        if largest > self._acked:
+            if low > self._acked + 1 or self._missing or self._limited:
                 self._look_closer([(low, largest)], now)
-            if largest & 7 == 0:
+            if largest & 15 == 0:
                 self._sample(largest, delay, now)
             self._acked = largest
             soft = largest + self._allowance
             self._soft = soft if soft < self._skip_at else self._skip_at - 1
-        if self._tracked:
-            return self._tell_acknowledged(Acknowledgement(delay, [(low, largest)]), now)
+        if eliciting or self._tracked:
+            return self._rest(Acknowledgement(delay, [(low, largest)]), eliciting, now)
         return False
 
-    def _frames(self, payload: bytes, number: int, now: float) -> bool | None:
+    def _rest(self, acknowledgement: Acknowledgement, eliciting: bool, now: float) -> bool:
+        """What one acknowledgement in twenty has besides: a wish to be acknowledged, or news of aioquic's own packets."""
+        if eliciting:
+            self._want_acknowledgement(now)
+        return self._tracked and self._tell_acknowledged(acknowledgement, now)
+
+    def _frames(self, payload: bytes, now: float) -> bool | None:
         """Take what a packet holds besides the usual; None when aioquic has to."""
         frames = read_frames(payload) if payload else None
         if frames is None:
@@ -175,18 +185,12 @@ class FastTransport(BridgeTransport):
         quic = self.quic
         acknowledgement = frames.acknowledgement
         if acknowledgement is not None and (
-            acknowledgement.ranges[0][1] >= self._next or any(acknowledgement.covers(number) for number in quic.skipped)
+            acknowledgement.ranges[0][1] >= self._next or not self._is_sent(acknowledgement.ranges)
         ):
             return None  # of what was not sent: aioquic's path closes the connection for it
         limit = quic.configuration.max_datagram_frame_size or 0
         if any(len(data) + 9 > limit for data in frames.datagrams):
             return None
-        if number != self._expected:
-            self._tell_received()
-            self._run = number
-        self._expected = number + 1
-        self._received_at = now
-        self._next_at_receipt = self._next
         more = acknowledgement is not None and self._acknowledged(acknowledgement, now)
         for data in frames.datagrams:
             self._events.append(DatagramFrameReceived(data))
@@ -197,28 +201,16 @@ class FastTransport(BridgeTransport):
         return more
 
     def _acknowledged(self, acknowledgement: Acknowledgement, now: float) -> bool:
-        """Take an acknowledgement that is not of the usual shape, or that reaches a packet that is watched."""
+        """Take an acknowledgement that is not of the usual shape."""
         low, largest = acknowledgement.ranges[0]
         if largest > self._acked:
             if low > self._acked + 1 or self._missing or self._limited:
                 self._look_closer(acknowledgement.ranges, now)
-            if largest & 7 == 0:
+            if largest & 15 == 0:
                 self._sample(largest, acknowledgement.delay, now)
             self._acked = largest
             self._soften()
-        carrier = self._ack_carrier
-        if carrier >= 0 and (acknowledgement.covers(carrier) or largest > carrier + _CARRIER_LOST):
-            # The peer knows what we have received: no need to say it again (RFC 9000 §13.2.4).
-            if acknowledgement.covers(carrier):
-                self._space.ack_queue.subtract(0, self._ack_carries + 1)
-            self._ack_carrier = -1
-        self._watch()
         return self._tracked and self._tell_acknowledged(acknowledgement, now)
-
-    def _turn_spin(self) -> None:
-        """The peer has turned the spin bit (RFC 9000 §17.4): a server turns with it, a client against it."""
-        self._spin ^= 0x20
-        self._head = self._heads[self._spin != 0]
 
 
 class FastBackend(AioquicBackend):

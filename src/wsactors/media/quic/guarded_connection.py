@@ -31,8 +31,8 @@ from .transport import MAX_DATAGRAM_PAYLOAD, Drop, no_drops
 
 SKIPPED_KEPT: Final = 16
 """Skipped numbers that are remembered; older ones are far below everything in flight."""
-SKIP_AFTER: Final = 256
-"""A number is skipped after this many packets and up to this many more: at 50 packets/s every 5 to 10 s."""
+SKIP_AFTER: Final = 500
+"""A number is skipped after this many packets and up to this many more: at 50 packets/s every 10 to 20 s."""
 MAX_WAITING_DATAGRAMS: Final = 16
 """Datagrams that wait for the next `datagrams_to_send`; what comes on top is dropped."""
 
