@@ -114,11 +114,12 @@ def test_pauses_begin_and_end_without_a_click_and_are_silent() -> None:
     assert (playout.buffer.statistics.concealed, playout.buffer.statistics.lost) == (0, 0)
 
 
+@pytest.mark.parametrize("frame", [480, 960])
 @pytest.mark.parametrize("ppm", [-2_000, 2_000])
-def test_drift_is_made_up_for_without_clicks(ppm: int) -> None:
-    packets = coded(tone(250, 30 * RATE))
+def test_drift_is_made_up_for_without_clicks(ppm: int, frame: int) -> None:
+    packets = coded(tone(250, 30 * RATE), frame)
     playout = Playout(1)
-    sound = heard(playout, arrivals(frames(packets)), 29.5, ppm)
+    sound = heard(playout, arrivals(frames(packets, frame)), 29.5, ppm)
     statistics = playout.buffer.statistics
     assert statistics.underruns == 0
     changed = statistics.lengthened if ppm > 0 else statistics.shortened

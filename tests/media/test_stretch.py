@@ -17,6 +17,10 @@ def tone(hertz: float, samples: int = 960, channels: int = 2) -> Any:
     return np.repeat((0.4 * np.sin(2 * np.pi * hertz * t)).astype(np.float32)[:, None], channels, axis=1)
 
 
+def strongest(sound: Any) -> float:
+    return float(np.argmax(np.abs(np.fft.rfft(sound[:, 0] * np.hanning(len(sound)), 8_192))) * RATE / 8_192)
+
+
 @pytest.mark.parametrize("hertz", [110, 150, 220, 333, 440, 1_000])
 @pytest.mark.parametrize("change", [shorter, longer])
 def test_a_tone_stays_a_tone(hertz: float, change: Any) -> None:
@@ -30,6 +34,20 @@ def test_a_tone_stays_a_tone(hertz: float, change: Any) -> None:
     assert np.abs(np.diff(changed[:, 0])).max() < 1.3 * np.abs(np.diff(sound[:, 0])).max()
     assert np.allclose(changed[:10], sound[:10], atol=0.01)
     assert np.allclose(changed[-10:], sound[-10:], atol=0.01)
+
+
+@pytest.mark.parametrize("hertz", [120, 150, 220, 440])
+@pytest.mark.parametrize("change", [shorter, longer])
+def test_a_tone_in_short_blocks_stays_a_tone_where_what_was_before_is_known(hertz: float, change: Any) -> None:
+    whole = tone(hertz, 480 * 3)
+    before, block, after = whole[:480], whole[480:960], whole[960:]
+    changed = change(block, before=before)
+
+    assert 120 <= abs(len(changed) - len(block)) <= 480
+    assert (len(changed) > len(block)) == (change is longer)
+    heard = np.concatenate((before, changed, after))
+    assert np.abs(np.diff(heard[:, 0])).max() < 1.3 * np.abs(np.diff(whole[:, 0])).max()
+    assert strongest(heard) == pytest.approx(strongest(whole), abs=60)
 
 
 @pytest.mark.parametrize("change", [shorter, longer])
@@ -48,6 +66,7 @@ def test_what_has_no_period_is_left_alone_unless_it_is_silent(change: Any) -> No
 def test_any_block_stays_finite_and_about_as_long(samples: int, channels: int, seed: int, likeness: float) -> None:
     block = np.random.default_rng(seed).uniform(-1, 1, (samples, channels)).astype(np.float32)
     for change in (shorter, longer):
-        changed = change(block, likeness)
-        assert abs(len(changed) - samples) <= 480
-        assert np.abs(changed).max() <= 1.0
+        for before in (None, block[: samples // 2 + 1]):
+            changed = change(block, likeness, before)
+            assert abs(len(changed) - samples) <= 480
+            assert np.abs(changed).max() <= 1.0

@@ -22,6 +22,8 @@ from wsactors.wire.audio_frame import AudioFrame
 if TYPE_CHECKING:
     from wsactors.media.opus import Pcm
 
+_BEFORE: Final = 480
+"""Samples that are remembered of what was played, so that short frames can be stretched."""
 _FADE: Final = 240
 """Samples in which sound begins and ends: 5 ms."""
 _LIKENESS: Final = 0.6
@@ -46,6 +48,7 @@ class Playout:
         self._count = 0
         self._tries = 0
         self._is_silent = True
+        self._before: Pcm | None = None
 
     def put(self, frame: AudioFrame, now: float) -> None:
         """A frame came."""
@@ -79,10 +82,12 @@ class Playout:
             return self._fall_silent(step.samples)
         if step.fresh:
             self._decoder.reset()
+            self._before = None
         sound = self._stretch(self._decode(step), step.stretch)
         if self._is_silent or step.fresh:
             sound[:_FADE] *= _ramp(min(_FADE, len(sound)))
         self._is_silent = False
+        self._before = sound[-_BEFORE:]
         return sound
 
     def _decode(self, step: Step) -> Pcm:
@@ -97,6 +102,7 @@ class Playout:
 
     def _fall_silent(self, samples: int) -> Pcm:
         silence = np.zeros((samples, self._channels), np.float32)
+        self._before = None
         if not self._is_silent:
             self._is_silent = True
             tail = self._decoder.decode(None, lost=_FADE)[:samples]
@@ -107,7 +113,8 @@ class Playout:
         if wanted is Stretch.NONE:
             return sound
         likeness = max(0.0, _LIKENESS - self._tries * _LESS_DEMANDING)
-        changed = shorter(sound, likeness) if wanted is Stretch.SHORTER else longer(sound, likeness)
+        change = shorter if wanted is Stretch.SHORTER else longer
+        changed = change(sound, likeness, self._before)
         difference = len(changed) - len(sound)
         self._tries = 0 if difference else self._tries + 1
         self.buffer.stretched(difference)
