@@ -85,7 +85,7 @@ def test_a_browser_hears_a_battle_in_datagrams_and_leaves(tmp_path: Path) -> Non
                 frames = await page.evaluate("test.frames.slice(0, 100)")
                 sequences = [sequence for _, _, sequence, _ in frames]
                 assert sequences == sorted(set(sequences)), "each comes once, and in order"
-                assert sequences[-1] - sequences[0] < 120
+                assert sequences[-1] - sequences[0] < 1_000
                 assert {kind for kind, *_ in frames} == {native.AUDIO_KIND}
                 assert len({track for _, track, *_ in frames}) == 1
                 assert all(size > native.AUDIO_HEADER_BYTES for *_, size in frames)
