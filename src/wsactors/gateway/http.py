@@ -101,7 +101,16 @@ class ClientGone(OSError):
 
 
 class _App(ASGIWrapper):
-    """hypercorn's way to call an application, ended by `ClientGone`."""
+    """hypercorn's way to call an application, ended by `ClientGone`.
+
+    Args:
+        app: The application.
+        is_leaving: Whether connections are about to be closed: then no further request is to come on one of HTTP/1.
+    """
+
+    def __init__(self, app: Any, is_leaving: Callable[[], bool]) -> None:
+        super().__init__(app)
+        self._is_leaving = is_leaving
 
     async def __call__(self, scope: Any, receive: Any, send: Any, *_: Any) -> None:
         stream: HTTPStream = send.__self__
@@ -109,6 +118,8 @@ class _App(ASGIWrapper):
         async def send_if_there(message: Any) -> None:
             if stream.closed:
                 raise ClientGone("the client has left")
+            if message["type"] == "http.response.start" and scope["http_version"] != "2" and self._is_leaving():
+                message = {**message, "headers": [*message.get("headers", ()), (b"connection", b"close")]}
             await send(message)
 
         try:
@@ -127,6 +138,7 @@ class HttpServer:
         admit: Decides about a request before its body is read.
         counted_as: Whom a peer is counted as; None: many may be behind it.
         rates: How fast an HTTP/2 connection may go.
+        is_leaving: Whether the port is being emptied.
     """
 
     def __init__(
@@ -137,6 +149,7 @@ class HttpServer:
         admit: Admit = check_nothing,
         counted_as: Callable[[str], str | None] = block_of,
         rates: RequestRates | None = None,
+        is_leaving: Callable[[], bool] = lambda: False,
     ) -> None:
         self._limits = limits
         self._meters = meters
@@ -144,7 +157,7 @@ class HttpServer:
         self._counted_as = counted_as
         self._rates = rates or RequestRates()
         self._budget = BodyBudget(limits.bodies_bytes, max(limits.body_bytes, limits.bodies_bytes // CLIENT_SHARE))
-        self._app = _App(app)
+        self._app = _App(app, is_leaving)
         self._config = http_config(limits)
         self._context = WorkerContext(None)
 

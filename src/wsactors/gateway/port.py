@@ -104,7 +104,10 @@ class Port:
         site = self.what
         app = build_app(site.routes(self), self.guard, self.proxies)
         counted_as, rates = self.admission.counted_as, self.options.rates
-        http = HttpServer(app, self.options.limits, self.meters, self.admit, counted_as, rates)
+        drain = self.drain
+        http = HttpServer(
+            app, self.options.limits, self.meters, self.admit, counted_as, rates, is_leaving=lambda: drain.is_on
+        )
         object.__setattr__(self, "http", http)
         object.__setattr__(self, "conversations", site.conversations(self))
 
