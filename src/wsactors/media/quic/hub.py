@@ -109,10 +109,13 @@ class Hub:
         """Established connections that wait for their actor, by number."""
         self._numbers = itertools.count(1)
         self.arrivals, self.to_start = trio.open_memory_channel[int](options.connections)
+        self._count_from_zero()
+
+    def _count_from_zero(self) -> None:
         self.turned = dict.fromkeys(Turned, 0)
         self.past_drops = dict.fromkeys(Drop, 0)
         """Of connections that have ended."""
-        self.past_sent = self.past_fast = self.past_datagrams_in = 0
+        self.past_sent = self.past_fast = 0
         self.opened = self.handshakes = self.failures = 0
         self.packets_in = self.bytes_in = self.datagrams_in = 0
         self.packets_out = self.bytes_out = self.datagrams_out = 0
