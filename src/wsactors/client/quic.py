@@ -19,6 +19,7 @@ from aioquic.quic.configuration import QuicConfiguration
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from wsactors.media.quic.aioquic_backend import AioquicBackend
+from wsactors.media.quic.congestion import LIVE
 from wsactors.media.quic.transport import Address, Transport
 from wsactors.wire.audio_frame import AUDIO_KINDS
 from wsactors.wire.errors import ProtocolError
@@ -95,6 +96,7 @@ async def _socket(host: str, port: int) -> tuple[socket.socket, Address]:
 def _configuration(host: str, trust: Trust) -> QuicConfiguration:
     configuration = QuicConfiguration(
         alpn_protocols=[ALPN],
+        congestion_control_algorithm=LIVE,
         is_client=True,
         server_name=host,
         idle_timeout=_IDLE_SECONDS,

@@ -12,6 +12,7 @@ from aioquic.tls import CipherSuite
 
 from wsactors.actors import ProcessActor, Stop
 from wsactors.media.quic.bounded import BoundedConfiguration
+from wsactors.media.quic.congestion import LIVE
 from wsactors.media.quic.endpoint import EndpointBinding, EndpointOptions, QuicEndpoint
 from wsactors.media.quic.self_check import choose_backend
 from wsactors.realtime.metrics import Metrics
@@ -119,6 +120,7 @@ def configuration(certificates: QuicCertificates, idle_seconds: float, reset_key
     found = BoundedConfiguration(
         is_client=False,
         alpn_protocols=list(ALPNS),
+        congestion_control_algorithm=LIVE,
         idle_timeout=idle_seconds,
         max_data=WINDOW_BYTES,
         max_stream_data=WINDOW_BYTES // 4,

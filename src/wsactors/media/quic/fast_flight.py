@@ -187,8 +187,8 @@ class FlightTransport(AioquicTransport):
             return
         self._lost += len(lost)
         sent = self._ring[lost[-1] % RING] if self._next - lost[-1] <= RING else now
-        # Its bytes were never added to aioquic's count, so none are taken off.
-        self.quic._loss._cc.on_packets_lost(now=now, packets=[_record(lost[-1], sent, 0)])
+        # Their bytes were never added to aioquic's count, so none are taken off. When the last was sent counts.
+        self.quic._loss._cc.on_packets_lost(now=now, packets=[_record(number, sent, 0) for number in lost])
         if self._allowance > 0:
             self._resize()
 
