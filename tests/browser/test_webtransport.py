@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from signal import Signals
 
 import httpx
 import pytest
@@ -64,14 +67,14 @@ LISTEN = """(async () => {
 })()"""
 
 
-def test_a_browser_hears_a_battle_in_datagrams_and_leaves(tmp_path: Path) -> None:
+def test_a_browser_hears_a_battle_in_datagrams_leaves_and_is_told_when_the_node_stops(tmp_path: Path) -> None:
     config = tmp_path / "node.toml"
     config.write_text(CONFIG)
     config.chmod(0o600)
     hello = native.encode(native.Hello(versions=(2,), client="browser")).hex()
     join = native.encode(native.Join("demo")).hex()
 
-    async def listen(page_url: str, metrics_url: str) -> None:
+    async def listen(page_url: str, metrics_url: str, stop: Callable[[], None]) -> None:
         with trio.fail_after(120):
             async with open_chromium(tmp_path / "profile") as page:
                 await page._do("Page.setBypassCSP", enabled=True)
@@ -99,9 +102,18 @@ def test_a_browser_hears_a_battle_in_datagrams_and_leaves(tmp_path: Path) -> Non
                 while value(await scraped(metrics_url), "wsactors_quic_connections"):  # noqa: ASYNC110 - in another process
                     await trio.sleep(0.1)
 
+                assert await page.evaluate(LISTEN)
+                await page.evaluate(f"test.say({hello!r})")
+                await page.wait_for("test.heard > 0")
+                stop()
+                await page.wait_for("test.closed !== null")
+                assert await page.evaluate("test.closed") == [1012, "the node stops: come back in a moment"]
+
     with node_running(config, "--print-addresses") as node:
         addresses = json.loads(node.wait_line('"websocket": "ws'))
-        trio.run(listen, addresses["gateway"], addresses["admin_http"] + "/metrics")
+        trio.run(
+            listen, addresses["gateway"], addresses["admin_http"] + "/metrics", partial(node.signal, Signals.SIGTERM)
+        )
 
 
 async def scraped(url: str) -> str:
