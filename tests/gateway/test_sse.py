@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import socket
+import struct
 import time
 from pathlib import Path
 
@@ -7,7 +9,7 @@ import pytest
 import trio
 
 from tests.gateway.h2_client import connected
-from tests.gateway.harness import exchange, request
+from tests.gateway.harness import exchange, open_narrow_stream, request
 from tests.gateway.topics import Topics, listening, open_topics
 from wsactors.gateway import GatewayOptions, TlsOptions
 from wsactors.gateway import sse as sse_module
@@ -99,6 +101,23 @@ async def test_a_reader_who_leaves_is_noticed_though_nothing_is_sent() -> None:
                 await trio.sleep(0.01)
         await stream.aclose()
         await nobody_left(topics)
+
+
+async def test_a_reader_who_breaks_off_while_he_is_told_what_he_missed_is_no_failure(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async with open_topics(KEPT) as topics:
+        first = await topics.realtime.publish("room:1", "large", "")
+        for _ in range(4):
+            await topics.realtime.publish("room:1", "large", "x" * 900_000)
+        stream = await open_narrow_stream(topics.address.port)
+        stream.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        await stream.send_all(request(f"/api/topics/room:1/events?since={first.epoch}:1"))
+        with trio.fail_after(30):
+            assert (await stream.receive_some(100)).startswith(b"HTTP/1.1 200")
+            await stream.aclose()  # by a reset
+            await nobody_left(topics)
+    assert not [record for record in caplog.records if record.levelname == "ERROR"]
 
 
 async def test_a_heartbeat_comes_when_nothing_else_does(monkeypatch: pytest.MonkeyPatch) -> None:

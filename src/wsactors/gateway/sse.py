@@ -8,6 +8,7 @@ Over HTTP/2, where each stream has its own window, a task hands them on.
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import time
 from collections import deque
@@ -303,12 +304,15 @@ class _Response:
         await self._send({"type": "http.response.body", "body": b""})
 
     async def _open(self, write: Callable[[bytes], Awaitable[None]], sink: Sink) -> bool:
-        """Send what came before the response; False when more came meanwhile than waits for a slow reader."""
+        """Send what came before the response; False when the reader is gone, or more came meanwhile than waits for a slow one."""
+        is_open = False
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._cancel_when_overflowed, nursery.cancel_scope)
-            await self._outlet.sink.open(write, sink)
+            with contextlib.suppress(SinkClosed):
+                await self._outlet.sink.open(write, sink)
+                is_open = True
             nursery.cancel_scope.cancel()
-        return not self._outlet.sink.overflowed.is_set()
+        return is_open and not self._outlet.sink.overflowed.is_set()
 
     async def _stay(self, seconds: float) -> None:
         ends = trio.current_time() + seconds
