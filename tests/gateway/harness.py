@@ -136,6 +136,7 @@ class TestDirectory:
         events: bool = True,
         user: User = ANONYMOUS,
         guest: str = "",
+        transport: str = "",
     ) -> TestMembership:
         await trio.lowlevel.checkpoint()
         if name not in self.by_name:

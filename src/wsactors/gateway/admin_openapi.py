@@ -6,6 +6,9 @@ from typing import Any, Final
 
 _TEXT: Final[dict[str, Any]] = {"type": "string"}
 _NUMBER: Final[dict[str, Any]] = {"type": "integer", "minimum": 0}
+_AMOUNT: Final[dict[str, Any]] = {"type": "number", "minimum": 0}
+_SECONDS: Final[dict[str, Any]] = {**_AMOUNT, "description": "In seconds."}
+_MAYBE_SECONDS: Final[dict[str, Any]] = {"type": ["number", "null"], "description": "In seconds; null: not known."}
 _REFUSAL: Final[dict[str, Any]] = {
     "description": "Refused.",
     "content": {"application/json": {"schema": {"$ref": "#/components/schemas/Refusal"}}},
@@ -61,6 +64,7 @@ def _paths() -> dict[str, Any]:
         "/admin/api/connections": {
             "get": _operation("listConnections", "Open connections.", "Connections", [*page, after_id]),
         },
+        "/admin/api/sound": {"get": _operation("getSound", "How sessions are heard, since the node started.", "Sound")},
         "/admin/api/kick": {
             "post": _operation("kick", "End a user's channels, one channel or one connection.", "Kicked", body="Kick"),
         },
@@ -118,6 +122,14 @@ def _object(properties: dict[str, Any], *optional: str) -> dict[str, Any]:
     return {"type": "object", "properties": properties, "required": required, "additionalProperties": False}
 
 
+def _counts(meaning: str) -> dict[str, Any]:
+    return {"type": "object", "description": meaning, "additionalProperties": _NUMBER}
+
+
+def _spread(meaning: str) -> dict[str, Any]:
+    return {"description": meaning, **_ref("Spread")}
+
+
 def _list(of: str, **more: Any) -> dict[str, Any]:
     return _object({of.lower(): {"type": "array", "items": _ref(of.removesuffix("s"))}, **more})
 
@@ -171,6 +183,42 @@ _SCHEMAS: Final[dict[str, Any]] = {
             "seconds": {"type": "number", "minimum": 0, "description": "Since it came."},
             "waiting_bytes": _NUMBER,
             "sent_bytes": _NUMBER,
+            "hearing": {"anyOf": [_ref("Hearing"), {"type": "null"}]},
+        }
+    ),
+    "Hearing": _object(
+        {
+            "loss": {**_AMOUNT, "description": "Share of frames that did not come."},
+            "concealed": {**_AMOUNT, "description": "Share of what was played that was guessed."},
+            "jitter": _SECONDS,
+            "buffer": {**_SECONDS, "description": "How long frames wait there."},
+            "delay": {**_MAYBE_SECONDS, "description": "From the node until it is played."},
+            "rtt": _MAYBE_SECONDS,
+        }
+    ),
+    "Sound": _object(
+        {
+            "listeners": _counts("Those who listen now, by transport."),
+            "joins": _counts("By what became of them."),
+            "join_seconds": _spread("How long joins took."),
+            "first_sound": _spread("From the request to join until the first sound."),
+            "frames": _counts("What listeners reported: came, recovered from a copy, lost."),
+            "loss": _spread("Share of frames that did not come, by report."),
+            "concealed": _spread("Share of what was played that was guessed."),
+            "jitter": _spread("In seconds."),
+            "buffer": _spread("Seconds that frames wait at listeners."),
+            "delay": _spread("Seconds from the node until it is played."),
+            "rtt": _spread("Seconds to listeners and back."),
+            "drops": _counts("Datagrams of sound that were not sent, by why."),
+            "fast_share": {"type": ["number", "null"], "description": "Of datagrams; null: without QUIC."},
+        }
+    ),
+    "Spread": _object(
+        {
+            "count": _NUMBER,
+            "mean": {"type": ["number", "null"]},
+            "p50": {"type": ["number", "null"], "description": "At most; null: none, or beyond all bounds."},
+            "p99": {"type": ["number", "null"]},
         }
     ),
     "Connections": _list("Connections", more={"type": "boolean"}),

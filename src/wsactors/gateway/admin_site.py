@@ -26,6 +26,7 @@ from wsactors.wire.plain import Plain
 
 from .access import Endpoint, answer, body_map, told
 from .admin_openapi import document
+from .admin_sound import hearing_map, sound_of
 from .admission import block_of
 from .exposition import CONTENT_TYPE, Exposition, LoopLag
 from .metrics import Counted, CountedSink
@@ -81,6 +82,7 @@ class AdminApi:
             Route(topic, told(self._checked(self.topic))),
             Route("/admin/api/channels", told(self._checked(self.channels))),
             Route("/admin/api/connections", told(self._checked(self.connections))),
+            Route("/admin/api/sound", told(self._checked(self.sound))),
             Route("/admin/api/kick", told(self._checked(self.kick)), methods=["POST"]),
             Route("/admin/api/drain", told(self._checked(self.drain)), methods=["POST", "DELETE"]),
         ]
@@ -190,6 +192,9 @@ class AdminApi:
         ]
         return answer({"connections": shown, "more": len(open_now) > limit})
 
+    async def sound(self, _: Request) -> Response:
+        return answer(sound_of(self._port.node))
+
     # -- acting --
 
     async def publish(self, request: Request) -> Response:
@@ -265,6 +270,7 @@ def _connection(sink: CountedSink, found: Counted, subject: str) -> dict[str, Pl
         "seconds": round(trio.current_time() - found.since, 3),
         "waiting_bytes": counts.buffered_bytes,
         "sent_bytes": counts.bytes_sent,
+        "hearing": hearing_map(found.hearing),
     }
 
 

@@ -14,6 +14,7 @@ from typing import Final
 from wsactors.media.copies import FrameCopies
 from wsactors.media.quic.connection import Connection
 from wsactors.media.quic.transport import datagram_frame
+from wsactors.media.reports import Heard
 from wsactors.realtime.send_queue import AUDIO, AUDIO_AGE, QueueCounts, SendQueue
 from wsactors.realtime.sink import BUFFER_BYTES, STALL_TIMEOUT, SinkClosed, SinkStatistics, SlowReader
 from wsactors.wire.audio_frame import MAX_DATAGRAM
@@ -177,14 +178,20 @@ class DatagramSink:
         """Why it takes no more; None while it is open."""
         return self.stream.closed
 
-    def hear(self, report: ReceiverReport, now: float) -> None:
-        """The listener tells how it hears: who loses frames gets copies, and the way is measured."""
+    @property
+    def rtt(self) -> float | None:
+        """Seconds to the listener and back; None: not measured."""
+        return None if self.copies is None else self.copies.rtt
+
+    def hear(self, report: ReceiverReport, now: float) -> list[Heard]:
+        """The listener tells how it hears, and what that says: who loses frames gets copies, and the way is measured."""
         if self.copies is None:
             self.copies = FrameCopies()
-        self.copies.hear(report, now, dropped=self.dropped)
+        heard = self.copies.hear(report, now, dropped=self.dropped)
         probe = self.copies.probe(now)
         if probe is not None:
             self.offer(encode(probe), Probe)
+        return heard
 
     def offer(self, data: bytes, key: object = None) -> bool:
         """See `Sink.offer`. Sound that cannot leave at once is dropped."""

@@ -78,11 +78,13 @@ class Directory(Protocol):
         events: bool = True,
         user: User = ANONYMOUS,
         guest: str = "",
+        transport: str = "",
     ) -> Membership:
         """Make a listener in session ``name`` that offers everything to ``sink``; it ends with ``owner`` at the latest.
 
         ``history`` is how many frames of the past it gets at once, for a running start; ``events``, whether it gets what is
         not sound. ``guest`` tells users apart of whom nothing else is known; it is a secret of this connection.
+        ``transport`` is what brings the sound there: one of `wsactors.sessions.listener_metrics.TRANSPORTS`.
 
         Raises:
             NoSuchSession: There is none of that name, or it does not answer.

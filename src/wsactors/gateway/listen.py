@@ -102,7 +102,7 @@ class ListenRoute:
         pull = PullSink()
         try:
             sink, owner = _OggSink(self._pages, pull), scope["state"]["owner"]
-            membership = await self._directory.join(name, sink, owner, history=_HISTORY, events=False)
+            membership = await self._directory.join(name, sink, owner, history=_HISTORY, events=False, transport="http")
         except NoSuchSession:
             await PlainTextResponse("There is no such session.\n", 404)(scope, receive, send)
             return

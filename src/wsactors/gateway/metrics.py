@@ -20,6 +20,8 @@ from wsactors.realtime.sinks import SinkClosed, SinkStatistics, SlowReader
 if TYPE_CHECKING:
     from wsactors.actors import Pid
 
+    from .hearing import Hearing
+
 HTTP: Final = "http"
 HTTP2: Final = "http2"
 PROTOCOLS: Final = (
@@ -117,6 +119,8 @@ class Counted:
     """When it came, on trio's clock."""
     subject: str = ""
     """The user's, if it has said who it is."""
+    hearing: Hearing | None = None
+    """How it hears, if it has said so."""
     carried: tuple[str, ...] = ()
     """What requests on it are waited for, newest last; on HTTP alone."""
 

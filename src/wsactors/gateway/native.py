@@ -17,6 +17,7 @@ from wsactors.wire import native
 from wsactors.wire.errors import ProtocolError
 
 from .framing import WebSocketSink
+from .hearing import HearingWatch, WebSocketHearing
 from .native_identity import Identity
 from .native_outlet import error_of
 from .native_sessions import NativeSessions
@@ -56,6 +57,7 @@ async def serve_native(ws: WebSocket, request: RequestHead, port: Port, owner: P
         address=ws.client.address,
         origin=origin,
         on_join=ws.prepare_audio,
+        on_report=WebSocketHearing(HearingWatch.of(port, ws.sink), WebSocketSink(ws.sink, port.framing)).hear,
     )
     ws.ask, ws.goodbye = talk.ask, talk.say_goodbye
     try:
@@ -96,6 +98,7 @@ class NativeConversation:
         on_join: Called before the first session is joined.
         on_report: Told what the client reports of how it hears.
         ticket: With what the client has come in already, if it has: it may join that session, and do nothing else.
+        transport: What carries it all, for metrics.
     """
 
     __slots__ = (
@@ -126,6 +129,7 @@ class NativeConversation:
         on_join: Callable[[], None] = lambda: None,
         on_report: Callable[[native.ReceiverReport], None] = lambda _: None,
         ticket: Ticket | None = None,
+        transport: str = "websocket",
     ) -> None:
         self._sink = sink
         self._port = port
@@ -136,7 +140,7 @@ class NativeConversation:
         self._origin = origin
         self._on_report = on_report
         self._ticket = ticket
-        self._sessions = NativeSessions(sink, port, owner, on_join)
+        self._sessions = NativeSessions(sink, port, owner, on_join, transport)
         self._version = native.VERSION
         self._identity = Identity(topics.realtime, owner, expiring=self._expiring, expired=self._expired)
 
@@ -240,7 +244,7 @@ class NativeConversation:
             case native.Pong():
                 pass
             case native.ReceiverReport():
-                self._on_report(message)  # nobody listens where TCP brings everything: there is nothing to choose
+                self._on_report(message)
             case native.ListSessions():
                 self._send(native.sessions_that_fit(await self._port.directory.sessions()))
             case native.Join(name):

@@ -36,15 +36,17 @@ class NativeSessions:
         port: Whose sessions can be joined.
         owner: The connection's actor: listeners end with it at the latest.
         on_join: Called before the first session is joined.
+        transport: What carries it all.
     """
 
-    __slots__ = ("_members", "_on_join", "_owner", "_port", "_requests", "_sink", "version")
+    __slots__ = ("_members", "_on_join", "_owner", "_port", "_requests", "_sink", "_transport", "version")
 
-    def __init__(self, sink: Sink, port: Port, owner: Pid, on_join: Callable[[], None]) -> None:
+    def __init__(self, sink: Sink, port: Port, owner: Pid, on_join: Callable[[], None], transport: str) -> None:
         self._sink = sink
         self._port = port
         self._owner = owner
         self._on_join = on_join
+        self._transport = transport
         self._members: dict[str, Membership] = {}
         self._requests: Bucket | None = None  # most connections ask for nothing here
         self.version = native.VERSION
@@ -63,7 +65,13 @@ class NativeSessions:
             if not self._members:
                 self._on_join()
             membership = await self._port.directory.join(
-                name, self._sink, self._owner, history=RUNNING_START, user=user, guest=guest
+                name,
+                self._sink,
+                self._owner,
+                history=RUNNING_START,
+                user=user,
+                guest=guest,
+                transport=self._transport,
             )
         except NoSuchSession:
             self._send(native.Error("no_session", "There is no such session now. Ask for the list again.", name))

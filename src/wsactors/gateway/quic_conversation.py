@@ -18,8 +18,8 @@ from wsactors.media.quic.h3 import H3_NO_ERROR, Http3, Session
 from wsactors.realtime.sinks import SinkClosed, SlowReader
 from wsactors.realtime.watch import Deadline, SocketWatch
 from wsactors.wire.errors import ProtocolError
-from wsactors.wire.native import ReceiverReport
 from wsactors.wire.length_prefix import LengthPrefixed
+from wsactors.wire.native import ReceiverReport
 
 from .datagram_sink import ControlStream, DatagramSink
 from .framing import BY_LENGTH

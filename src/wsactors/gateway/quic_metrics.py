@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
 MOST_LOOKED_AT: Final = 256
 """Connections of which the fast share is taken, so that a scrape does not hold the loop."""
+DROPS: Final = "wsactors_quic_drops_total"
+FAST_SHARE: Final = "wsactors_quic_fast_share"
 _TOTALS: Final = (
     ("opened", "QUIC connections that began."),
     ("handshakes", "QUIC handshakes that were completed."),
@@ -36,10 +38,8 @@ def register(metrics: Metrics, hub: Callable[[], Hub | None]) -> None:
     for field, help_ in _TOTALS:
         metrics.total(f"wsactors_quic_{field}_total", help_, _reader(looked, field.removeprefix("stateless_")))
     metrics.total("wsactors_quic_turned_away_total", "UDP packets dropped unread, by why.", looked.turned, "reason")
-    metrics.total("wsactors_quic_drops_total", "Datagrams of sound that were not sent, by why.", looked.drops, "reason")
-    metrics.gauge(
-        "wsactors_quic_fast_share", "Part of datagrams sent that took the fast path, 0 to 1.", looked.fast_share
-    )
+    metrics.total(DROPS, "Datagrams of sound that were not sent, by why.", looked.drops, "reason")
+    metrics.gauge(FAST_SHARE, "Part of datagrams sent that took the fast path, 0 to 1.", looked.fast_share)
 
 
 class _Look:

@@ -69,6 +69,21 @@ class Histogram:
         self.counts[bisect_left(self.bounds, value)] += 1
         self.total += value
 
+    def quantile(self, share: float) -> float | None:
+        """The bound that at least ``share`` (0 to 1) of the numbers do not exceed; None: there are none, or no bound is it.
+
+        >>> histogram = Histogram((1.0, 2.0))
+        >>> for value in (0.5, 0.7, 1.5): histogram.observe(value)
+        >>> histogram.quantile(0.5), histogram.quantile(1.0)
+        (1.0, 2.0)
+        """
+        needed, so_far = share * sum(self.counts), 0
+        for bound, count in zip(self.bounds, self.counts, strict=False):
+            so_far += count
+            if so_far and so_far >= needed:
+                return bound
+        return None
+
 
 @attrs.frozen
 class Metric:

@@ -19,7 +19,8 @@ from wsactors.actors import Pid, Runtime
 from wsactors.dj.timeline import PACKET
 from wsactors.errors import CallExit, ChildError, MailboxFull, NoSuchSession, StartError
 from wsactors.realtime.identity import ANONYMOUS, Refused, User
-from wsactors.sessions.listener import LEFT, Listener, Seat, Sink, listeners_of, reserved
+from wsactors.sessions.listener import LEFT, Listener, Seat, Sink, Way, listeners_of, reserved
+from wsactors.sessions.listener_metrics import ListenerMetrics
 from wsactors.sessions.member import StageMembership, StageSeat, visitor_of
 from wsactors.sessions.messages import SESSIONS, Leave, SessionCard
 from wsactors.sessions.options import BattleOptions
@@ -169,6 +170,7 @@ class SessionDirectory:
 
     def __init__(self, node: Runtime) -> None:
         self._node = node
+        self._metrics = ListenerMetrics.of(node)
 
     async def sessions(self) -> Sequence[SessionInfo]:
         """The sessions that can be joined now, by name."""
@@ -187,6 +189,7 @@ class SessionDirectory:
         events: bool = True,
         user: User = ANONYMOUS,
         guest: str = "",
+        transport: str = "",
     ) -> Membership | StageMembership:
         """Make a listener in session `name` that offers every frame to `sink`; it ends with `owner` at the latest.
 
@@ -197,23 +200,44 @@ class SessionDirectory:
         so that players that buffer before they begin need not wait for them. A stage gives what a jitter buffer needs, and
         all voices in one stream to who wants no events.
 
-        `user` is who it is; `guest` tells those apart who are nobody in particular, by a secret of their connection.
+        `user` is who it is; `guest` tells those apart who are nobody in particular, by a secret of their connection;
+        `transport` is what brings the sound there, for the node's metrics (`wsactors.sessions.listener_metrics`).
         Raises `NoSuchSession` when there is none of that name, or it takes no more listeners; `Refused` when it does not
         take this one.
         """
+        metrics, began = self._metrics, trio.current_time()
+        way = Way(transport, lambda: metrics.first_sound.observe(trio.current_time() - began))
+        found: Membership | StageMembership
+        try:
+            card = self._card(name)
+            if card.stage is None:
+                found = await self._join_battle(card, Seat(sink, history, events=events, way=way), owner)
+            else:
+                visitor = visitor_of(card.stage, user, guest or secrets.token_hex(16))
+                found = await self._join_stage(card.stage, sink, owner, visitor, events=events, way=way)
+        except NoSuchSession:
+            metrics.joins.add("no_session")
+            raise
+        except Refused as refusal:
+            metrics.joins.add(refusal.code)
+            raise
+        metrics.joins.add("ok")
+        metrics.join_seconds.observe(trio.current_time() - began)
+        return found
+
+    def _card(self, name: str) -> SessionCard:
         card = next((card for card in _cards(self._node) if card.name == name), None)
         if card is None:
             raise NoSuchSession("there is no session of that name: ask for the list of sessions")
-        if card.stage is not None:
-            visitor = visitor_of(card.stage, user, guest or secrets.token_hex(16))
-            return await self._join_stage(card.stage, sink, owner, visitor, events=events)
-        seat = Seat(sink, history, events=events)
-        listener = await self._start(BattleOptions(name), seat, owner)
-        joined = Joined(session=name, track=card.track, title=clip(card.title), frame=PACKET)
+        return card
+
+    async def _join_battle(self, card: SessionCard, seat: Seat, owner: Pid) -> Membership:
+        listener = await self._start(BattleOptions(card.name), seat, owner)
+        joined = Joined(session=card.name, track=card.track, title=clip(card.title), frame=PACKET)
         return Membership(self._node, listener, seat, joined)
 
     async def _join_stage(
-        self, options: StageOptions, sink: Sink, owner: Pid, visitor: Visitor, *, events: bool
+        self, options: StageOptions, sink: Sink, owner: Pid, visitor: Visitor, *, events: bool, way: Way
     ) -> StageMembership:
         session = self._node.whereis(options.part("session"))
         try:
@@ -222,7 +246,7 @@ class SessionDirectory:
             raise NoSuchSession(f"the session takes no listener now: {type(error).__name__}") from None
         if isinstance(answer, Denied):
             raise Refused(answer.code, answer.text)
-        seat = StageSeat(sink, answer.person, visitor, events=events)
+        seat = StageSeat(sink, answer.person, visitor, events=events, way=way)
         listener = await self._start(options, seat, owner)
         track = options.track if events else options.mix_track
         joined = Joined(session=options.name, track=track, title=clip(options.title or options.name))

@@ -7,10 +7,13 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, Final, Protocol
 
+import attrs
 import trio
 
 from wsactors.actors import UNHANDLED, Actor, Down, Pid, Stop, at_death, not_at_death
 from wsactors.errors import NoProcess
+from wsactors.realtime.send_queue import AUDIO
+from wsactors.sessions.listener_metrics import ListenerMetrics
 from wsactors.sessions.messages import Leave
 
 LEFT: Final = "left"
@@ -25,18 +28,37 @@ class Sink(Protocol):
         ...
 
 
+@attrs.frozen
+class Way:
+    """What brings the sound to a listener."""
+
+    transport: str = ""
+    """One of `wsactors.sessions.listener_metrics.TRANSPORTS`."""
+    on_sound: Callable[[], object] | None = None
+    """Called once, when it has taken the first sound."""
+
+
 class Seat:
     """A listener's place: its sink, closed for good in the moment it leaves. The metadata of its group membership.
 
-    `history` is how many packets of the past it wants for a running start; `events`, whether it wants more than sound.
+    `history` is how many packets of the past it wants for a running start; `events`, whether it wants more than sound;
+    `way`, what brings them there.
     """
 
-    __slots__ = ("_sink", "_tell", "ended", "events", "history", "reason", "started")
+    __slots__ = ("_sink", "_tell", "ended", "events", "history", "reason", "started", "transport")
 
-    def __init__(self, sink: Sink, history: int = 0, *, events: bool = True) -> None:
-        self._sink: Sink | None = sink
+    def __init__(
+        self,
+        sink: Sink,
+        history: int = 0,
+        *,
+        events: bool = True,
+        way: Way = Way(),
+    ) -> None:
+        self._sink: Sink | None = sink if way.on_sound is None else _FirstSound(self, sink, way.on_sound)
         self.history = history
         self.events = events
+        self.transport = way.transport
         self.started = False
         self.ended = trio.Event()
         self.reason = ""
@@ -53,6 +75,11 @@ class Seat:
         """Offer to the sink; False once the seat is given up."""
         return self._sink is not None and self._sink.offer(data, key)
 
+    def stop_waiting(self) -> None:
+        """There is no sound now: when the first comes says nothing about how soon there could be one."""
+        if isinstance(self._sink, _FirstSound):
+            self._sink = self._sink.sink
+
     def give_up(self, reason: str) -> None:
         """From now on nothing more is offered. The first reason given counts."""
         if self._sink is not None:
@@ -61,6 +88,24 @@ class Seat:
             self.ended.set()
             if self._tell is not None:
                 self._tell(reason)
+
+
+class _FirstSound:
+    """Stands before the sink of a seat until the first sound has gone through; then it is in nobody's way."""
+
+    __slots__ = ("_on_sound", "_seat", "sink")
+
+    def __init__(self, seat: Seat, sink: Sink, on_sound: Callable[[], object]) -> None:
+        self._seat = seat
+        self._on_sound = on_sound
+        self.sink = sink
+
+    def offer(self, data: bytes, key: object = None) -> bool:
+        taken = self.sink.offer(data, key)
+        if taken and key == AUDIO:
+            self._seat.stop_waiting()
+            self._on_sound()
+        return taken
 
 
 # Messages are values, and a sink is none: it waits here under a number, and the number travels to the listener's `init`.
@@ -107,6 +152,8 @@ class Listener(Actor):
             return Stop("whoever was to sit here has gone")
         self.at_death("owner", lambda pid: not_at_death(owner, pid))
         self.at_death("seat", lambda _: taken.give_up(ENDED))
+        leave = ListenerMetrics.of(self.node).enter(taken.transport)
+        self.at_death("metrics", lambda _: leave())
         self.node.groups.join(listeners_of(session), self.pid, taken)
         return None
 

@@ -14,7 +14,7 @@ from wsactors.dj.song import clean_text
 from wsactors.errors import CallExit, CallTimeout, MailboxFull
 from wsactors.realtime.identity import Refused, User
 from wsactors.realtime.limits import Bucket, Rate
-from wsactors.sessions.listener import LEFT, Seat, Sink
+from wsactors.sessions.listener import LEFT, Seat, Sink, Way
 from wsactors.sessions.messages import Leave
 from wsactors.sessions.stage_messages import Act, Denied, Done, Renew, Spoken
 from wsactors.sessions.stage_options import StageOptions
@@ -28,6 +28,8 @@ FRAMES: Final = Rate(per_second=110.0, burst=40.0, debt=0.0)
 """Audio frames of one connection: packets of 10 ms, and some more after a hold-up."""
 ACTS: Final = Rate(per_second=10.0, burst=40.0, debt=0.0)
 """Acts of one connection in one session."""
+COSTS: Final = {"state": 4.0, "people": 4.0}
+"""What asks for much counts for more."""
 ACT_SECONDS: Final = 3.0
 """In which the session has to answer."""
 JOINING: Final = "joining"
@@ -57,8 +59,16 @@ class StageSeat(Seat):
 
     __slots__ = ("_frames", "drops", "hushed", "mixed", "own", "person", "said_goodbye", "silenced", "skips", "visitor")
 
-    def __init__(self, sink: Sink, person: int, visitor: Visitor, *, events: bool = True) -> None:
-        super().__init__(sink, events=events)
+    def __init__(
+        self,
+        sink: Sink,
+        person: int,
+        visitor: Visitor,
+        *,
+        events: bool = True,
+        way: Way = Way(),  # noqa: B008 - frozen
+    ) -> None:
+        super().__init__(sink, events=events, way=way)
         self.started = True
         self.mixed = not events
         """Whether it gets all voices in one stream: so does whoever takes no events, and could not tell tracks apart."""
@@ -144,7 +154,7 @@ class StageMembership:
         now = trio.current_time()
         if self._acts is None:
             self._acts = Bucket(ACTS, now)
-        if not self._acts.take(now).taken:
+        if not self._acts.take(now, COSTS.get(action, 1.0)).taken:
             raise Refused("rate", "Not so fast. Wait a moment.")
         session = self._node.whereis(self._session)
         if session is None:
