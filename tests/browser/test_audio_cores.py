@@ -123,6 +123,15 @@ def test_what_is_lost_is_taken_from_the_copy_in_a_later_frame(ask: Ask, distance
     assert report.tracks[0].highest == 19
 
 
+def test_a_copy_is_not_used_while_the_frame_itself_may_still_come(ask: Ask) -> None:
+    second = native.decode_audio(bytes.fromhex(frame(2)))
+    arrivals = [[frame(0), 1.0], [encode_redundant(second, payload_of(960), 1).hex(), 1.02], [frame(1), 1.03]]
+    (answer,) = ask(("received", {"arrivals": arrivals, "played": -1.2 * 48_000}))
+    assert timestamps(answer) == [0, 1, 2]
+    assert answer["counts"]["received"] == 3
+    assert answer["counts"]["lost"] == answer["counts"]["recovered"] == answer["counts"]["late"] == 0
+
+
 def test_a_pause_is_not_waited_for_and_the_sound_after_it_is_known_as_new(ask: Ask) -> None:
     arrivals = [[frame(0), 1.0], [frame(1, flags=FLAG_SILENCE), 1.02]]
     after = encode_audio(3, 2, 48_000, PACKET, level=20, flags=FLAG_DISCONTINUITY | FLAG_VOICE).hex()

@@ -12,6 +12,7 @@ export function showHow(health, client) {
   put("underruns", health.underruns);
   put("late", health.late + health.stale);
   put("missing", health.lost);
+  put("recovered", health.recovered);
   put("concealed", `${(share * 100).toFixed(1)} %`);
   put("jitter", `${(health.jitter * 1000).toFixed(1)} ms`);
   const { seconds } = client.latency;

@@ -70,13 +70,14 @@ export class JitterBuffer {
     const found = [];
     while (this.waiting.size > 0) {
       const item = this.waiting.get(this.next);
-      if (item) {
+      // A copy is not used while the frame itself may still come: then nothing was lost.
+      if (item && (!item.isCopy || this.mustGoOn(now, due))) {
         this.waiting.delete(this.next);
         this.pass(item.isCopy);
         if (item.isCopy) this.counts.recovered += 1;
         this.end = item.timestamp + item.samples;
         found.push(this.told(item));
-      } else if (this.mustGoOn(now, due)) this.pass(true);
+      } else if (!item && this.mustGoOn(now, due)) this.pass(true);
       else break;
     }
     return found;

@@ -26,7 +26,7 @@ export class Mixer {
     this.priority = new Map();
     this.spoke = new Map(); // track to { at, level }
     this.ended = new Map();
-    this.past = { lost: 0, played: 0, concealed: 0, underruns: 0 };
+    this.past = { lost: 0, recovered: 0, played: 0, concealed: 0, underruns: 0 };
   }
 
   get running() {
@@ -98,6 +98,7 @@ export class Mixer {
       const { counts, delay } = player.buffer;
       const health = player.health ?? {};
       sum.lost += counts.lost;
+      sum.recovered += counts.recovered;
       for (const name of ["played", "concealed", "underruns"]) sum[name] += health[name] ?? 0;
       sum.held = Math.max(sum.held, health.isPause ? 0 : (health.held ?? 0));
       sum.aim = Math.max(sum.aim, delay.seconds);
@@ -153,7 +154,7 @@ export class Mixer {
     this.spoke.delete(track);
     this.ended.delete(track);
     this.priority.delete(track);
-    this.past.lost += player.buffer.counts.lost;
+    for (const name of ["lost", "recovered"]) this.past[name] += player.buffer.counts[name];
     for (const name of ["played", "concealed", "underruns"]) this.past[name] += player.health?.[name] ?? 0;
     player.stop();
   }
