@@ -35,7 +35,7 @@ from wsactors.media.quic.guarded_connection import GuardedConnection
 
 PING_EVERY: Final = 20
 LISTENERS_PER_SOCKET: Final = 50
-AT_A_TIME: Final = 40
+AT_A_TIME: Final = 200
 """Handshakes under way at once."""
 _TENDED: Final = 0.05
 

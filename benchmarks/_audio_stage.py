@@ -112,7 +112,7 @@ class Ours(Stage):
         from aioquic.quic.configuration import QuicConfiguration
 
         import wsactors
-        from wsactors.media.quic.door import HubOptions
+        from wsactors.media.quic.door import DoorOptions, HubOptions
         from wsactors.media.quic.endpoint import EndpointBinding, EndpointOptions, QuicEndpoint
         from wsactors.media.quic.self_check import choose_backend
         from wsactors.supervision import ChildSpec, DynamicSupervisor, Supervisor
@@ -126,7 +126,9 @@ class Ours(Stage):
             max_datagram_frame_size=65536,
             idle_timeout=60.0,
         )
-        hub = HubOptions(connections=4000, connections_per_address=4000, packets_per_address=1e6)
+        # Joining is not what is measured.
+        door = DoorOptions(retry_above=1e6, half_open=4000, handshake_share=1.0)
+        hub = HubOptions(connections=4000, connections_per_address=4000, packets_per_address=1e6, door=door)
         binding = EndpointBinding(EndpointOptions(hub=hub), choose_backend(self._backend), lambda: made, self._accept)
         async with wsactors.Node("stage") as node:
             children = [
