@@ -217,12 +217,14 @@ class QuicEndpoint(ProcessActor):
         while True:
             await hub.wake.wait()
             hub.wake = trio.Event()
-            hub.settle()
+            while not hub.settle():
+                await trio.lowlevel.checkpoint()
 
     async def _sweep(self) -> None:
         while True:
             await trio.sleep(SWEEP_SECONDS)
-            self._hub.sweep()
+            for _ in self._hub.sweep():
+                await trio.lowlevel.checkpoint()
 
     async def _start(self) -> None:
         hub = self._hub

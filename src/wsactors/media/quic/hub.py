@@ -10,8 +10,8 @@ import errno
 import itertools
 import socket
 import time
-from collections import deque
-from collections.abc import Callable
+from collections import OrderedDict, deque
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Final
 
 import trio
@@ -102,7 +102,7 @@ class Hub:
         """Those whose applications wait for progress."""
         self._hellos: deque[tuple[bytes, Address, float]] = deque()
         """First packets that wait until handshakes may have the processor again, and when they came."""
-        self._touched: dict[Connection, None] = {}
+        self._touched: OrderedDict[Connection, None] = OrderedDict()
         self.wake = trio.Event()
         """Set when there is something to settle."""
         self.arriving: dict[int, Connection] = {}
@@ -115,8 +115,7 @@ class Hub:
         self.turned = dict.fromkeys(Turned, 0)
         self.past_drops = dict.fromkeys(Drop, 0)
         """Of connections that have ended."""
-        self.past_sent = self.past_fast = 0
-        self.opened = self.handshakes = self.failures = 0
+        self.past_sent = self.past_fast = self.opened = self.handshakes = self.failures = 0
         self.packets_in = self.bytes_in = self.datagrams_in = 0
         self.packets_out = self.bytes_out = self.datagrams_out = 0
 
@@ -199,11 +198,9 @@ class Hub:
             self._shake_hands(connection, data, address, now)
 
     def _knock(self, data: bytes, address: Address, peer: str, now: float) -> Connection | None:
-        found = self.door.knock(data, address, now, self.roster.unvalidated)
-        if found is Turned.BUSY and len(self._hellos) < MAX_HELLOS:
-            self._hellos.append((data, address, now))
-            return None
-        match found:
+        match found := self.door.knock(data, address, now, self.roster.unvalidated):
+            case Turned.BUSY if len(self._hellos) < MAX_HELLOS:
+                self._hellos.append((data, address, now))
             case Enter():
                 if self.roster.has_room(peer):
                     return self._begin(found, data, peer, now)
@@ -249,13 +246,16 @@ class Hub:
         self._touched[connection] = None
         self.wake.set()
 
-    def settle(self) -> None:
-        """Tell applications what has come, and send what there is to send."""
-        now = self.clock()
-        while self._touched:
-            touched, self._touched = self._touched, {}
-            for connection in touched:
-                self._settle(connection, now)
+    def settle(self) -> bool:
+        """Tell applications what has come, and send what there is to send, for `HOLD_SECONDS`; whether that was all."""
+        touched, now = self._touched, self.clock()
+        until = now + HOLD_SECONDS
+        while touched:
+            self._settle(touched.popitem(last=False)[0], now)
+            if touched and self.clock() > until:
+                self.wake.set()
+                return False
+        return True
 
     def _settle(self, connection: Connection, now: float) -> None:
         if connection.is_over:
@@ -274,21 +274,25 @@ class Hub:
         self.packets_out += 1
         self.bytes_out += len(data)
 
-    def sweep(self) -> None:
-        """Everybody's timers, and those who wait for progress."""
+    def sweep(self) -> Iterator[None]:
+        """Everybody's timers, and those who wait for progress. It yields when others should run."""
         now = self.clock()
-        half_open = self.half_open
+        half_open, until = self.half_open, now + HOLD_SECONDS
         for connection in list(self.connections):
             due = connection.transport.timer()
-            if due is not None and due <= now:
+            if due is not None and due <= now and not connection.is_over:
                 connection.transport.handle_timer(now)
-                self._touched[connection] = None
+                self._settle(connection, now)
+                if self.clock() > until:
+                    yield
+                    until = self.clock() + HOLD_SECONDS
             if half_open and not connection.is_established and now - connection.born > HANDSHAKE_SECONDS:
                 self._remove(connection, "the handshake took too long")
         self._let_in(now)
         for connection in list(self.waiting):
             self._guarded(connection, lambda application: application.progress())
-        self.settle()
+        while not self.settle():
+            yield
 
     # --- events --------------------------------------------------------------------------------------------------------
 
@@ -373,11 +377,11 @@ class Hub:
 
     def _tell_closed(self, connection: Connection, reason: str) -> None:
         application, connection.application = connection.application, None
-        if application is not None:
-            try:
+        try:
+            if application is not None:
                 application.closed(reason)
-            except Exception as error:
-                log(__name__, "error", "quic_end_failed", type=type(error).__name__, message=str(error)[:200])
+        except Exception as error:
+            log(__name__, "error", "quic_end_failed", type=type(error).__name__, message=str(error)[:200])
 
     def _keep_counts(self, connection: Connection) -> None:
         last = connection.transport.statistics()
