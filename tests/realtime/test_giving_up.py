@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import Any
 
+import attrs
 import pytest
 import trio
 from trio.testing import MockClock
 
 from tests.realtime.test_kick import start
 from tests.realtime.test_permission import ADA, enter
-from tests.realtime.test_topics import settle
+from tests.realtime.test_topics import Owner, settle
 from tests.realtime.topics import Client
 from wsactors.realtime.channel import Channel
 from wsactors.realtime.identity import ANONYMOUS, Credentials, JoinRefused
@@ -19,7 +21,9 @@ from wsactors.realtime.start import start_realtime
 from wsactors.supervision import Node
 
 
-async def test_who_gives_up_at_any_moment_leaves_nothing_behind(autojump_clock: MockClock) -> None:
+async def test_who_gives_up_at_any_moment_leaves_nothing_behind(
+    autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
     gave_up = came_in = 0
     for step in range(1, 8):
         async with Node("giving-up", debug=True) as node:
@@ -46,6 +50,31 @@ async def test_who_gives_up_at_any_moment_leaves_nothing_behind(autojump_clock: 
             gave_up += not got_in
     assert came_in
     assert gave_up
+    assert "child_start_failed" not in caplog.text, "that somebody changes his mind is no failure of the node"
+
+
+async def test_who_loses_the_connection_on_the_way_in_leaves_nothing_behind(
+    autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    for step in range(1, 8):
+        async with Node("giving-up", debug=True) as node:
+            realtime = await start(node)
+            user, owner = attrs.evolve(ANONYMOUS, address="192.0.2.7"), await node.spawn(Owner)
+            async with trio.open_nursery() as nursery:
+
+                async def come() -> None:
+                    with contextlib.suppress(JoinRefused):
+                        await realtime.join("room", Client(), owner=owner, user=user)  # noqa: B023
+
+                nursery.start_soon(come)
+                for _ in range(step):
+                    await trio.lowlevel.checkpoint()
+                node.exit(owner, "kill")
+            await settle()
+            assert not realtime.arriving
+            assert not realtime.seats
+            assert (realtime.permission.shared.addresses, realtime.permission._limits) == (0, {})
+    assert "child_start_failed" not in caplog.text
 
 
 class Slowest(Channel):

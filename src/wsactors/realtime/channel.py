@@ -14,6 +14,7 @@ from wsactors.actors import (
     Actor,
     Continue,
     Down,
+    Ignore,
     MonitorRef,
     Pid,
     Stop,
@@ -174,13 +175,13 @@ class Channel(Actor):
         """``number`` is that of the `Seat` that waits for it. Joining goes on afterwards: no start waits for another."""
         seat = realtime.arriving.get(number)
         if seat is None or seat.left or seat.refusal is not None:
-            return Stop("whoever was to sit here has gone")
+            return Ignore()  # whoever was to sit here has gone, which is nobody's failure
         self._realtime, self._seat, self.topic, self.user = realtime, seat, seat.topic, seat.user
         self._tracked = self._topic_ref = self._coming = self._recheck = None
         try:
             self._take(seat)
         except NoProcess:
-            return Stop("whoever was to sit here has gone")
+            return Ignore()
         return Continue("join")
 
     async def handle_continue(self, message: Any) -> Any:
