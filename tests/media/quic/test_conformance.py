@@ -388,6 +388,26 @@ def test_a_speaker_that_hears_nothing_is_acknowledged_too(backend):
     assert sum(isinstance(event, DatagramFrameReceived) for event in link.events) == 200
 
 
+def test_time_that_is_told_a_little_late_harms_nothing(backend):
+    link = _established(backend)
+    for index in range(100):
+        link.client.send_datagram_frame(_sound(index))
+        for data, _ in link.client.datagrams_to_send(link.now):
+            link.server.receive(data, link.client_address, link.now + 0.003)
+        # Whoever looks after all connections has read the clock before.
+        link.server.handle_timer(link.now)
+        link.flush()
+        link.offer(_sound(index))
+        link.run(0.02)
+        link.server.handle_timer(link.now + 0.03)
+        link.server.handle_timer(link.now - 0.01)
+        link.flush()
+    link.run(0.5)
+
+    assert _numbers(link) == list(range(100))
+    assert link.client._loss.bytes_in_flight == 0
+
+
 def test_a_repeated_packet_is_taken_once(backend):
     link = _established(backend)
     link.client.send_datagram_frame(b"once")

@@ -314,7 +314,8 @@ class BridgeTransport(FlightTransport):
         """An ACK frame of what has been received, of at most ``room`` bytes."""
         self._tell_received()
         space = self._space
-        delay = int((now - (space.largest_received_time or now)) * 1e6) >> self.quic._local_ack_delay_exponent
+        # What came last may have come after the ``now`` of a sweep that has taken a while.
+        delay = int(max(0.0, now - (space.largest_received_time or now)) * 1e6) >> self.quic._local_ack_delay_exponent
         buf = Buffer(capacity=room)
         buf.push_uint_var(ACK)
         push_ack_frame(buf, space.ack_queue, delay, room - 1)
