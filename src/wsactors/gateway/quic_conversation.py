@@ -30,6 +30,8 @@ from .tickets import Ticket
 from .ws import CLOSE_IDLE, INTERNAL_ERROR, NORMAL, PROTOCOL_ERROR, TRY_AGAIN_LATER
 
 if TYPE_CHECKING:
+    from wsactors.actors import Pid
+
     from .metrics import Meter
     from .port import Port
 
@@ -98,11 +100,15 @@ class QuicConversation:
         self._closes_at = 0.0
         self._heard_at = trio.current_time()
         self._alarm: Deadline = SocketWatch.current().at(self._heard_at + HELLO_SECONDS, self._no_hello)
-        port.meters.opened(self.sink, connection.pid, connection.address)
-        self._hearing = HearingWatch.of(port, self.sink)
-        self._meter: Meter = port.meters.speaks(self.sink, protocol)
-        port.quic.add(self)
-        port.drain.enter(self)
+        self._enter(connection.pid, protocol)
+
+    def _enter(self, pid: Pid, protocol: str) -> None:
+        """Be counted, shown and told when the node stops."""
+        self._port.meters.opened(self.sink, pid, self._connection.address)
+        self._hearing = HearingWatch.of(self._port, self.sink)
+        self._meter: Meter = self._port.meters.speaks(self.sink, protocol)
+        self._port.quic.add(self)
+        self._port.drain.enter(self)
 
     @property
     def is_over(self) -> bool:
