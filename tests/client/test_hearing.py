@@ -11,8 +11,9 @@ import trio
 import trio.testing
 
 from wsactors.client.hearing import BLOCK, MOST_TRACKS, RATE, Hearing, hear
+from wsactors.client.listening import Listening
 from wsactors.media.opus import Encoder
-from wsactors.wire.native import AudioFrame
+from wsactors.wire.native import AudioFrame, Joined
 
 FRAME = 960
 
@@ -89,14 +90,14 @@ def test_tracks_are_bounded() -> None:
 
 async def test_a_busy_moment_is_made_up_for_and_a_long_one_is_left_out(autojump_clock: trio.testing.MockClock) -> None:
     sound = frames(1, 440, 300)
-    listening: Any = SimpleNamespace(ended=None, on_frame=None)
+    listening = Listening(Joined("main", 1))
     client: Any = SimpleNamespace(on_probe=None, report=lambda _report: None)
     blocks: list[Any] = []
 
     async def arrive() -> None:
         for number, frame in enumerate(sound):
             await trio.sleep_until(begun + number * FRAME / RATE)
-            listening.on_frame(frame, trio.current_time())
+            listening.feed(frame, trio.current_time())
 
     def write(block: Any) -> None:
         blocks.append(block)
@@ -117,3 +118,12 @@ async def test_a_busy_moment_is_made_up_for_and_a_long_one_is_left_out(autojump_
     assert loud[20:].min() > 0.1
     assert counted.concealed <= 0.02 * counted.played
     assert trio.current_time() - begun < 6.2
+
+
+async def test_what_waits_when_one_begins_to_hear_is_heard_at_once(autojump_clock: trio.testing.MockClock) -> None:
+    listening = Listening(Joined("main", 1))
+    for frame in frames(1, 440, 4):  # what a session gives who comes late
+        listening.feed(frame, trio.current_time())
+    blocks: list[Any] = []
+    await hear(SimpleNamespace(on_probe=None), listening, blocks.append, seconds=0.1)  # type: ignore[arg-type]
+    assert np.abs(np.concatenate(blocks[:2])).max() > 0.03

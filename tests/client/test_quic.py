@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import socket
 from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
 import trio
 
-from tests.gateway.harness import TestSession
+from tests.gateway.harness import TestDirectory, TestMembership, TestSession
 from tests.gateway.quic_harness import QuicGateway, open_quic_gateway
 from wsactors.client import Disconnected, Rhythm, connect
 from wsactors.client.backoff import Retry
@@ -41,6 +42,29 @@ async def test_a_session_is_heard_and_messages_are_answered(gateway: QuicGateway
             assert await client.measure_latency() > 0
             await client.leave("demo")
             assert not session.members
+
+
+class Hasty(TestDirectory):
+    """Its sessions speak before they answer who joins: datagrams wait for nothing."""
+
+    async def join(self, name: str, *arguments: Any, **options: Any) -> TestMembership:
+        membership = await super().join(name, *arguments, **options)
+        for number in range(4):
+            self.by_name[name].offer_frame(b"said %d" % number)
+        await trio.sleep(0.05)
+        return membership
+
+
+async def test_sound_that_is_there_before_the_word_that_one_has_joined_is_kept() -> None:
+    directory = Hasty()
+    session = directory.add(TestSession("demo"))
+    with trio.fail_after(30):
+        async with (
+            open_quic_gateway(directory=directory) as gateway,
+            connect(address(gateway), certificate_sha256=gateway.offer.hashes()[0]) as client,
+        ):
+            listening = await client.join("demo")
+            assert [(await anext(listening)).payload for _ in range(4)] == session.sent
 
 
 async def test_another_certificate_is_refused(gateway: QuicGateway) -> None:

@@ -28,7 +28,9 @@ REPLY_SECONDS = 10.0
 MOST_UNSENT = 64
 """Messages without an answer that may wait for the socket, before their senders do."""
 MOST_EARLY = 20
-"""Events of a session that may come before it is joined."""
+"""Events of a session that may come before it is joined, and as many frames."""
+EARLY_SECONDS = 1.0
+"""How long such frames are kept."""
 UPPER_BITS = 0xFFFF_0000
 """Of a track's number: all tracks of a session in which people speak have those of the one that `Joined` names."""
 
@@ -45,6 +47,7 @@ class Client:
         self._by_track: dict[int, Listening] = {}
         self._topics: dict[Membership, Topic] = {}
         self._early: dict[str, deque[native.Event]] = {}
+        self._early_sound: deque[tuple[native.AudioFrame, float]] = deque(maxlen=MOST_EARLY)
         self._renewing = trio.lowlevel.ParkingLot()
         self._changed = trio.lowlevel.ParkingLot()
         self.events: deque[native.Event] = deque(maxlen=1000)
@@ -300,9 +303,11 @@ class Client:
     def _take(self, event: CoreEvent) -> None:
         match event:
             case native.AudioFrame():
-                listening = self._by_track.get(event.track) or self._by_track.get(event.track & UPPER_BITS)
+                listening = self._heard_as(event.track)
                 if listening is not None:
                     listening.feed(event, trio.current_time())
+                else:
+                    self._early_sound.append((event, trio.current_time()))
             case TopicChanged(membership):
                 self._wake_topic(membership)
             case native.Hint():
@@ -315,6 +320,9 @@ class Client:
                 self._take_session(event)
         if not isinstance(event, native.AudioFrame | TopicChanged | native.Event | native.Probe):
             self._changed.unpark_all()
+
+    def _heard_as(self, track: int) -> Listening | None:
+        return self._by_track.get(track) or self._by_track.get(track & UPPER_BITS)
 
     def _take_session(self, event: CoreEvent) -> None:
         match event:
@@ -345,6 +353,12 @@ class Client:
         self._by_track[joined.track] = listening
         for event in self._early.pop(joined.session, ()):
             listening.tell(event)
+        # Datagrams wait for nothing: what a session begins with may be there before the word that it has been joined.
+        now, early = trio.current_time(), tuple(self._early_sound)
+        self._early_sound.clear()
+        for frame, came in early:
+            if self._heard_as(frame.track) is listening and now - came < EARLY_SECONDS:
+                listening.feed(frame, came)
 
     def _left(self, session: str, reason: str) -> None:
         listening = self._listening.pop(session, None)

@@ -144,7 +144,8 @@ async def hear(
     """
     heard = hearing or Hearing()
     begun = trio.current_time()
-    listening.on_frame, client.on_probe = heard.feed, heard.probe
+    client.on_probe = heard.probe
+    listening.hand_to(heard.feed, begun)
     block, reported = 0, begun
     try:
         while listening.ended is None and (seconds is None or block * BLOCK < seconds * RATE):

@@ -30,7 +30,7 @@ class Listening:
         self.state: Mapping[str, native.Plain] = {}
         """What is played: the newest ``"state"`` event's payload (``docs/protocol.md``); empty until the node has told."""
         self.on_frame: Callable[[native.AudioFrame, float], object] | None = None
-        """Is given every frame as it comes, late ones too, with the time; then none waits to be iterated."""
+        """Is given every frame as it comes, late ones too, with the time; then none waits to be iterated. See `hand_to`."""
         self.stage = StageMirror()
         """Who is there and what is going on, when it is a stage or a voice session."""
         self.missed = False
@@ -69,6 +69,12 @@ class Listening:
         self._frames.append(frame)
         self._arrived.unpark(count=1)
 
+    def hand_to(self, on_frame: Callable[[native.AudioFrame, float], object], now: float) -> None:
+        """Give ``on_frame`` the frames that wait, with which one begins to hear at once, and from now on every frame."""
+        self.on_frame = on_frame
+        while self._frames:
+            on_frame(self._frames.popleft(), now)
+
     async def next_state(self) -> Mapping[str, native.Plain]:
         """Wait for the next ``"state"`` event; its payload. The latest one, once no more will come."""
         state = self.state
@@ -79,9 +85,11 @@ class Listening:
 
     async def told(self) -> None:
         """Wait for the next event of the session, or until no more will come."""
-        await trio.lowlevel.checkpoint()
+        told = self._told  # of now: the next may come while this waits for its turn
         if self.ended is None:
-            await self._told.wait()
+            await told.wait()
+        else:
+            await trio.lowlevel.checkpoint()
 
     def tell(self, event: native.Event) -> None:
         """Take an event of the session from the connection."""
