@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import math
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -20,7 +21,8 @@ from tests.dj import hostile
 from tests.gateway.harness import until
 from tests.sessions.stages import SUPERVISORS, voice
 from wsactors.client import ClientError, Retry, Rhythm, Stage, connect, join_stage
-from wsactors.client.speaking import frames_of, level_of, say
+from wsactors.client.sound_sources import read_raw, read_wav
+from wsactors.client.speaking import Framer, level_of, say
 from wsactors.client.stage_mirror import StageMirror
 from wsactors.client.uplink import Uplink
 from wsactors.gateway import Address, Gateway
@@ -243,10 +245,24 @@ def test_frames_of_a_speaker_are_what_a_node_takes() -> None:
 
 def test_sound_of_any_lengths_becomes_frames() -> None:
     sound = np.arange(5_000, dtype=np.float32)
-    blocks = list(frames_of([sound[:100], sound[100:3_000], np.stack([sound[3_000:]] * 2, axis=1)]))
+    framer = Framer()
+    pieces = [sound[:100], sound[100:3_000], np.stack([sound[3_000:]] * 2, axis=1)]
+    blocks = [block for piece in pieces for block in framer.feed(piece)] + list(framer.rest())
     assert [block.shape for block in blocks] == [(960, 1)] * 6
     assert (np.concatenate(blocks)[:5_000, 0] == sound).all()
-    assert not list(frames_of([]))
+    assert not list(framer.rest())
+
+
+async def test_sound_comes_from_files_and_pipes(tmp_path: Path) -> None:
+    path = hostile.tone(tmp_path / "stereo.wav", seconds=0.1)
+    sound = np.concatenate(list(read_wav(path)))
+    assert sound.shape == (4_800, 2)
+    raw = (sound[:, 0] * 32_768).astype("<i2").tobytes()
+    piped = np.concatenate([block async for block in read_raw(io.BytesIO(raw))])
+    assert (piped == sound[:, 0]).all()
+    for wrong in (hostile.tone(tmp_path / "slow.wav", rate=44_100), hostile.random_bytes(tmp_path / "x.wav", 100)):
+        with pytest.raises(ValueError, match=wrong.name):
+            next(read_wav(wrong))
 
 
 def test_a_mirror_knows_when_it_has_missed_something() -> None:

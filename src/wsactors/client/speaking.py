@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
-from typing import TYPE_CHECKING, Final
+from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 import numpy as np
 import trio
@@ -19,7 +19,11 @@ if TYPE_CHECKING:
 
     from .stage import Stage
 
+    Sounds: TypeAlias = Iterable[NDArray[np.float32]] | AsyncIterable[NDArray[np.float32]]
+
 BITRATE: Final = 32_000
+BEHIND: Final = 0.5
+"""Seconds that a source may be behind before what follows is not hurried any more."""
 HANGOVER: Final = 20
 """Frames of silence that are sent: after as much the node takes it that nobody speaks."""
 
@@ -35,36 +39,71 @@ def as_voice(sound: NDArray[np.float32]) -> NDArray[np.float32]:
     return np.ascontiguousarray(sound if sound.ndim == 1 else sound.mean(axis=1), np.float32).reshape(-1, 1)
 
 
-def frames_of(sounds: Iterable[NDArray[np.float32]]) -> Iterable[NDArray[np.float32]]:
-    """Sound of any lengths, cut into frames; the last one is filled up with silence."""
-    rest = np.zeros((0, 1), np.float32)
-    for sound in sounds:
-        rest = np.concatenate((rest, as_voice(sound)))
-        while len(rest) >= FRAME:
-            yield np.ascontiguousarray(rest[:FRAME])
-            rest = rest[FRAME:]
-    if len(rest):
-        yield np.concatenate((rest, np.zeros((FRAME - len(rest), 1), np.float32)))
+class Framer:
+    """Sound of any lengths, cut into frames."""
+
+    def __init__(self) -> None:
+        self._rest = np.zeros((0, 1), np.float32)
+
+    def feed(self, sound: NDArray[np.float32]) -> Iterator[NDArray[np.float32]]:
+        """The frames that are whole now."""
+        whole = np.concatenate((self._rest, as_voice(sound)))
+        end = len(whole) - len(whole) % FRAME
+        self._rest = whole[end:]
+        for at in range(0, end, FRAME):
+            yield np.ascontiguousarray(whole[at : at + FRAME])
+
+    def rest(self) -> Iterator[NDArray[np.float32]]:
+        """What is left, filled up with silence."""
+        if len(self._rest):
+            yield np.concatenate((self._rest, np.zeros((FRAME - len(self._rest), 1), np.float32)))
+            self._rest = self._rest[:0]
 
 
-async def say(
-    stage: Stage, sounds: Iterable[NDArray[np.float32]], *, bitrate: int = BITRATE, silence: bool = False
-) -> int:
-    """Speak ``sounds``, float32 at 48 kHz, at the pace of the clock; how many frames were sent.
+async def say(stage: Stage, sounds: Sounds, *, bitrate: int = BITRATE, silence: bool = False) -> int:
+    """Speak ``sounds``, float32 at 48 kHz, no faster than it takes to say them; how many frames were sent.
 
-    ``sounds`` may come from a file, or block by block from a device that does not wait for its samples. Where it has
-    been silent for `HANGOVER` frames nothing is sent, unless ``silence`` says so; who decodes hears no difference.
+    They may come from a file, or, asynchronously, from a device. Where it has been silent for `HANGOVER` frames nothing
+    is sent, unless ``silence`` says so; who decodes hears no difference.
     """
-    sent = quiet = 0
     with Encoder(1, application=Application.VOIP, bitrate=bitrate, fec=True) as encoder:
-        begun = trio.current_time()
-        for number, block in enumerate(frames_of(sounds)):
-            await trio.sleep_until(begun + number * FRAME / SAMPLE_RATE)
-            level = level_of(block)
-            packet = encoder.encode(block)
-            quiet = 0 if level <= VOICE_LEVEL else quiet + 1
-            if quiet <= HANGOVER or silence:
-                sent += stage.speak(packet, level=level)
-            else:
-                stage.pause(FRAME)
-    return sent
+        speaker = _Speaker(stage, encoder, silence)
+        framer = Framer()
+        async for sound in _each(sounds):
+            for block in framer.feed(sound):
+                await speaker.say(block)
+        for block in framer.rest():
+            await speaker.say(block)
+    return speaker.sent
+
+
+class _Speaker:
+    def __init__(self, stage: Stage, encoder: Encoder, silence: bool) -> None:
+        self._stage = stage
+        self._encoder = encoder
+        self._silence = silence
+        self._next: float | None = None
+        self._quiet = 0
+        self.sent = 0
+
+    async def say(self, block: NDArray[np.float32]) -> None:
+        now = trio.current_time()
+        self._next = now if self._next is None or now - self._next > BEHIND else self._next
+        await trio.sleep_until(self._next)
+        self._next += FRAME / SAMPLE_RATE
+        level = level_of(block)
+        packet = self._encoder.encode(block)
+        self._quiet = 0 if level <= VOICE_LEVEL else self._quiet + 1
+        if self._quiet <= HANGOVER or self._silence:
+            self.sent += self._stage.speak(packet, level=level)
+        else:
+            self._stage.pause(FRAME)
+
+
+async def _each(sounds: Sounds) -> AsyncIterator[NDArray[np.float32]]:
+    if isinstance(sounds, AsyncIterable):
+        async for sound in sounds:
+            yield sound
+    else:
+        for sound in sounds:
+            yield sound

@@ -1,4 +1,4 @@
-"""The command line: ``wsactors run``, ``tree``, ``top``, ``new``, ``config``, ``listen`` and ``load``.
+"""The command line: ``wsactors run``, ``tree``, ``top``, ``new``, ``config``, ``listen``, ``speak`` and ``load``.
 
 :func:`main` is what the installed command calls. Everything heavy (the runtime, audio, TLS) is imported by the
 command that needs it, so that ``--help`` and completion answer at once.
@@ -56,8 +56,10 @@ def main() -> None:
     try:
         from wsactors.node.client_commands import listen
         from wsactors.node.commands import app
+        from wsactors.node.speak_command import speak
 
         app.command("listen", epilog=EXIT_CODES)(listen)
+        app.command("speak", epilog=EXIT_CODES)(speak)
         app.command("load", epilog=EXIT_CODES)(importlib.import_module(_LOAD).load)
     except ImportError as error:
         missing = error.name or str(error)
