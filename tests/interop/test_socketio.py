@@ -108,15 +108,21 @@ def test_topics_are_shared_and_remember(play: Scenarios, on: str) -> None:
     ]  # fmt: skip
 
 
-def test_a_node_that_stops_says_so(boot_interop_node: BootNode, start_js: Callable[..., Child]) -> None:
+def test_a_node_that_stops_says_so(
+    boot_interop_node: BootNode, start_js: Callable[..., Child], start_py_client: Callable[..., Child]
+) -> None:
     with boot_interop_node() as node:
-        child = start_js("socketio.mjs", node.http, "drain")
-        child.hear(ready=True)
+        children = [
+            start_js("socketio.mjs", node.http, "drain"),
+            start_py_client("socketio_client.py", node.http, "drain"),
+        ]
+        for child in children:
+            child.hear(ready=True)
         node.running.signal(signal.SIGTERM)
-        said = child.hear(attempt=1)
-        assert said["reason"] in {"transport close", "transport error"}
-        child.say(done=True)
-        child.end()
+        for child, reasons in zip(children, ({"transport close", "transport error"}, {"transport error"}), strict=True):
+            assert child.hear()["reason"] in reasons
+            child.say(done=True)
+            child.end()
         assert node.running.wait_exit() == 0
 
 
@@ -130,6 +136,8 @@ def test_python_socketio(node: InteropNode, run_py_client: Callable[..., list[Li
         {"refused": {"message": "Not authorized", "data": {"code": 17}}},
         {"burst": True, "rooms": 20, "asked": [42, [7]]},
         {"joined": "ok", "message": [True, "shout", [1], 1]},
+        {"crashed": "server disconnect", "again": True},
+        *([] if on == "polling" else [{"back": True, "heard": "welcome back"}]),
     ]
 
 

@@ -9,17 +9,23 @@ from typing import Any
 import socketio
 from socketio.exceptions import ConnectionError as Refused
 
-from tests.interop.py.talk import main, say
+from tests.interop.py.talk import main, say, told
 
 SIZES = (0, 1, 255, 65_536, 1_000_000)
 
 
 async def body(url: str, transport: str) -> None:
+    if transport == "drain":
+        await drain(url)
+        return
     transports = ["polling", "websocket"] if transport == "upgrade" else [transport]
     await talk(url, transports)
     await refuse(url, transports)
     await bursts(url, transports)
     await topics(url, transports)
+    await crash(url, transports)
+    if transport != "polling":
+        await cut(url, transports)
 
 
 async def talk(url: str, transports: list[str]) -> None:
@@ -101,6 +107,59 @@ async def topics(url: str, transports: list[str]) -> None:
     name, event, payload, about, *_ = await messages.get()
     say(joined=joined["status"], message=[name == topic, event, list(payload["b"]), about["offset"]])
     await client.disconnect()
+
+
+async def crash(url: str, transports: list[str]) -> None:
+    """A namespace's actor that crashes, and the same client once more."""
+    client = socketio.AsyncClient(reconnection=False)
+    gone: asyncio.Queue[Any] = asyncio.Queue()
+    client.on("disconnect", gone.put, namespace="/rooms")
+    await client.connect(url, transports=transports, namespaces=["/rooms"])
+    await client.emit("crash", namespace="/rooms")
+    reason = await asyncio.wait_for(gone.get(), 30)
+    await client.wait()
+    await client.connect(url, transports=transports, namespaces=["/rooms"])
+    say(crashed=reason, again="x" in await client.call("join", "x", namespace="/rooms"))
+    await client.disconnect()
+
+
+async def cut(url: str, transports: list[str]) -> None:
+    """A connection that breaks: it comes back by itself, and enters its namespace again."""
+    client = socketio.AsyncClient(reconnection_delay=0.05)
+    entered: asyncio.Queue[Any] = asyncio.Queue()
+    words: asyncio.Queue[Any] = asyncio.Queue()
+
+    async def enter() -> None:
+        await entered.put(client.get_sid("/rooms"))
+
+    async def word(said: Any, *_: Any) -> None:
+        await words.put(said)
+
+    client.on("connect", enter, namespace="/rooms")
+    client.on("word", word, namespace="/rooms")
+    await client.connect(url, transports=transports, namespaces=["/rooms"])
+    first = await asyncio.wait_for(entered.get(), 30)
+    client.eio.ws._response.connection.transport.abort()
+    second = await asyncio.wait_for(entered.get(), 30)
+    room = f"cut {transports}"
+    await client.call("join", room, namespace="/rooms")
+    other = socketio.AsyncClient()
+    await other.connect(url, transports=transports, namespaces=["/rooms"])
+    await other.call("say", ([room], [], "word", "welcome back"), namespace="/rooms")
+    say(back=first != second, heard=await asyncio.wait_for(words.get(), 30))
+    await other.disconnect()
+    await client.disconnect()
+
+
+async def drain(url: str) -> None:
+    """A node that stops."""
+    client = socketio.AsyncClient(reconnection=False)
+    gone: asyncio.Queue[Any] = asyncio.Queue()
+    client.on("disconnect", gone.put, namespace="/rooms")
+    await client.connect(url, transports=["websocket"], namespaces=["/rooms"])
+    say(ready=True)
+    say(reason=await asyncio.wait_for(gone.get(), 30))
+    await told()
 
 
 if __name__ == "__main__":
