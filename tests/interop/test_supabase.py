@@ -180,6 +180,13 @@ def test_private_channels_in_python(play_py: Scenarios) -> None:
     assert entered == {"entered": ["SUBSCRIBED"]}
 
 
+def test_a_channel_that_crashes_is_joined_again_in_python(play_py: Scenarios) -> None:
+    assert play_py("crash") == [
+        {"states": ["SUBSCRIBED", "CHANNEL_ERROR", "SUBSCRIBED"]},
+        {"heard": {"text": "still here"}},
+    ]
+
+
 def test_a_cut_socket_in_python(play_py: Scenarios) -> None:
     assert play_py("cut") == [
         {"states": ["SUBSCRIBED", "CHANNEL_ERROR", "SUBSCRIBED"]},

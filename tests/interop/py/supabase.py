@@ -124,6 +124,22 @@ async def refuse(say: Say, url: str, tokens: dict[str, str]) -> None:
         await each.client.close()
 
 
+async def crash(say: Say, url: str, tokens: dict[str, str]) -> None:
+    """A channel whose actor crashes."""
+    ada, bob = Client(url, tokens["anon"]), Client(url, tokens["anon"])
+    a, states = await ada.subscribe("room:py-crash")
+    b = await bob.enter("room:py-crash")
+    chat = heard(a, "chat")
+    await a.send_broadcast("crash", {})
+    await until(lambda: len(states) > 1 and states[-1] == "SUBSCRIBED")
+    say(states=[state.partition(":")[0] for state in states])
+    await b.send_broadcast("chat", {"text": "still here"})
+    await until(lambda: chat)
+    say(heard=chat[0]["payload"])
+    for each in (ada, bob):
+        await each.client.close()
+
+
 async def cut(say: Say, url: str, tokens: dict[str, str]) -> None:
     """A socket that breaks."""
     ada, bob = Client(url, tokens["anon"]), Client(url, tokens["anon"])
@@ -155,7 +171,7 @@ async def drain(say: Say, url: str, tokens: dict[str, str]) -> None:
     await told()
 
 
-SCENARIOS = {each.__name__: each for each in (talk, presence, refuse, cut, drain)}
+SCENARIOS = {each.__name__: each for each in (talk, presence, refuse, crash, cut, drain)}
 
 
 async def body(url: str, wanted: str, tokens: str) -> None:
