@@ -110,13 +110,14 @@ class Connection:
         packet = transport.datagram(frame, hub.clock())
         if packet is None:
             return False
+        data, address = packet
         try:
-            hub.sendto(*packet)
+            hub.sendto(data, address)
         except OSError:
             transport.drops[Drop.KERNEL] += 1
             return False
         hub.datagrams_out += 1
-        hub.bytes_out += len(packet[0])
+        hub.bytes_out += len(data)
         return True
 
     def flush(self) -> None:

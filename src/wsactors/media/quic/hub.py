@@ -27,8 +27,10 @@ from aioquic.quic.events import (
 
 from wsactors.actors.log import log
 
+from .bounded import BoundedConnection
 from .connection import MAX_EARLY, Accept, Connection, Over
 from .door import CID_BYTES, Door, Enter, HubOptions, Turned
+from .gone import GONE
 from .guard import WINDOW_SECONDS, PacketGuard
 from .roster import Roster
 from .transport import Address, Backend, Drop
@@ -129,6 +131,7 @@ class Hub:
     def drain(self) -> bool:
         """Read until nothing waits, or for `HOLD_SECONDS`, and settle; whether all was read."""
         receive, clock, by_cid = self._receive, self.clock, self._by_cid
+        most, packets, size = self._most_packets, 0, 0
         now = clock()
         until = now + HOLD_SECONDS
         is_empty = False
@@ -146,19 +149,21 @@ class Hub:
                     if error.errno not in {errno.ECONNREFUSED, errno.EHOSTUNREACH, errno.ENETUNREACH}:
                         raise
                     continue  # what an ICMP message says about a peer is not believed
-                self.packets_in += 1
-                self.bytes_in += len(data)
+                packets += 1
+                size += len(data)
                 # Nearly all that comes is of somebody who is in: it counts as theirs, and nobody else's.
                 connection = by_cid.get(data[1:_CID_ENDS])
                 if connection is None or not connection.is_established or data[0] & 0x80:
                     self._take(data, address, now)
                     continue
                 connection.packets += 1
-                if connection.packets > self._most_packets and not self._is_new_window(connection, now):
+                if connection.packets > most and not self._is_new_window(connection, now):
                     self.turned[Turned.CONNECTION_RATE] += 1
                 elif connection.transport.receive(data, address, now):
                     self._touched[connection] = None
             now = clock()
+        self.packets_in += packets
+        self.bytes_in += size
         self._let_in(now)
         self.settle()
         return is_empty
@@ -263,6 +268,8 @@ class Hub:
         transport = connection.transport
         while (event := transport.next_event()) is not None:
             self._tell(connection, event)
+            if connection.is_over:
+                return
         for data, address in transport.transmit(now):
             self._send(data, address)
 
@@ -374,6 +381,9 @@ class Hub:
         self._tell_closed(connection, reason)
         if connection.pid is not None:
             self.runtime.cast(connection.pid, Over())
+        quic, connection.transport = connection.transport.quic, GONE
+        if isinstance(quic, BoundedConnection):
+            quic.dispose()
 
     def _tell_closed(self, connection: Connection, reason: str) -> None:
         application, connection.application = connection.application, None
