@@ -10,6 +10,8 @@ from aioquic.quic.packet import QuicPacketType
 from aioquic.quic.packet_builder import QuicSentPacket
 from aioquic.tls import Epoch
 
+from tests.media.quic.link import Link
+from wsactors.media.quic.aioquic_backend import AioquicBackend
 from wsactors.media.quic.congestion import HOPELESS, LEAST, LIVE, RATE, LiveCongestionControl
 from wsactors.media.quic.guarded_connection import GuardedConnection
 
@@ -71,6 +73,37 @@ def test_before_any_round_trip_it_is_reno() -> None:
     made = LiveCongestionControl(max_datagram_size=SIZE)
     lose(made, 0.5, seconds=10)
     assert made.congestion_window == 2 * SIZE
+
+
+def acknowledgements(losses: set[int]) -> int:
+    """How many packets a client sends while it hears 200 datagrams, of which some are lost."""
+    made: list[GuardedConnection] = []
+
+    def make_client(configuration: QuicConfiguration) -> GuardedConnection:
+        made.append(GuardedConnection(configuration=configuration, max_ack_delay=0.1))
+        return made[0]
+
+    link = Link(AioquicBackend(), make_client=make_client)
+    link.handshake()
+    sent = 0
+    upwards = 0
+
+    def lose(_data: bytes, is_down: bool) -> bool:
+        nonlocal sent, upwards
+        sent += is_down
+        upwards += not is_down
+        return is_down and sent in losses
+
+    link.lose = lose
+    link.play(200, payload=lambda index: bytes([index]) * 200)
+    return upwards
+
+
+def test_a_client_that_loses_packets_acknowledges_each_at_once() -> None:
+    assert acknowledgements(set()) < 90
+    # One missing number may have been skipped.
+    assert acknowledgements({10}) < 90
+    assert acknowledgements(set(range(10, 200, 20))) > 140
 
 
 def test_connections_are_made_with_it() -> None:

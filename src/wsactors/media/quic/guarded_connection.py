@@ -25,6 +25,7 @@ from aioquic.quic.packet import (
     push_quic_transport_parameters,
 )
 from aioquic.quic.packet_builder import QuicDeliveryState, QuicPacketBuilder
+from aioquic.tls import Epoch
 
 from .bounded import BoundedConnection
 from .transport import MAX_DATAGRAM_PAYLOAD, Drop, no_drops
@@ -35,6 +36,9 @@ SKIP_AFTER: Final = 500
 """A number is skipped after this many packets and up to this many more: at 50 packets/s every 10 to 20 s."""
 MAX_WAITING_DATAGRAMS: Final = 16
 """Datagrams that wait for the next `datagrams_to_send`; what comes on top is dropped."""
+PROMPT_SECONDS: Final = 4.0
+"""When packets are missing twice within so long, a client acknowledges everything at once for as long again: once alone a number
+may have been skipped (`SKIP_AFTER`)."""
 
 
 class GuardedConnection(BoundedConnection):
@@ -58,6 +62,7 @@ class GuardedConnection(BoundedConnection):
         if max_ack_delay > 0.025:
             # Half of what is declared: a timer is late at times, and a declared delay that is exceeded costs probes.
             self._ack_delay = max_ack_delay / 2
+        self._missing_at = self._prompt_until = -1e9
 
     def skip_number(self) -> None:
         """Leave one packet number out. Nobody can have received it."""
@@ -124,6 +129,21 @@ class GuardedConnection(BoundedConnection):
         self.changed()
 
     # What aioquic does by itself.
+
+    def receive_datagram(self, data: bytes, addr: Any, now: float) -> None:
+        """Take a packet. A client acknowledges promptly what comes by a lossy way (RFC 9000 §13.2.1): where acknowledgements get
+        lost, too, and were few, its node would take it for silent, and send it no more sound."""
+        space = self._spaces.get(Epoch.ONE_RTT) if self._is_client else None
+        expected = -1 if space is None else space.largest_received_packet + 1
+        super().receive_datagram(data, addr, now)
+        if space is None:
+            return
+        if space.largest_received_packet > expected > 0:
+            if now - self._missing_at < PROMPT_SECONDS:
+                self._prompt_until = now + PROMPT_SECONDS
+            self._missing_at = now
+        if now < self._prompt_until and space.ack_at is not None:
+            space.ack_at = min(space.ack_at, now)
 
     def _handle_ack_frame(self, context: QuicReceiveContext, frame_type: int, buf: Buffer) -> None:
         start = buf.tell()
