@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import random
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -69,6 +70,22 @@ def test_a_speaker_who_begins_anew_goes_on_behind_what_was_there() -> None:
     more = uplink.place(frame(1), FRAME, 3.02)
     assert more is not None
     assert (more.index, more.jumped) == (11, False)
+
+
+@pytest.mark.parametrize("is_first_lost", [False, True])
+def test_a_speaker_who_begins_anew_soon_is_heard_again(is_first_lost: bool) -> None:
+    uplink = Uplink()
+    for n in range(500):
+        uplink.place(frame(n), FRAME, n / 50)
+    begin = 15.0  # its program was started again
+    placed = [
+        uplink.place(frame(n, flags=0 if n else FLAG_DISCONTINUITY), FRAME, begin + n / 50)
+        for n in range(is_first_lost, 200)
+    ]
+    kept = [each for each in placed if each is not None]
+    assert len(kept) == (148 if is_first_lost else 200)
+    assert [each.index for each in kept] == list(range(500, 500 + len(kept)))
+    assert [each.jumped for each in kept] == [True] + [False] * (len(kept) - 1)
 
 
 def test_a_stall_s_old_frames_are_dropped_and_a_longer_way_is_learnt() -> None:

@@ -22,7 +22,8 @@ LEAP: Final = 1_000
 STALE: Final = 0.5
 """Seconds: a frame that was on its way so much longer than the fastest is not live any more."""
 _NEW_NORMAL: Final = 1.0
-"""Seconds for which everything may be stale before the way itself is taken to have become longer."""
+"""Seconds for which everything may be late before the speaker is taken to have begun anew, and stale before the way itself
+is taken to have become longer."""
 _BETWEEN_LEAPS: Final = 1.0
 """Seconds: each leap of the clock may gain half a second, so leaps must not be many."""
 _DRIFT: Final = 5e-4
@@ -58,6 +59,7 @@ class Uplink:
         self._shortest: float | None = None
         self._updated = 0.0
         self._stale_since: float | None = None
+        self._late_since: float | None = None
         self._leapt: float | None = None
 
     def fill(self, end: int) -> None:
@@ -70,8 +72,8 @@ class Uplink:
         step = 1 if self._sequence is None else _signed(frame.sequence - self._sequence)
         if step <= 0 and step > -REORDERED and self._fits_before(frame, samples):
             return self._place_earlier(frame, samples, step)
-        leapt = self._sequence is None or abs(step) > LEAP
-        if step <= 0 and not leapt and not frame.flags & FLAG_DISCONTINUITY:
+        leapt = self._sequence is None or abs(step) > LEAP or self._began_anew(frame, step, now)
+        if step <= 0 and not leapt:
             return self._drop("late")
         if not leapt and self._is_stale(frame, samples, now):
             return self._drop("stale")
@@ -96,6 +98,15 @@ class Uplink:
     def _drop(self, reason: str) -> Placed | None:
         self.drops[reason] += 1
         return None
+
+    def _began_anew(self, frame: AudioFrame, step: int, now: float) -> bool:
+        """Whether the speaker counts from the beginning again: the frame says so, or nothing has been newer for a while."""
+        if step > 0:
+            self._late_since = None
+            return False
+        if self._late_since is None:
+            self._late_since = now
+        return bool(frame.flags & FLAG_DISCONTINUITY) or now - self._late_since > _NEW_NORMAL
 
     def _fits_before(self, frame: AudioFrame, samples: int) -> bool:
         """Whether its timestamp, too, says that it belongs before the newest, and not that all begins anew."""
