@@ -102,6 +102,8 @@ class People:
         self._session = session
         self._stack = stack
         self._joined: list[tuple[Client, Listening]] = []
+        self._stage: Stage | None = None
+        self._silent_since = 0.0
 
     async def answer(self, words: list[str]) -> str:
         """What is said to one command."""
@@ -128,7 +130,7 @@ class People:
 
     async def _speak(self, frame_ms: float, seconds: float) -> list[list[float]]:
         """Speak for so long."""
-        stage = Stage(*self._joined[0])
+        stage = self._stage = self._stage or Stage(*self._joined[0])
         await stage.wait(lambda: stage.on_stage)
         size = round(frame_ms * RATE / 1e3)
         voice = _voice(seconds)
@@ -136,6 +138,9 @@ class People:
         with Encoder(1, application=Application.VOIP, bitrate=BITRATE, fec=True) as encoder:
             offset = time.monotonic() - trio.current_time()
             begun = trio.current_time()
+            if self._silent_since:
+                stage.pause(round((begun - self._silent_since) * RATE))
+            self._silent_since = begun + seconds
             for number in range(round(seconds * 1e3 / frame_ms)):
                 begin = begun + number * size / RATE
                 await trio.sleep_until(begin + size / RATE)
@@ -145,7 +150,6 @@ class People:
                 encoded = time.monotonic()
                 stage.speak(packet, samples=size, level=level_of(sound), voice=True)
                 rows.append([zlib.crc32(packet), begin + offset, captured, encoded, time.monotonic()])
-        stage.pause(RATE)
         return [[row[0], *(at * 1e6 for at in row[1:])] for row in rows]
 
     # -- hearing --
