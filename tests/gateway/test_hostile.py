@@ -95,7 +95,7 @@ async def test_one_address_has_so_many_longpoll_sessions_also_when_it_asks_for_a
 
 
 async def test_a_client_with_a_whole_ipv6_network_is_one_client() -> None:
-    limits, rates = Limits(connections_per_address=3), RequestRates(requests=0.001, requests_burst=3)
+    limits, rates = Limits(connections_per_address=3), RequestRates(requests=0.001, requests_burst=9)
     engine = EngineOptions(max_sessions_per_address=3)
     async with serving(engine, trusted_proxies=("127.0.0.1",), limits=limits, rates=rates) as served:
         asked: list[tuple[int, int, int]] = []

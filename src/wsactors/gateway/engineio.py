@@ -209,6 +209,7 @@ class EngineServer:
             origin=headers.get(b"origin", b"").decode("latin-1"),
             octets="b64" not in query,
         )
+        self._check_room(handshake.address)
         if self._rates is not None and not self._rates.take(block_of(handshake.address), trio.current_time()):
             raise Refused(TOO_MANY)
         pid, _ = await self._start(handshake)

@@ -263,6 +263,8 @@ class LongPoll:
             return next((value for each, value in request.scope["headers"] if each == name), None)
 
         client = request.client.host if request.client is not None else ""
+        if not self.has_room(client):
+            return {"status": 403}
         if not self.port.requests.take(block_of(client), trio.current_time()):
             return {"status": 500}  # too many begin, or show tokens: phoenix.js waits longer each time
         token = (header(AUTH_HEADER) or b"").decode("latin-1")
@@ -271,8 +273,6 @@ class LongPoll:
             door = phoenix_door(target, header, client, token or None)
             user = await self.port.realtime.authenticate(door.credentials)
         except (ProtocolError, AuthRefused, LookupError):
-            return {"status": 403}
-        if not self.has_room(client):
             return {"status": 403}
         session = _Session(user, door.version, client)
         number = next(self._numbers)
