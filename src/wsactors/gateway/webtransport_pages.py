@@ -67,8 +67,12 @@ def routes_of(port: Port) -> Sequence[BaseRoute]:
 
 
 def _where(port: Port) -> Callable[[Request], Awaitable[Response]]:
+    access = Access(port)
+
     async def where(request: Request) -> Response:
         """Address and certificate hashes: for ``new WebTransport(url, {serverCertificateHashes})``."""
+        if not port.options.serves_strangers:
+            await access.user(request)
         found = None if port.runtime is None else _offers.get(port.runtime)
         if found is None:
             return answer({})  # no error: every page asks, and a browser would show it as one
