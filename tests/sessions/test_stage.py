@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import AsyncIterator
 from typing import Any
 
+import attrs
 import numpy as np
 import pytest
 import trio
@@ -21,10 +22,14 @@ from wsactors.realtime.metrics import Metrics
 from wsactors.realtime.send_queue import AUDIO
 from wsactors.sessions.directory import close_stage, open_stage
 from wsactors.sessions.member import FRAMES, visitor_of
-from wsactors.sessions.stage_news import LISTED
-from wsactors.sessions.stage_options import StageOptions
+from wsactors.sessions.soundboard_rules import Board
+from wsactors.sessions.stage_messages import Clip
+from wsactors.sessions.stage_news import HANDS, LISTED, News, event
+from wsactors.sessions.stage_options import BoardOptions, StageOptions
+from wsactors.sessions.stage_room import Room, Visitor
+from wsactors.sessions.stage_rules import Role, Ruling, short_name
 from wsactors.supervision import load_tree
-from wsactors.wire.native import FLAG_PRIORITY, AudioFrame
+from wsactors.wire.native import FLAG_PRIORITY, MAX_CONTROL_BYTES, AudioFrame
 
 from .stages import SUPERVISORS, Guest, Hall, open_hall, user, voice
 
@@ -464,6 +469,31 @@ async def test_joining_costs_about_a_kilobyte_of_signalling(autojump_clock: Mock
     await trio.sleep(1)
     assert len(late.people) == 8
     assert sum(late.sizes) <= 1_100
+
+
+def test_the_longest_names_of_as_many_people_as_are_told_of_fit_into_one_message() -> None:
+    options = StageOptions("x" * 64, speakers=200, hands=500, board=BoardOptions(clips=100))
+    room = Room(options, lambda key, value: None)
+    for number in range(400):
+        name = visitor_of(options, user("s" * 200 + str(number), name="\U0001f3a4" * 100), "").name
+        person = room.enter(Visitor(str(number), name), 0.0)
+        facts: dict[str, Any] = {"muted": True, "server_muted": True, "away_since": 1.0}
+        if number < 150:
+            facts |= {"role": Role.SPEAKER, "priority": True}
+        else:
+            facts |= {"hand": number}
+        room.apply(Ruling((attrs.evolve(person, **facts),), topic="\U0001f3a4" * 120), 0.0)
+    told = News(Room(options, lambda key, value: None), lambda _: 2**32 - 1)
+    told._room = room
+    for number in range(400):
+        told.spoke(number, 20)
+    change = told.change()
+    assert change is not None
+    assert len(change["people"]) == LISTED + HANDS  # type: ignore[arg-type]
+    clip = Clip(2**31, short_name("\U0001f3a4" * 100), 2**31, 480_000, None)  # type: ignore[arg-type]
+    board = Board(options.board, {("clip", number): clip for number in range(100)})
+    for name, payload in (("stage_change", change), ("stage_state", told.state()), ("stage_clips", board.payload())):
+        assert len(event(options.name, name, payload)) < MAX_CONTROL_BYTES
 
 
 async def test_news_come_at_most_five_times_a_second_and_miss_nothing(autojump_clock: MockClock, hall: Hall) -> None:

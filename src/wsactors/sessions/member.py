@@ -10,7 +10,6 @@ from typing import Any, Final
 import trio
 
 from wsactors.actors import Pid, Runtime
-from wsactors.dj.song import clean_text
 from wsactors.errors import CallExit, CallTimeout, MailboxFull
 from wsactors.realtime.identity import Refused, User
 from wsactors.realtime.limits import Bucket, Rate
@@ -19,11 +18,10 @@ from wsactors.sessions.messages import Leave
 from wsactors.sessions.stage_messages import Act, Denied, Done, Renew, Spoken
 from wsactors.sessions.stage_options import StageOptions
 from wsactors.sessions.stage_room import Visitor
+from wsactors.sessions.stage_rules import short_name
 from wsactors.wire.errors import ProtocolError
 from wsactors.wire.native import AudioFrame, Joined, Plain, decode_uplink
 
-MAX_NAME: Final = 40
-"""Longest name that is shown, in characters."""
 FRAMES: Final = Rate(per_second=110.0, burst=40.0, debt=0.0)
 """Audio frames of one connection: packets of 10 ms, and some more after a hold-up."""
 ACTS: Final = Rate(per_second=10.0, burst=40.0, debt=0.0)
@@ -46,9 +44,9 @@ def visitor_of(options: StageOptions, user: User, guest: str) -> Visitor:
 def _name_of(user: User) -> str:
     for claim in ("name", "preferred_username"):
         said = user.claims.get(claim)
-        if isinstance(said, str) and (name := clean_text(said)[:MAX_NAME].strip()):
+        if isinstance(said, str) and (name := short_name(said)):
             return name
-    return clean_text(user.subject)[:MAX_NAME].strip() or "Somebody"
+    return short_name(user.subject) or "Somebody"
 
 
 class StageSeat(Seat):

@@ -8,18 +8,16 @@ from typing import Any, Final
 
 import attrs
 
-from wsactors.dj.song import clean_text
 from wsactors.dj.timeline import SAMPLE_RATE
 from wsactors.realtime.identity import Refused
 from wsactors.realtime.limits import Bucket, Rate
 from wsactors.sessions.stage_messages import AddClip, Clip, ClipReady, PlayClip
 from wsactors.sessions.stage_options import BoardOptions, Who
 from wsactors.sessions.stage_room import Key
-from wsactors.sessions.stage_rules import Args, Person, Role
+from wsactors.sessions.stage_rules import Args, Person, Role, short_name
 from wsactors.wire.native import Plain
 
 BOARD_ACTIONS: Final = frozenset({"upload", "play", "delete"})
-MAX_CLIP_NAME: Final = 40
 MAX_UPLOADS: Final = 4
 """Files that may be on their way at a time."""
 UPLOAD_SECONDS: Final = 60.0
@@ -97,7 +95,7 @@ class Board:
         self._uploads.pop(who.id, None)
         if len(self._uploads) >= MAX_UPLOADS:
             raise Refused("overloaded", "Others are uploading. Try again in a moment.")
-        shown = clean_text(name)[:MAX_CLIP_NAME].strip() or "Clip"
+        shown = short_name(name) or "Clip"
         self._uploads[who.id] = _Upload(shown, size, now)
 
     def ready(self, ready: ClipReady) -> bool:

@@ -19,7 +19,9 @@ YOU: Final = "stage_you"
 CLIPS: Final = "stage_clips"
 CLIP_FAILED: Final = "stage_clip_failed"
 LISTED: Final = 60
-"""Most people on the stage that are told of, and as many whose hands are up; who else is there says the action ``people``."""
+"""Most people on the stage that are told of; who else is there says the action ``people``."""
+HANDS: Final = 30
+"""Most people whose hands are up that are told of. All together fit into one message, whatever their names are."""
 LOUD: Final = 20
 """Most levels in one message."""
 PAGE: Final = 50
@@ -123,13 +125,13 @@ class News:
             "hands_open": room.hands_open,
             "audience": room.audience,
             "on_stage": room.stage_size,
-            "hands": [person.id for person in islice(room.hands(), LISTED)],
+            "hands": [person.id for person in islice(room.hands(), HANDS)],
             "hand_count": room.hand_count,
         }
 
     def _listing(self) -> dict[int, dict[str, Plain]]:
         found = {person.id: person for person in self._chosen(self._room.on_stage())}
-        found.update((person.id, person) for person in islice(self._room.hands(), LISTED))
+        found.update((person.id, person) for person in islice(self._room.hands(), HANDS))
         return {number: self._payload(person) for number, person in found.items()}
 
     def _chosen(self, stage: list[Person]) -> Iterable[Person]:

@@ -16,6 +16,11 @@ from wsactors.dj.song import clean_text
 from wsactors.realtime.identity import Refused
 from wsactors.sessions.stage_options import MAX_TOPIC, StageOptions
 
+MAX_NAME: Final = 40
+"""Longest name that is shown, in characters."""
+MAX_NAME_BYTES: Final = 64
+"""The same in bytes of UTF-8: as many names as are told of at once have to fit into one message."""
+
 
 class Role(IntEnum):
     """What somebody is in a session; the numbers are those in audio frames."""
@@ -280,6 +285,16 @@ def _kick(case: _Case, _args: Args) -> Ruling:
 
 def _end(_case: _Case, _args: Args) -> Ruling:
     return Ruling(ended=True)
+
+
+def short_name(text: str) -> str:
+    """``text`` as a name that can be shown: clean, one line, at most `MAX_NAME` characters and `MAX_NAME_BYTES` bytes.
+
+    >>> short_name("  Ann\\x1b[31m \\n Other ")
+    'Ann[31m Other'
+    """
+    cut = clean_text(text)[:MAX_NAME].encode()[:MAX_NAME_BYTES]
+    return cut.decode("utf-8", "ignore").strip()
 
 
 # -- arguments --------------------------------------------------------------------------------------------------------
