@@ -217,6 +217,8 @@ class AioquicTransport:
         quic.pending = False
         if not quic._network_paths:
             return []
+        # What came last may have come after ``now`` was read: an acknowledgement cannot be of the future.
+        now = max(now, *(space.largest_received_time or now for space in quic._spaces.values()))
         if quic._packet_number >= quic.skip_at and quic._handshake_confirmed:
             quic.skip_number()
         try:
