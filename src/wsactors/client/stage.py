@@ -29,7 +29,7 @@ async def join_stage(client: Client, session: str) -> Stage:
         Disconnected: The node is gone, and the client does not come back by itself.
     """
     stage = Stage(client, await client.join(session))
-    await stage.wait(lambda: stage.mirror.version or stage.listening.ended)
+    await stage.wait(lambda: stage.mirror.version and stage.you is not None)
     return stage
 
 
