@@ -18,6 +18,16 @@ def test_members_are_spread_evenly_and_stay_where_they_are() -> None:
     assert pacer.members(0) == (4, 8, "new")
 
 
+def test_few_members_wait_for_nobody() -> None:
+    pacer: Pacer[str] = Pacer(PacerOptions(phases=3, fill=2))
+    assert [pacer.place(name) for name in range(9)] == [0, 0, 1, 1, 2, 2, 0, 1, 2]
+    few: Pacer[str] = Pacer(PacerOptions(phases=3, fill=2))
+    few.place("ann")
+    few.put("a", 1.0, [0])
+    assert list(few.due(1.0)) == [(0, "a")]
+    assert few.deadline is None
+
+
 def test_a_frame_goes_to_one_phase_after_the_other() -> None:
     pacer: Pacer[str] = Pacer()
     pacer.put("a", 1.0)

@@ -7,7 +7,7 @@ within less than a frame's time. What has become too old meanwhile is dropped, n
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Hashable, Iterator
+from collections.abc import Hashable, Iterable, Iterator
 from typing import Generic, TypeVar
 
 import attrs
@@ -24,6 +24,8 @@ class PacerOptions:
     """Seconds from one phase to the next."""
     oldest: float = 0.06
     """Seconds after its time in which a frame is still worth sending."""
+    fill: int = 1
+    """Members that a phase has before the next one is begun: few listeners need not wait for each other."""
     capacity: int = 1_024
     """Most frames that wait for one phase; the oldest go."""
 
@@ -41,8 +43,8 @@ class Pacer(Generic[Item]):
     """
 
     def __init__(self, options: PacerOptions = PacerOptions()) -> None:
-        if options.phases < 1 or options.step < 0 or options.capacity < 1:
-            raise ValueError("a pacer has at least one phase, room for one frame, and no negative step")
+        if min(options.phases, options.capacity, options.fill) < 1 or options.step < 0:
+            raise ValueError("a pacer has at least one phase, room for one frame and one member, and no negative step")
         self._options = options
         self._waiting: list[deque[tuple[float, Item]]] = [deque() for _ in range(options.phases)]
         self._members: list[dict[Hashable, None]] = [{} for _ in range(options.phases)]
@@ -51,10 +53,12 @@ class Pacer(Generic[Item]):
         """Frames, once per phase, that were too old or too many."""
 
     def place(self, key: Hashable) -> int:
-        """The phase of ``key``, which from now on is a member: the one with the fewest."""
+        """The phase of ``key``, which from now on is a member: the first with room, else the one with the fewest."""
         phase = self._phase.get(key)
         if phase is None:
-            phase = min(range(len(self._members)), key=lambda each: len(self._members[each]))
+            phase = min(
+                range(len(self._members)), key=lambda each: max(self._options.fill - 1, len(self._members[each]))
+            )
             self._phase[key] = phase
             self._members[phase][key] = None
         return phase
@@ -69,9 +73,10 @@ class Pacer(Generic[Item]):
         """Who is in ``phase``."""
         return tuple(self._members[phase])
 
-    def put(self, item: Item, now: float) -> None:
-        """Something is to go to everybody."""
-        for phase, waiting in enumerate(self._waiting):
+    def put(self, item: Item, now: float, phases: Iterable[int] | None = None) -> None:
+        """Something is to go to everybody; ``phases``: to these alone, as nobody is in the others."""
+        for phase in range(len(self._waiting)) if phases is None else phases:
+            waiting = self._waiting[phase]
             if len(waiting) >= self._options.capacity:
                 waiting.popleft()
                 self.dropped += 1

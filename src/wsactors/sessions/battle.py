@@ -20,6 +20,7 @@ from wsactors.dj.render_protocol import Packet
 from wsactors.dj.state import BattleState
 from wsactors.dj.timeline import PACKET
 from wsactors.realtime.send_queue import AUDIO
+from wsactors.sessions.fan_out import BREATH, FanOut, Turn
 from wsactors.sessions.listener import Seat, listeners_of
 from wsactors.sessions.messages import (
     SESSIONS,
@@ -39,13 +40,15 @@ from wsactors.wire.native import FLAG_DISCONTINUITY, QUIETEST, encode_audio
 PARTS = ("deck_a", "deck_b", "mixer")
 HISTORY = 150
 """Packets kept for those who ask for a running start: three seconds."""
-_BREATH = 128
-"""Sinks served between two looks at the rest of the node: well under a millisecond."""
 
 
 @attrs.frozen
 class _TellState:
     """To itself, when the state may be told again."""
+
+
+def _offer_sound(seat: Seat, data: bytes) -> None:
+    seat.offer(data, AUDIO)
 
 
 class Battle(Actor):
@@ -60,6 +63,7 @@ class Battle(Actor):
         self._next_frame: int | None = None
         self._packets = self._gaps = 0
         self._seats: dict[Pid, Seat] = {}
+        self._fan: FanOut[Seat, bytes] = FanOut(self, _offer_sound)
         self._told: object = None
         self._state_timer = False
         self.node.groups.join(
@@ -96,6 +100,8 @@ class Battle(Actor):
 
     async def handle_info(self, message: Any) -> Any:
         match message:
+            case Turn():
+                await self._fan.turn()
             case _TellState():
                 self._state_timer = False
                 await self._tell_state()
@@ -104,6 +110,7 @@ class Battle(Actor):
             case GroupChange(event="leave", members=members):
                 for member in members:
                     self._seats.pop(member.pid, None)
+                    self._fan.leave(member.meta)
             case _:
                 return UNHANDLED
         return None
@@ -160,7 +167,7 @@ class Battle(Actor):
             self.send_after(INTERVAL, self.pid, _TellState())
         if is_new:
             self._told = news
-            await self._offer(self._state(truths, frame), state_key(self._options.name))
+            await self._tell_all(self._state(truths, frame), state_key(self._options.name))
 
     def _state(self, truths: tuple[DeckTruth, DeckTruth, MixerTruth], frame: int) -> bytes:
         a, b, mixer = truths
@@ -183,16 +190,14 @@ class Battle(Actor):
         )
         self._history.append(data)
         self._packets += 1
-        await self._offer(data, AUDIO)
+        await self._fan.put(data)
 
-    async def _offer(self, data: bytes, key: object) -> None:
-        """Offer the same bytes to every listener that wants them."""
-        seats = self._seats.values()
-        few = len(seats) <= _BREATH
-        for at, seat in enumerate(seats if few else tuple(seats)):
-            if key == AUDIO or seat.events:
+    async def _tell_all(self, data: bytes, key: object) -> None:
+        """Offer to every listener that wants more than sound."""
+        for at, seat in enumerate(tuple(self._seats.values()), 1):
+            if seat.events:
                 seat.offer(data, key)
-            if not few and at % _BREATH == _BREATH - 1:
+            if not at % BREATH:
                 await trio.lowlevel.checkpoint()
 
     def _seat(self, members: Sequence[Member]) -> None:
@@ -201,6 +206,7 @@ class Battle(Actor):
         for member in members:
             seat: Seat = member.meta
             self._seats[member.pid] = seat
+            self._fan.enter(seat)
             if state is not None and seat.events:
                 seat.offer(state, state_key(self._options.name))
             if not seat.started:

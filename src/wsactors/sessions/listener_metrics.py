@@ -50,6 +50,16 @@ class ListenerMetrics:
             "From the request to join until the first sound was handed to the network, where there was any to be heard.",
             _TIMES,
         )
+        self.late = metrics.histogram(
+            "wsactors_fan_out_late_seconds",
+            "How late sound was handed to listeners against the time of their phase.",
+            _TIMES,
+        )
+        self.too_late = 0
+        """Frames that were dropped for some of the listeners, as their time was long over."""
+        metrics.total(
+            "wsactors_fan_out_dropped_total", "Frames that a phase of listeners did not get.", lambda: self.too_late
+        )
         self.reports = metrics.counter(
             "wsactors_hearing_reports_total",
             "What listeners reported of one track, by whether it could be true.",

@@ -18,6 +18,7 @@ from wsactors.media.forwarder import Forwarded
 from wsactors.realtime.identity import Refused
 from wsactors.realtime.send_queue import AUDIO
 from wsactors.sessions import stage_news as news
+from wsactors.sessions.fan_out import Turn
 from wsactors.sessions.soundboard_rules import BOARD_ACTIONS
 from wsactors.sessions.stage_messages import (
     Act,
@@ -104,6 +105,8 @@ class Stage(StagePeople):
             case GroupChange(event="leave", members=members):
                 for member in members:
                     self._go(member.pid)
+            case Turn():
+                await self._fan.turn()
             case Tell():
                 await self._tell()
             case _Tick():
@@ -246,17 +249,10 @@ class Stage(StagePeople):
             self._frames += 1
             if is_mixed:
                 self.node.cast(self._options.part("mixer"), MixFrame(sent.frame))
-            await self._fan_out(sent.coded(), sent.frame.track)
+            await self._fan.put((sent.coded(), sent.frame.track))
         if not self._ticking and self._sound.is_busy:
             self._ticking = True
             self.send_after(TICK, self.pid, _Tick())
-
-    async def _fan_out(self, data: bytes, track: int) -> None:
-        for at, seat in enumerate(tuple(self._seats.plain())):
-            if track not in seat.skips:
-                seat.offer(data, AUDIO)
-            if at % BREATH == BREATH - 1:
-                await trio.lowlevel.checkpoint()
 
     async def _offer_mix(self, sound: MixSound) -> None:
         """Offer to those who want one stream the others' voices, without their own."""

@@ -14,6 +14,7 @@ from wsactors.media.forwarder import Forwarded
 from wsactors.realtime.identity import Refused
 from wsactors.realtime.send_queue import AUDIO
 from wsactors.sessions import stage_news as news
+from wsactors.sessions.fan_out import FanOut
 from wsactors.sessions.listener import listeners_of
 from wsactors.sessions.member import StageSeat
 from wsactors.sessions.messages import SESSIONS, Leave, SessionCard
@@ -60,6 +61,12 @@ class Dismiss:
     """To itself: send those away whose session is over."""
 
 
+def _offer_voice(seat: StageSeat, voice: tuple[bytes, int]) -> None:
+    data, track = voice
+    if track not in seat.skips and not seat.mixed:
+        seat.offer(data, AUDIO)
+
+
 class StagePeople(Actor):
     """Who is in a session. What they do there is in `wsactors.sessions.stage.Stage`."""
 
@@ -75,7 +82,8 @@ class StagePeople(Actor):
         self._mixes = MixFor()
         self._coded: tuple[int, bytes] | None = None
         self._leaving: deque[tuple[Pid, str]] = deque()
-        self._seats = Seats()
+        self._fan: FanOut[StageSeat, tuple[bytes, int]] = FanOut(self, _offer_voice)
+        self._seats = Seats(self._fan)
         rows = self._kept()
         self._board = Board(options.board, rows)
         self._room = Room(options, self._note, rows)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, MutableMapping
+from collections.abc import Iterable, Iterator
 from typing import Any, Final
 
 from wsactors.actors import Pid
 from wsactors.realtime.identity import Refused
+from wsactors.sessions.fan_out import FanOut
 from wsactors.sessions.member import StageSeat
 from wsactors.sessions.stage_rules import Person
 
@@ -16,14 +17,14 @@ MAX_HUSHED: Final = 100
 
 
 class Seats:
-    """The seats of one session, by listener."""
+    """The seats of one session, by listener. ``plain``: has those who get each voice by itself."""
 
-    def __init__(self) -> None:
+    def __init__(self, plain: FanOut[StageSeat, Any]) -> None:
         self._seats: dict[Pid, StageSeat] = {}
         self._of: dict[int, list[Pid]] = {}
         self._hushing: dict[Pid, None] = {}
         self._mixed: dict[Pid, StageSeat] = {}
-        self._plain: dict[Pid, StageSeat] = {}
+        self._plain = plain
 
     def __len__(self) -> int:
         return len(self._seats)
@@ -39,10 +40,6 @@ class Seats:
         """The listeners of somebody, the one who came last at the end."""
         return self._of.get(person, [])
 
-    def plain(self) -> Iterable[StageSeat]:
-        """Those that get each voice by itself."""
-        return self._plain.values()
-
     def mixed(self) -> Iterable[StageSeat]:
         """Those that get all voices in one stream."""
         return self._mixed.values()
@@ -51,9 +48,12 @@ class Seats:
         """Let somebody have all voices in one stream, or each by itself."""
         seat = self._seats[listener]
         seat.mixed = on
-        for seats in (self._plain, self._mixed):
-            seats.pop(listener, None)
-        (self._mixed if on else self._plain)[listener] = seat
+        if on:
+            self._plain.leave(seat)
+            self._mixed[listener] = seat
+        else:
+            self._mixed.pop(listener, None)
+            self._plain.enter(seat)
 
     def mixes(self, most: int) -> tuple[bool, tuple[int, ...]]:
         """Whether the mix of all is wanted, and by the speakers of which tracks that of the others.
@@ -80,10 +80,10 @@ class Seats:
     def remove(self, listener: Pid) -> StageSeat | None:
         """Somebody has left; which seat that was."""
         seat = self._seats.pop(listener, None)
-        indexes: tuple[MutableMapping[Pid, Any], ...] = (self._hushing, self._mixed, self._plain)
-        for seats in indexes:
-            seats.pop(listener, None)
+        self._hushing.pop(listener, None)
+        self._mixed.pop(listener, None)
         if seat is not None:
+            self._plain.leave(seat)
             left = self._of[seat.person]
             left.remove(listener)
             if not left:
