@@ -146,6 +146,25 @@ async def test_what_waits_outlives_a_partition_that_is_killed(pause: int, autoju
             assert len(client.offsets) == 40 or client.of("closed") == [["a message may be missing", True]]
 
 
+async def test_others_have_their_turn_while_what_waited_is_made_up_for(autojump_clock: MockClock) -> None:
+    async with Node("partitions") as node:
+        realtime = await start_realtime(node, ONE)
+        client, _, _ = await enter(realtime, TOPIC)
+        epoch, _ = client.position
+        for number in range(BURST):
+            realtime.relay.publish(
+                TOPIC, Publication(topic=TOPIC, event="n", payload=number, offset=number, epoch=epoch)
+            )
+        node.exit("relay:0", "kill")
+        turns, (load,) = 0, realtime.relay._loads
+        while load.waiting:
+            await trio.lowlevel.checkpoint()
+            turns += 1
+        await settle()
+        assert client.offsets == list(range(BURST))
+        assert turns >= BURST
+
+
 async def test_an_actor_sees_by_the_offset_that_something_is_missing(autojump_clock: MockClock) -> None:
     async with Node("partitions") as node:
         realtime = await start_realtime(node, ONE)

@@ -230,6 +230,7 @@ class RelayPartition(Actor):
         """What has waited for an earlier one, of which the calls to work have died with it."""
         for _ in range(len(self._load.waiting)):
             await self._serve()
+            await trio.lowlevel.checkpoint()  # this is one turn, however much it is: nobody else would have his
 
     async def handle_cast(self, message: Any) -> Any:
         match message:
