@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import base64
 import datetime as dt
+import gc
+import weakref
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -331,3 +333,22 @@ def shown(talker: RawTalker) -> bytes:
     certificate = talker.client.quic.tls._peer_certificate
     assert certificate is not None
     return certificate.fingerprint(hashes.SHA256())
+
+
+@pytest.mark.parametrize("kind", ["raw", "web"])
+async def test_nothing_of_a_connection_waits_for_the_garbage_collector(gateway: QuicGateway, kind: str) -> None:
+    """A node collects all of it but once in hours, and listeners come and go."""
+    gc.collect()
+    gc.disable()
+    try:
+        async with raw_talker(gateway.port) if kind == "raw" else web_talker(gateway) as talker:
+            await talker.hello()
+            await talker.say(native.Join("demo"))
+            await talker.hears(native.Joined)
+            [client] = gateway.clients
+            connection = client.sink._connection
+            kept = [weakref.ref(each) for each in (client, connection.application, connection.transport.quic)]
+            del client, connection
+        await until(lambda: not any(each() for each in kept))
+    finally:
+        gc.enable()

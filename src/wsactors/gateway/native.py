@@ -164,6 +164,8 @@ class NativeConversation:
         self._sessions.end()
         self._identity.park(self._topics.saved())
         self._topics.leave_all()
+        # They belong to who refers to this: a cycle would stay until the garbage collector comes.
+        self._close, self._on_report = _too_late, _too_late
 
     def refuse(self, error: ProtocolError) -> None:
         """Tell the client what it did wrong, and end the connection."""
@@ -310,3 +312,7 @@ def _covers(ticket: Ticket, message: native.ClientMessage) -> bool:
     if isinstance(message, native.Join | native.Act):
         return message.session == ticket.session
     return not isinstance(message, TopicRequest)
+
+
+def _too_late(*_: object) -> None:
+    """The connection has ended."""

@@ -95,7 +95,7 @@ class QuicConversation:
             ticket=ticket,
             transport=protocol,
         )
-        self._greeted = False
+        self._greeted = self._has_ended = False
         self._closing: tuple[int, str] | None = None
         self._closes_at = 0.0
         self._heard_at = trio.current_time()
@@ -230,7 +230,7 @@ class QuicConversation:
         waits = self.stream.progress()
         if isinstance(self.stream.closed, SlowReader):
             self.close(TRY_AGAIN_LATER, "you read too slowly")
-        if self._closing is None:
+        if self._closing is None or self._has_ended:
             return waits
         if self.stream.is_flushed or self._connection.hub.clock() >= self._closes_at:
             if self._session is not None:
@@ -254,6 +254,7 @@ class QuicConversation:
         self._port.quic.discard(self)
         self._port.meters.closed(self.sink)
         self.talk.end()
+        self._has_ended, self._session = True, None
 
 
 class RawApplication:
@@ -334,7 +335,7 @@ class WebTransportApplication:
         self._connection = connection
         self._http = http
         self._handler = handler
-        SocketWatch.current().at(trio.current_time() + HELLO_SECONDS, self._look)
+        self._alarm = SocketWatch.current().at(trio.current_time() + HELLO_SECONDS, self._look)
 
     def _look(self) -> None:
         if not self._handler:
@@ -360,4 +361,6 @@ class WebTransportApplication:
 
     def closed(self, reason: str) -> None:
         """See `Application.closed`."""
-        self._http.tell_ended(0, reason)
+        self._alarm.cancel()
+        self._http.over(reason)
+        self._handler.clear()  # else it would be a cycle, and stay until the garbage collector comes

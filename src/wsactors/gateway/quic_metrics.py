@@ -68,7 +68,7 @@ class _Look:
         found = self._hub()
         if found is None:
             return {}
-        drops = dict(found.past_drops)
+        drops = dict(found.past.drops)
         for connection in found.connections:
             for reason, count in connection.transport.drops.items():
                 drops[reason] += count

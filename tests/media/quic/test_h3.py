@@ -31,7 +31,7 @@ class Closed:
         raise NotImplementedError
 
     def closed(self, reason: str) -> None:
-        self._http.tell_ended(0, reason)
+        self._http.over(reason)
 
 
 async def test_the_settings_are_those_that_browsers_want() -> None:

@@ -63,6 +63,14 @@ class BoundedConnection(QuicConnection):
             self._reset_key = configuration.reset_key
         self._set_reset_tokens()
 
+    def dispose(self) -> None:
+        """It has ended, and nobody will use it again: let go of all it has, now.
+
+        It refers to itself in dozens of places; without this its 80 KiB would wait for a full collection of the garbage, which a
+        node hardly ever does.
+        """
+        self.__dict__.clear()
+
     def _set_reset_tokens(self) -> None:
         if self._reset_key:
             for each in self._host_cids:

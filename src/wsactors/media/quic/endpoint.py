@@ -266,7 +266,7 @@ class QuicEndpoint(ProcessActor):
 
 def statistics_of(hub: Hub) -> EndpointStatistics:
     """How the endpoint of ``hub`` is doing now."""
-    drops, sent, fast = dict(hub.past_drops), hub.past_sent, hub.past_fast
+    drops, sent, fast = dict(hub.past.drops), hub.past.sent, hub.past.fast
     for connection in hub.connections:
         found = connection.transport.statistics()
         sent += found.datagrams_sent

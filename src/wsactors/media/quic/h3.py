@@ -331,7 +331,7 @@ class Http3:
 
     def _end(self, code: int, reason: str) -> None:
         """The peer has ended the session. A connection has but one."""
-        self.tell_ended(code, reason)
+        self._tell_ended(code, reason)
         if not self._ending and self._session is not None:
             self._http.send_data(self._session.id, b"", end_stream=True)
             self._finish()
@@ -341,8 +341,12 @@ class Http3:
         self._gives_up_at = self.connection.hub.clock() + LAST_WORDS_SECONDS
         self.connection.await_progress()
 
-    def tell_ended(self, code: int, reason: str) -> None:
-        """The session is over, if there is one; its handler is told once."""
+    def over(self, reason: str) -> None:
+        """The connection is over, and with it the session, if there is one."""
+        self._tell_ended(0, reason)
+        self._session = None  # which refers to this: a cycle would stay until the garbage collector comes
+
+    def _tell_ended(self, code: int, reason: str) -> None:
         handler, self._handler = self._handler, None
         if handler is not None:
             handler.ended(code, reason)

@@ -32,8 +32,8 @@ from .connection import MAX_EARLY, Accept, Connection, Over
 from .door import CID_BYTES, Door, Enter, HubOptions, Turned
 from .gone import GONE
 from .guard import WINDOW_SECONDS, PacketGuard
-from .roster import Roster
-from .transport import Address, Backend, Drop
+from .roster import Past, Roster
+from .transport import Address, Backend
 
 if TYPE_CHECKING:
     from aioquic.quic.configuration import QuicConfiguration
@@ -115,9 +115,8 @@ class Hub:
 
     def _count_from_zero(self) -> None:
         self.turned = dict.fromkeys(Turned, 0)
-        self.past_drops = dict.fromkeys(Drop, 0)
-        """Of connections that have ended."""
-        self.past_sent = self.past_fast = self.opened = self.handshakes = self.failures = 0
+        self.past = Past()
+        self.opened = self.handshakes = self.failures = 0
         self.packets_in = self.bytes_in = self.datagrams_in = 0
         self.packets_out = self.bytes_out = self.datagrams_out = 0
 
@@ -268,9 +267,7 @@ class Hub:
         transport = connection.transport
         while (event := transport.next_event()) is not None:
             self._tell(connection, event)
-            if connection.is_over:
-                return
-        for data, address in transport.transmit(now):
+        for data, address in connection.transport.transmit(now):
             self._send(data, address)
 
     def _send(self, data: bytes, address: Address) -> None:
@@ -377,7 +374,7 @@ class Hub:
         connection.is_over = True
         self.roster.remove(connection)
         self.waiting.pop(connection, None)
-        self._keep_counts(connection)
+        self.past.add(connection.transport.statistics())
         self._tell_closed(connection, reason)
         if connection.pid is not None:
             self.runtime.cast(connection.pid, Over())
@@ -392,13 +389,6 @@ class Hub:
                 application.closed(reason)
         except Exception as error:
             log(__name__, "error", "quic_end_failed", type=type(error).__name__, message=str(error)[:200])
-
-    def _keep_counts(self, connection: Connection) -> None:
-        last = connection.transport.statistics()
-        self.past_sent += last.datagrams_sent
-        self.past_fast += last.fast_sent
-        for reason, count in last.drops.items():
-            self.past_drops[reason] += count
 
     def forget_all(self) -> None:
         """The socket is about to be closed: end every connection, and say so while it can be said."""

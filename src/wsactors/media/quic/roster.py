@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING
 
+from .transport import no_drops
+
 if TYPE_CHECKING:
     from .connection import Connection
+    from .transport import TransportStatistics
 
 
 class Roster:
@@ -74,6 +77,23 @@ class Roster:
         else:
             self.half_open -= 1
             self.unvalidated -= not connection.is_validated
+
+
+class Past:
+    """What connections have sent and dropped that have ended."""
+
+    __slots__ = ("drops", "fast", "sent")
+
+    def __init__(self) -> None:
+        self.drops = no_drops()
+        self.sent = self.fast = 0
+
+    def add(self, last: TransportStatistics) -> None:
+        """One more has ended."""
+        self.sent += last.datagrams_sent
+        self.fast += last.fast_sent
+        for reason, count in last.drops.items():
+            self.drops[reason] += count
 
 
 def _less(counts: Counter[str], key: str) -> None:
