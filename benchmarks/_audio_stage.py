@@ -112,6 +112,7 @@ class Ours(Stage):
         from aioquic.quic.configuration import QuicConfiguration
 
         import wsactors
+        from wsactors.media.quic.congestion import LIVE
         from wsactors.media.quic.door import DoorOptions, HubOptions
         from wsactors.media.quic.endpoint import EndpointBinding, EndpointOptions, QuicEndpoint
         from wsactors.media.quic.self_check import choose_backend
@@ -125,6 +126,7 @@ class Ours(Stage):
             private_key=key,
             max_datagram_frame_size=65536,
             idle_timeout=60.0,
+            congestion_control_algorithm=LIVE,
         )
         # Joining is not what is measured.
         door = DoorOptions(retry_above=1e6, half_open=4000, handshake_share=1.0)
