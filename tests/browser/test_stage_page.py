@@ -307,6 +307,17 @@ async def test_a_page_is_invited_speaks_while_space_is_held_and_plays_clips(tmp_
         track = mod.people[eve["id"]]["track"]
         await mod.until(lambda: len(mod.heard(track)) > 10)
 
+        await page.wait_for("document.getElementById('devices').length > 1")
+        before = len(mod.heard(track))
+        await page.evaluate(
+            """(() => {
+              const devices = document.getElementById("devices");
+              devices.selectedIndex = devices.length - 1;
+              devices.dispatchEvent(new Event("change"));
+            })()"""
+        )
+        await mod.until(lambda: len(mod.heard(track)) > before + 25)  # what is being said goes on
+
         await page.click("#push-to-talk")
         await page.wait_for("!document.getElementById('talk').hidden")
         await mod.until(lambda: mod.heard(track)[-1].flags & 2)  # the end of what was said

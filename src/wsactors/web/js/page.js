@@ -6,6 +6,7 @@ import { showHow } from "./how.js";
 
 const REFRESH_MS = 3000;
 const REPORT_MS = 1000;
+const RHYTHM = { heartbeat: 5, patience: 7 }; // who listens notices sooner than others that nothing comes
 const PATIENCE_MS = 2500;
 const NOTES = {
   insecure: [
@@ -53,7 +54,7 @@ const client = new Client(
       current.player?.take(frame);
     },
   },
-  { name: "page", retry: { attempts: null }, transports: {} },
+  { name: "page", retry: { attempts: null }, transports: {}, rhythm: RHYTHM },
 );
 setInterval(refresh, REFRESH_MS);
 setInterval(report, REPORT_MS);

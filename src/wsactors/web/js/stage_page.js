@@ -6,6 +6,7 @@ import { StageVisit } from "./stage_visit.js";
 
 const REFRESH_MS = 3000;
 const PATIENCE_MS = 2500;
+const RHYTHM = { heartbeat: 5, patience: 7 }; // who listens notices sooner than others that nothing comes
 const TOKEN = "wsactors-token";
 const NOTES = {
   insecure: "This page came over plain http from another machine: browsers play and record live sound only on https pages.",
@@ -26,7 +27,7 @@ const client = new Client(
     refused: (message) => (mine(message) ? visit.refused(message) : note("refused", message.message)),
     audio: (frame) => visit?.audio(frame),
   },
-  { name: "stage", token: () => sessionStorage.getItem(TOKEN) ?? "", retry: { attempts: null }, transports: {} },
+  { name: "stage", token: () => sessionStorage.getItem(TOKEN) ?? "", retry: { attempts: null }, transports: {}, rhythm: RHYTHM },
 );
 
 setInterval(refresh, REFRESH_MS);
