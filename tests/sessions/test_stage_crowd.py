@@ -153,6 +153,11 @@ async def test_on_an_idle_stage_a_tenth_is_sent_at_most_and_no_first_word_is_cli
     assert said > 20
 
 
+def test_the_more_people_are_to_be_told_the_less_often_they_are() -> None:
+    stage = StageOptions("talk")
+    assert [stage.tell_after(people) for people in (1, 200, 500, 1_000, 5_000)] == [0.2, 0.2, 0.5, 1.0, 2.0]
+
+
 # -- over QUIC itself ---------------------------------------------------------------------------------------------------
 
 

@@ -23,6 +23,10 @@ STAGE_SPEAKERS: Final = 50
 TRACKS: Final = 0x10000
 """Audio tracks that have the upper bits of their session's in common."""
 MAX_SPEAKERS: Final = 4_000
+NEWS: Final = 1_000
+"""Messages a second that tell what has changed, to all together: each costs as much as several frames of sound."""
+NEWS_SECONDS: Final = 2.0
+"""But everybody knows after so long."""
 
 
 def _between(low: float, high: float) -> Any:
@@ -80,7 +84,7 @@ class StageOptions:
     ban_seconds: float = attrs.field(default=300.0, validator=_between(0, 86_400))
     """How long somebody who was kicked stays out."""
     tell_seconds: float = attrs.field(default=0.2, validator=_between(0.05, 10))
-    """Between two messages that tell what has changed, and how loud people are."""
+    """Between two messages that tell what has changed, and how loud people are; longer where many listen."""
     board: BoardOptions = BoardOptions()
 
     @people.default
@@ -100,6 +104,10 @@ class StageOptions:
     def mix_track(self) -> int:
         """The number of the track that has all voices in it."""
         return self.track + TRACKS - 1
+
+    def tell_after(self, listeners: int) -> float:
+        """Seconds between two messages that tell so many what has changed."""
+        return max(self.tell_seconds, min(listeners / NEWS, NEWS_SECONDS))
 
     def part(self, part: str) -> str:
         """The registered name of one of its actors."""

@@ -286,7 +286,7 @@ class StagePeople(Actor):
     def _tell_later(self) -> None:
         if not self._telling:
             self._telling = True
-            at = self._told_at + self._options.tell_seconds
+            at = self._told_at + self._options.tell_after(len(self._seats))
             self.send_after(max(0.0, at - trio.current_time()), self.pid, Tell())
 
     def _state(self) -> dict[str, Any]:
