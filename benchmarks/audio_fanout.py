@@ -26,7 +26,7 @@ LISTENERS: Final = 300
 """With everybody: more would be too many for aioquic's ordinary path."""
 QUICK_LISTENERS: Final = 200
 ROUND_SECONDS: Final = 1.0
-QUICK_ROUND_SECONDS: Final = 0.5
+QUICK_ROUND_SECONDS: Final = 0.8
 QUICK_BUDGET: Final = 12.0
 """Seconds after which no further round is begun: aioquic needs ten times as long as is played when the machine is busy."""
 QUICK_ROUNDS: Final = 3
