@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 import attrs
@@ -100,6 +100,8 @@ class Outcome:
     """Frames that the node has not sent."""
     most_in_flight: int
     """Bytes that the node had sent without an acknowledgement."""
+    recorded: int
+    """Bytes that this test itself has kept of it."""
 
     def _since(self, name: str) -> int:
         return int(getattr(self.quality.statistics, name)) - int(getattr(self.settled, name))
@@ -153,13 +155,12 @@ class Stage:
     def __init__(self, gateway: QuicGateway, *, seed: int = 1, bitrate: int = 128_000) -> None:
         self.gateway = gateway
         self.melody = Melody(seed, MOST_MELODY)
-        self.began = 0.0
+        self.began = trio.current_time()
         self._bitrate = bitrate
 
     async def play(self) -> None:
         """Play until cancelled. A frame is sent when its last sample has been made."""
         encoder = Encoder(1, bitrate=self._bitrate, complexity=3)
-        self.began = trio.current_time()
         position = 0
         while True:
             packet = encoder.encode(self.melody.block(position, FRAME))
@@ -167,6 +168,22 @@ class Stage:
             await trio.sleep_until(self.began + position / RATE)
             for session in self.gateway.directory.by_name.values():
                 session.offer_frame(packet)
+
+    async def listen_all(self, cases: Sequence[tuple[Case, float]]) -> dict[str, Outcome]:
+        """Let all of these listen side by side, each for so many seconds."""
+        found: dict[str, Outcome] = {}
+
+        async def one(case: Case, seconds: float, seed: int) -> None:
+            found[case.name] = await self.listen(case, seconds, seed)
+            print(found[case.name].row())
+
+        async with trio.open_nursery() as playing:
+            playing.start_soon(self.play)
+            async with trio.open_nursery() as listening:
+                for seed, (case, seconds) in enumerate(cases):
+                    listening.start_soon(one, case, seconds, seed)
+            playing.cancel_scope.cancel()
+        return found
 
     async def listen(self, case: Case, seconds: float, seed: int) -> Outcome:
         """One listener, from its connecting to its going."""
@@ -228,6 +245,7 @@ class Stage:
             distances=() if sink.copies is None else sink.copies.distances,
             dropped=sink.dropped,
             most_in_flight=watch.most,
+            recorded=sum(block.nbytes for block in ear.blocks),
         )
 
 

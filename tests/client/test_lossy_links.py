@@ -53,24 +53,12 @@ CASES = [
 
 
 async def listen() -> dict[str, Outcome]:
-    found: dict[str, Outcome] = {}
     async with open_quic_gateway() as gateway:
         # The node has begun, which takes threads; from here on nothing waits for anything but packets and time.
         clock = trio.lowlevel.current_clock()
         assert isinstance(clock, MockClock)
         clock.rate, clock.autojump_threshold = 0.0, 0.0
-        stage = Stage(gateway)
-        async with trio.open_nursery() as playing:
-            playing.start_soon(stage.play)
-            async with trio.open_nursery() as listening:
-
-                async def one(case: Case, seconds: float, seed: int) -> None:
-                    found[case.name] = await stage.listen(case, seconds, seed)
-
-                for seed, (case, seconds) in enumerate(CASES):
-                    listening.start_soon(one, case, seconds, seed)
-            playing.cancel_scope.cancel()
-    return found
+        return await Stage(gateway).listen_all(CASES)
 
 
 @pytest.fixture(scope="module")
@@ -78,8 +66,6 @@ def heard() -> Mapping[str, Outcome]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("wsactors.media.quic.endpoint.Hub", functools.partial(Hub, clock=trio.current_time))
         found = trio.run(listen, clock=MockClock(rate=1.0))
-    for each in found.values():
-        print(each.row())
     print(f"after the hole: {found['hole'].first_sound(found['hole'].settled_at + HOLE):.2f} s")
     return found
 
