@@ -135,8 +135,10 @@ class Relay:
             return
         receiver.offer = refuse
         groups = self._groups[receiver.partition]
-        buckets = groups[group]
-        bucket = buckets[receiver.format]
+        buckets = groups.get(group, {})
+        bucket = buckets.get(receiver.format)
+        if bucket is None or bucket.by_member.get(receiver.member) is not receiver:
+            return  # it was another relay's: the node's was started again
         bucket.remove(receiver)
         if not bucket.by_member:
             del buckets[receiver.format]
@@ -146,6 +148,11 @@ class Relay:
         if not self._counts[group]:
             del self._counts[group]
             self._announce(group, wanted=False)
+
+    def receivers(self) -> list[Receiver]:
+        """All of this node."""
+        buckets = (bucket for groups in self._groups for group in groups.values() for bucket in group.values())
+        return [receiver for bucket in buckets for receiver in bucket.by_member.values()]
 
     def has_room(self, group: str) -> bool:
         """Whether this node keeps up with what is published to ``group``. If not, publish no more: those for whom there is no

@@ -60,8 +60,11 @@ class NodeTopics:
             NoProcess: the actor is dead.
         """
         await self.ensure_topic(topic)
-        if (topic, pid) in self._actors:
-            return
+        if (topic, pid) not in self._actors:
+            self._listen(topic, pid)
+
+    def _listen(self, topic: str, pid: Pid) -> None:
+        """Raises `NoProcess`."""
         receiver = Receiver(pid, TO_ACTORS, lambda item, _: self.node.send(pid, item))
         at_death(pid, ("topic", topic), lambda _: self.unsubscribe(topic, pid))
         self._actors[topic, pid] = receiver

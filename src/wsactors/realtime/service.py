@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import weakref
 from collections.abc import Mapping
@@ -11,7 +12,7 @@ import trio
 
 from wsactors.actors import Pid, Runtime
 from wsactors.cluster import Backbone, LocalExchange, Receiver, Relay
-from wsactors.errors import CallExit, ChildError, StartError
+from wsactors.errors import CallExit, ChildError, NoProcess, StartError
 from wsactors.supervision import ChildSpec, start_child
 from wsactors.wire.plain import Plain
 
@@ -61,7 +62,19 @@ class Realtime(NodeTopics):
         self.places = ResumeStore()  # of clients that may take up again what their connection broke off
         self.metrics = RealtimeMetrics(Metrics.of(node), self.seats)
         self._numbers = itertools.count(1)
+        former = _services.get(node)
         _services[node] = self
+        if former is not None:
+            self._take_over(former)
+
+    def _take_over(self, former: Realtime) -> None:
+        """The topics are started again: actors go on listening, and whoever had a room of the former ones has to come anew."""
+        for topic, pid in former._actors:
+            with contextlib.suppress(NoProcess):
+                self._listen(topic, pid)
+        for receiver in former.relay.receivers():
+            if receiver.missed is not None:
+                receiver.missed()
 
     @classmethod
     def of(cls, node: Runtime) -> Realtime:
@@ -120,8 +133,12 @@ class Realtime(NodeTopics):
             self_broadcast: whether it gets what it publishes itself.
 
         Raises:
-            JoinRefused: why not.
+            JoinRefused: why not. The connection is ended, too, if these are not the node's topics any more.
         """
+        if _services.get(self.node) is not self:
+            # The topics were started again, and these are those from before: whoever has them comes back to the new ones.
+            self.node.exit(owner, "shutdown")
+            raise JoinRefused("crash", "The topics were started again: connect again.")
         options = self.topic_options(topic)
         seat = Seat(topic, options, outlet, user, owner, params)
         seat.since, seat.limit, seat.self_broadcast = since, limit, self_broadcast
