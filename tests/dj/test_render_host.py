@@ -18,7 +18,7 @@ import trio
 from wsactors.actors import UNHANDLED, Actor, Attached, Crash, Pid
 from wsactors.dj import child
 from wsactors.dj.clock import now, soon
-from wsactors.dj.render_host import HostUp, Render, RenderHost, Rendering, Samples, Sound, StopRendering
+from wsactors.dj.render_host import HostUp, Render, RenderHost, Rendering, Samples, Sound, StopRendering, Tiers
 from wsactors.dj.render_protocol import Packet
 from wsactors.dj.song import Pcm, new_memory, seal
 from wsactors.dj.state import BattleState, Crossfader, DeckState
@@ -126,6 +126,29 @@ async def test_what_is_decoded_from_packet_f_is_timeline_frame_f(song: Any) -> N
         assert likeness > 0.97
         levels = [packet.rms for packet in here.packets()[10:]]
         assert all(-30 < level < -10 for level in levels)
+
+
+async def test_lower_rates_are_the_same_sound_and_last_as_long_as_they_are_wanted(song: Any) -> None:
+    async with studio() as here:
+        host, _up = await here.host()
+        here.node.cast(host, Tiers("b", (64_000,)))  # of a battle that is not there: nothing happens
+        state = one_deck(song, now() - 48_000)
+        here.node.cast(host, Render("b", now(), state, (Samples("s", in_memory(song)),), here.owner))
+        here.node.cast(host, Tiers("b", (64_000, 32_000)))
+        await here.until(lambda: sum(bool(packet.lower) for packet in here.packets()) >= 60)
+        here.node.cast(host, Tiers("b", (32_000,)))
+        await here.until(lambda: len(here.packets()[-1].lower) == 1)
+        here.node.cast(host, Tiers("b", ()))
+        await here.until(lambda: not here.packets()[-1].lower)
+        both = [packet for packet in here.packets() if len(packet.lower) == 2]
+        sizes = {rate: sum(len(dict(each.lower)[rate]) for each in both) for rate in (64_000, 32_000)}
+        assert sum(len(each.data) for each in both) > 1.5 * sizes[64_000] > 2 * sizes[32_000]
+        for rate in (64_000, 32_000):
+            heard = settled(decode((packet.frame, dict(packet.lower)[rate]) for packet in both)[0])
+            wanted = expected_sound({"s": song}, state, heard.frame, len(heard.sound))
+            lag, likeness = lag_and_likeness(heard.sound, wanted)
+            assert abs(lag) <= 1
+            assert likeness > 0.8, "noise is the hardest to code"
 
 
 async def test_packets_are_handed_on_when_their_time_has_come(song: Any) -> None:

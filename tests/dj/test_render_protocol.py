@@ -17,6 +17,7 @@ from wsactors.dj.render_protocol import (
     Ready,
     RenderProtocolError,
     SetState,
+    SetTiers,
     Unload,
     decode_order,
     decode_report,
@@ -28,9 +29,15 @@ ORDERS = [
     Load("song", 48_000),
     Unload("song"),
     SetState("demo", 123, BattleState(DeckState("x", 10, True), DeckState(), Crossfader(0.5))),
+    SetTiers("demo", (64_000, 32_000)),
+    SetTiers("demo", ()),
     Drop("demo"),
 ]
-REPORTS = [Ready(1, 3_840, 312), Packet("demo", 960, -18.5, -7.0, b"\xfcabc")]
+REPORTS = [
+    Ready(1, 3_840, 312),
+    Packet("demo", 960, -18.5, -7.0, b"\xfcabc"),
+    Packet("demo", 960, -18.5, -7.0, b"\xfcabc", ((64_000, b"\xfcab"), (32_000, b"\xfca"))),
+]
 
 
 @pytest.mark.parametrize("order", ORDERS)
@@ -65,10 +72,17 @@ def test_reports_arrive_as_sent(report: Any) -> None:
         ["no such", 1],
         [["load"], "x", 1],
         [None],
-        ["packet", "demo", 1, float("nan"), 0.0, b"x"],
-        ["packet", "demo", -1, 0.0, 0.0, b"x"],
-        ["packet", "demo", 1, 0.0, 0.0, b""],
-        ["packet", "demo", 1, 0.0, 0.0, b"x" * 2_000],
+        ["packet", "demo", 1, float("nan"), 0.0, b"x", []],
+        ["packet", "demo", -1, 0.0, 0.0, b"x", []],
+        ["packet", "demo", 1, 0.0, 0.0, b"", []],
+        ["packet", "demo", 1, 0.0, 0.0, b"x" * 2_000, []],
+        ["packet", "demo", 1, 0.0, 0.0, b"x"],
+        ["packet", "demo", 1, 0.0, 0.0, b"x", [[64_000]]],
+        ["packet", "demo", 1, 0.0, 0.0, b"x", [[64_000, b""]]],
+        ["packet", "demo", 1, 0.0, 0.0, b"x", [[64_000, b"x"]] * 4],
+        ["tiers", "demo", 5],
+        ["tiers", "demo", [0]],
+        ["tiers", "demo", [64_000] * 4],
     ],
 )
 def test_anything_else_is_an_error(body: object) -> None:

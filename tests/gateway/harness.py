@@ -21,6 +21,7 @@ from wsactors.gateway.options import GatewayOptions, Limits
 from wsactors.gateway.port import Port
 from wsactors.gateway.server import certificates_of
 from wsactors.media.opus import Encoder
+from wsactors.media.reports import Heard
 from wsactors.realtime.identity import ANONYMOUS, Refused, User
 from wsactors.realtime.send_queue import AUDIO
 from wsactors.realtime.sinks import Sink
@@ -42,6 +43,7 @@ class TestMembership:
         self._reason = "left"
         self._tell: Callable[[str], object] = lambda _: None
         self.sink = sink
+        self.heard: list[Heard] = []
         self.joined = native.Joined(session.name, session.track, session.title)
 
     async def wait_ended(self) -> str:
@@ -56,6 +58,9 @@ class TestMembership:
     async def act(self, action: str, args: Mapping[str, native.Plain]) -> native.Plain:
         await trio.lowlevel.checkpoint()
         raise Refused("refused", f"nobody can {action} here")
+
+    def hear(self, heard: Sequence[Heard], now: float) -> None:
+        self.heard.extend(heard)
 
     def speak(self, data: bytes, now: float) -> None:
         raise AssertionError("nobody speaks here")

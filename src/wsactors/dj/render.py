@@ -30,6 +30,7 @@ from wsactors.dj.render_protocol import (
     Ready,
     RenderProtocolError,
     SetState,
+    SetTiers,
     Unload,
     decode_order,
     encode,
@@ -46,7 +47,27 @@ MAX_LATE = SAMPLE_RATE // 4
 MAX_SONGS = 16
 """Songs it keeps mapped."""
 _COMPLEXITY = 9
+_LOWER_COMPLEXITY = 5
+_WARM = 3
+"""Packets after which a new encoder sounds like one that has always been there; these are not sent."""
 _ORDERS_PER_TURN = 64
+
+
+class _Lower:
+    """One of the lower bit rates."""
+
+    def __init__(self, bitrate: int) -> None:
+        self._encoder = Encoder(channels=2, bitrate=bitrate, complexity=_LOWER_COMPLEXITY)
+        self._cold = _WARM
+        self.close = self._encoder.close
+
+    def encode(self, block: NDArray[np.float32]) -> bytes:
+        """The packet; empty while the encoder is new."""
+        data = self._encoder.encode(block)
+        if self._cold:
+            self._cold -= 1
+            return b""
+        return data
 
 
 class _Battle:
@@ -58,6 +79,7 @@ class _Battle:
 
     def __init__(self, songs: dict[str, NDArray[np.int16]], frame: int, order: SetState, bitrate: int) -> None:
         self.encoder = Encoder(channels=2, bitrate=bitrate, complexity=_COMPLEXITY)
+        self._lower: dict[int, _Lower] = {}
         self.engine = Engine(songs, frame, order.state)
         self._early = self.engine.delay + self.encoder.lookahead
         self.skip_to(frame)
@@ -74,7 +96,22 @@ class _Battle:
         frame = self.frame
         block = self.engine.render(PACKET)
         level = measure(block)
-        return Packet(battle, frame, level.rms, level.peak, self.encoder.encode(block))
+        coded = ((rate, tier.encode(block)) for rate, tier in self._lower.items())
+        lower = tuple((rate, data) for rate, data in coded if data)
+        return Packet(battle, frame, level.rms, level.peak, self.encoder.encode(block), lower)
+
+    def set_tiers(self, bitrates: tuple[int, ...]) -> None:
+        """Code at these rates, too, and at no others."""
+        for rate in self._lower.keys() - set(bitrates):
+            self._lower.pop(rate).close()
+        for rate in bitrates:
+            if rate not in self._lower:
+                self._lower[rate] = _Lower(rate)
+
+    def close(self) -> None:
+        """Free the encoders."""
+        self.set_tiers(())
+        self.encoder.close()
 
 
 class Renderer:
@@ -133,10 +170,14 @@ class Renderer:
                 self._songs.pop(song, None)
             case SetState() as order:
                 self._set_state(order)
+            case SetTiers(battle, bitrates):
+                found = self._battles.get(battle)
+                if found is not None:
+                    found.set_tiers(bitrates)
             case Drop(battle):
                 dropped = self._battles.pop(battle, None)
                 if dropped is not None:
-                    dropped.encoder.close()
+                    dropped.close()
 
     def _set_state(self, order: SetState) -> None:
         battle = self._battles.get(order.battle)

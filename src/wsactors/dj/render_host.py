@@ -31,6 +31,7 @@ from wsactors.dj.render_protocol import (
     Ready,
     RenderProtocolError,
     SetState,
+    SetTiers,
     Unload,
     decode_report,
     encode,
@@ -71,6 +72,14 @@ class Render:
     samples: tuple[Samples, ...]
     """Of every song in `state`; those the process has already are not sent again."""
     to: Pid
+
+
+@attrs.frozen
+class Tiers:
+    """Cast to the host: code a battle's sound at these lower bit rates, too, and at no others. Forgotten with the battle."""
+
+    battle: str
+    bitrates: tuple[int, ...]
 
 
 @attrs.frozen
@@ -117,7 +126,7 @@ class RenderHost(ProcessActor):
     """Runs a render process.
 
     `owner` is the registered name that gets `HostUp`; `bitrate` in bits per second. Casts it understands: `Render`,
-    `StopRendering`. Ends with `RenderFault` when the process dies, hangs or misbehaves.
+    `Tiers`, `StopRendering`. Ends with `RenderFault` when the process dies, hangs or misbehaves.
     """
 
     def init(self, owner: str = "battle", bitrate: int = 128_000) -> None:
@@ -165,6 +174,9 @@ class RenderHost(ProcessActor):
             match await self.receive():
                 case Render() as order:
                     await self._render(link, order)
+                case Tiers(battle, bitrates):
+                    if battle in self._lines:
+                        await self._order(link, SetTiers(battle, bitrates))
                 case StopRendering(battle):
                     if self._lines.pop(battle, None) is not None:
                         await self._order(link, Drop(battle))

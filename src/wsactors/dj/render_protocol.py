@@ -16,9 +16,11 @@ import msgpack
 
 from wsactors.dj.state import BattleState, from_wire, to_wire
 
-VERSION = 1
+VERSION = 2
 MAX_DATAGRAM = 8192
-"""Bytes; the longest message is a packet of sound, 1.3 kB at most."""
+"""Bytes; the longest message is a packet of sound, 1.3 kB at most for each rate that it is coded at."""
+MAX_LOWER = 3
+"""Lower bit rates that a battle's sound is coded at beside its own."""
 MAX_ID = 128
 """Characters of a battle's or song's id."""
 MAX_FRAMES = 24 * 3600 * 48_000
@@ -54,6 +56,14 @@ class SetState:
 
 
 @attrs.frozen
+class SetTiers:
+    """To the process: code a battle's sound at these lower bit rates, too, from now on, and at no others."""
+
+    battle: str
+    bitrates: tuple[int, ...]
+
+
+@attrs.frozen
 class Drop:
     """To the process: the battle is over."""
 
@@ -83,9 +93,11 @@ class Packet:
     """dBFS."""
     data: bytes
     """One Opus packet of `wsactors.dj.timeline.PACKET` frames."""
+    lower: tuple[tuple[int, bytes], ...] = ()
+    """The same sound at lower bit rates: each with its packet."""
 
 
-Order: TypeAlias = Load | Unload | SetState | Drop
+Order: TypeAlias = Load | Unload | SetState | SetTiers | Drop
 Report: TypeAlias = Ready | Packet
 
 
@@ -98,12 +110,14 @@ def encode(message: Order | Report) -> bytes:
             body = ["unload", song]
         case SetState(battle, frame, state):
             body = ["state", battle, frame, to_wire(state)]
+        case SetTiers(battle, bitrates):
+            body = ["tiers", battle, bitrates]
         case Drop(battle):
             body = ["drop", battle]
         case Ready(version, ahead, lookahead):
             body = ["ready", version, ahead, lookahead]
-        case Packet(battle, frame, rms, peak, data):
-            body = ["packet", battle, frame, rms, peak, data]
+        case Packet(battle, frame, rms, peak, data, lower):
+            body = ["packet", battle, frame, rms, peak, data, lower]
         case _:
             assert_never(message)
     packed: bytes = msgpack.packb(body)
@@ -162,19 +176,35 @@ def _sound(value: object) -> bytes:
     return value
 
 
+def _rate(value: object) -> int:
+    return _whole(value, 6_000, 510_000)
+
+
+def _few(value: object) -> list[Any]:
+    if not isinstance(value, list) or len(value) > MAX_LOWER:
+        raise RenderProtocolError(f"expected at most {MAX_LOWER} lower bit rates")
+    return value
+
+
 _FRAME_MAX = 1 << 52
 
 _ORDERS: dict[str, Callable[..., Any]] = {
     "load": lambda song, frames: Load(_name(song), _whole(frames, 1, MAX_FRAMES)),
     "unload": lambda song: Unload(_name(song)),
     "state": lambda battle, frame, state: SetState(_name(battle), _whole(frame, 0, _FRAME_MAX), from_wire(state)),
+    "tiers": lambda battle, rates: SetTiers(_name(battle), tuple(_rate(each) for each in _few(rates))),
     "drop": lambda battle: Drop(_name(battle)),
 }
 _REPORTS: dict[str, Callable[..., Any]] = {
     "ready": lambda version, ahead, lookahead: Ready(
         _whole(version, 1, 255), _whole(ahead, 0, 480_000), _whole(lookahead, 0, 5_760)
     ),
-    "packet": lambda battle, frame, rms, peak, data: Packet(
-        _name(battle), _whole(frame, 0, _FRAME_MAX), _level(rms), _level(peak), _sound(data)
+    "packet": lambda battle, frame, rms, peak, data, lower: Packet(
+        _name(battle),
+        _whole(frame, 0, _FRAME_MAX),
+        _level(rms),
+        _level(peak),
+        _sound(data),
+        tuple((_rate(rate), _sound(sound)) for rate, sound in _few(lower)),
     ),
 }

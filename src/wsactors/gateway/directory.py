@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Protocol
 
 from wsactors.errors import NoSuchSession
+from wsactors.media.reports import Heard
 from wsactors.realtime.identity import ANONYMOUS, User
 from wsactors.realtime.sinks import Sink
 from wsactors.wire.native import Joined, Plain, SessionInfo
@@ -54,6 +55,10 @@ class Membership(Protocol):
 
     def speak(self, data: bytes, now: float) -> None:
         """Take an audio frame of this user. What is none, or may not be said now, is dropped and counted."""
+        ...
+
+    def hear(self, heard: Sequence[Heard], now: float) -> None:
+        """What this listener has reported of how tracks are heard, of this session or others."""
         ...
 
     def renew(self, user: User) -> None:

@@ -5,11 +5,12 @@ Messages come decoded and leave through a sink, so this knows of no transport bu
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Final
 
 import trio
 
+from wsactors.media.reports import Heard
 from wsactors.realtime.identity import AuthRefused, Credentials
 from wsactors.realtime.service import Realtime
 from wsactors.realtime.sinks import Sink
@@ -265,6 +266,10 @@ class NativeConversation:
     def speak(self, data: bytes) -> None:
         """Take an audio frame of the client, however it came; never raises. What may not be said is dropped."""
         self._sessions.speak(data)
+
+    def hear(self, heard: Sequence[Heard], now: float) -> None:
+        """What the client has reported of how it hears, for its sessions to follow."""
+        self._sessions.hear(heard, now)
 
     async def _pause(self, seconds: float) -> None:
         if seconds:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
 import attrs
 import trio
 
+from wsactors.media.reports import Heard
 from wsactors.realtime.identity import Refused, User
 from wsactors.realtime.limits import Bucket, Rate
 from wsactors.realtime.sinks import Sink
@@ -112,6 +113,11 @@ class NativeSessions:
                 membership.speak(data, trio.current_time())
                 return True
         return False
+
+    def hear(self, heard: Sequence[Heard], now: float) -> None:
+        """The client has reported."""
+        for membership in self._members.values():
+            membership.hear(heard, now)
 
     def renew(self, user: User) -> None:
         """The client has shown a new token: its rights may be others."""

@@ -156,9 +156,11 @@ class QuicConversation:
             self.talk.speak(data)
 
     def _hear(self, report: ReceiverReport) -> None:
-        heard = self.sink.hear(report, trio.current_time())
+        now = trio.current_time()
+        heard = self.sink.hear(report, now)
         if self._hearing is not None:
-            self._hearing.take(heard, self.sink.rtt)
+            heard = self._hearing.take(heard, self.sink.rtt)
+        self.talk.hear(heard, now)
 
     def lost(self, stream_id: int) -> None:
         """The client has given up a stream; without the one for messages there is nothing to be said."""

@@ -17,6 +17,13 @@ __all__ = ["SessionSettings", "battle_options", "session_tree_file", "stage_opti
 _WHO: Final = "nobody, moderators, speakers or everybody"
 
 
+def _tiers(_: object, attribute: attrs.Attribute[tuple[int, ...]], value: tuple[int, ...]) -> None:
+    try:
+        BattleOptions(tiers=value)
+    except ValueError as error:
+        raise BadSetting(attribute.name, f"{error}; got {list(value)!r}") from None
+
+
 @attrs.frozen
 class SessionSettings:
     """One session that is there from the start."""
@@ -36,6 +43,12 @@ class SessionSettings:
         None, "Battle: folder with the music the decks play; empty = two synthesised loops that fit each other."
     )
     bitrate: int = setting(128_000, "Battle: bits per second of the Opus stream.", check=between(16_000, 510_000))
+    tiers: tuple[int, ...] = setting(
+        (64_000, 32_000),
+        "Battle: lower bit rates, best first and at most three, for listeners whose reports tell of much loss; each is coded "
+        "only while somebody needs it. Empty = everybody always gets `bitrate`.",
+        check=_tiers,
+    )
     fade_seconds: float = setting(
         16.0,
         "Battle, with loops: seconds from one move of the crossfader to the next. With songs: seconds in which one gives way "
@@ -90,6 +103,7 @@ def battle_options(name: str, settings: SessionSettings) -> BattleOptions:
         title=settings.title or name,
         songs=settings.songs,
         bitrate=settings.bitrate,
+        tiers=settings.tiers,
         fade_seconds=settings.fade_seconds,
     )
 

@@ -15,11 +15,12 @@ import trio
 
 from wsactors.actors import UNHANDLED, Actor, GroupChange, Member, Pid, Request
 from wsactors.dj.clock import soon
-from wsactors.dj.render_host import HostUp, Render, Rendering, Samples, Sound
+from wsactors.dj.render_host import HostUp, Render, Rendering, Samples, Sound, Tiers
 from wsactors.dj.render_protocol import Packet
 from wsactors.dj.state import BattleState
 from wsactors.dj.timeline import PACKET
 from wsactors.realtime.send_queue import AUDIO
+from wsactors.sessions.battle_tiers import LOOK, TiersInUse, coded
 from wsactors.sessions.fan_out import BREATH, FanOut, Turn
 from wsactors.sessions.listener import Seat, listeners_of
 from wsactors.sessions.messages import (
@@ -35,7 +36,7 @@ from wsactors.sessions.messages import (
 )
 from wsactors.sessions.now_playing import INTERVAL, moves, state_event, state_key
 from wsactors.sessions.options import BattleOptions
-from wsactors.wire.native import FLAG_DISCONTINUITY, QUIETEST, encode_audio
+from wsactors.wire.native import FLAG_DISCONTINUITY
 
 PARTS = ("deck_a", "deck_b", "mixer")
 HISTORY = 150
@@ -47,8 +48,8 @@ class _TellState:
     """To itself, when the state may be told again."""
 
 
-def _offer_sound(seat: Seat, data: bytes) -> None:
-    seat.offer(data, AUDIO)
+def _offer_sound(seat: Seat, frames: tuple[bytes, ...]) -> None:
+    seat.offer(frames[seat.tier], AUDIO)
 
 
 class Battle(Actor):
@@ -63,11 +64,15 @@ class Battle(Actor):
         self._next_frame: int | None = None
         self._packets = self._gaps = 0
         self._seats: dict[Pid, Seat] = {}
-        self._fan: FanOut[Seat, bytes] = FanOut(self, _offer_sound)
+        self._fan: FanOut[Seat, tuple[bytes, ...]] = FanOut(self, _offer_sound)
+        self._tiers = TiersInUse(battle.lower)
+        self._rates: tuple[int, ...] | None = None
         self._told: object = None
         self._state_timer = False
         self.node.groups.join(
-            SESSIONS, self.pid, SessionCard(battle.name, battle.title or battle.name, "battle", battle.track)
+            SESSIONS,
+            self.pid,
+            SessionCard(battle.name, battle.title or battle.name, "battle", battle.track, tiers=1 + len(battle.lower)),
         )
         self._ref, seated = self.node.groups.monitor(self.pid, listeners_of(battle.name))
         self._seat(seated)
@@ -90,6 +95,7 @@ class Battle(Actor):
                 if not self._state_timer:
                     await self._tell_state()
             case HostUp():
+                self._rates = None
                 self._next_frame = -1  # a new encoder: decoders are to start afresh
                 self._have_it_rendered(soon())
             case Rendering(host, process):
@@ -176,21 +182,23 @@ class Battle(Actor):
     # -- sound --
 
     async def _fan_out(self, packet: Packet) -> None:
-        """Encode once, offer the same bytes to every sink."""
+        """Make a frame for each bit rate, and offer the same bytes to every sink on it."""
         jumped = self._next_frame is not None and packet.frame != self._next_frame
         self._gaps += jumped
         self._next_frame = packet.frame + PACKET
-        data = encode_audio(
-            self._options.track,
-            packet.frame // PACKET,
-            packet.frame,
-            packet.data,
-            level=min(QUIETEST, max(0, round(-packet.rms))),
-            flags=FLAG_DISCONTINUITY if jumped else 0,
-        )
-        self._history.append(data)
+        frames = coded(self._options.track, packet, self._options.lower, FLAG_DISCONTINUITY if jumped else 0)
+        self._history.append(frames[0])
         self._packets += 1
-        await self._fan.put(data)
+        if not self._packets % LOOK:
+            self._choose_tiers()
+        await self._fan.put(frames)
+
+    def _choose_tiers(self) -> None:
+        """Have the sound coded at the rates that listeners need, if those are others than before."""
+        rates = self._tiers.look((seat.tier for seat in self._seats.values()), self._packets)
+        if rates != self._rates:
+            self._rates = rates
+            self.node.cast(self._options.part("render"), Tiers(self._options.name, rates))
 
     async def _tell_all(self, data: bytes, key: object) -> None:
         """Offer to every listener that wants more than sound."""

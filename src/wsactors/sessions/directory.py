@@ -18,6 +18,8 @@ import trio
 from wsactors.actors import Pid, Runtime
 from wsactors.dj.timeline import PACKET
 from wsactors.errors import CallExit, ChildError, MailboxFull, NoSuchSession, StartError
+from wsactors.media.reports import Heard
+from wsactors.media.tiers import TierChooser
 from wsactors.realtime.identity import ANONYMOUS, Refused, User
 from wsactors.sessions.listener import LEFT, Listener, Seat, Sink, Way, listeners_of, reserved
 from wsactors.sessions.listener_metrics import ListenerMetrics
@@ -116,11 +118,13 @@ def _here(node: Runtime, name: str) -> Pid | str:
 class Membership:
     """One connection's place in one session."""
 
-    def __init__(self, node: Runtime, listener: Pid, seat: Seat, joined: Joined) -> None:
+    def __init__(self, node: Runtime, listener: Pid, seat: Seat, joined: Joined, tiers: int = 1) -> None:
         self._node = node
         self._listener = listener
         self._seat = seat
         self._joined = joined
+        self._tiers = tiers
+        self._chooser: TierChooser | None = None
 
     @property
     def joined(self) -> Joined:
@@ -160,6 +164,17 @@ class Membership:
 
     def speak(self, data: bytes, now: float) -> None:
         """Take an audio frame of the user: here nobody speaks, so it is dropped."""
+
+    def hear(self, heard: Sequence[Heard], now: float) -> None:
+        """The listener has reported: who loses much gets the sound at a lower bit rate, from the next frame on."""
+        for each in heard:
+            if each.track != self._joined.track or not each.frames:
+                continue
+            if self._chooser is None:
+                self._chooser = TierChooser(self._tiers)
+            before, self._seat.tier = self._seat.tier, self._chooser.hear(each.loss, now=now)
+            if before != self._seat.tier:
+                ListenerMetrics.of(self._node).tiers.add("up" if self._seat.tier < before else "down")
 
     def renew(self, user: User) -> None:
         """The user has shown who it is anew: here everybody has the same rights."""
@@ -234,7 +249,7 @@ class SessionDirectory:
     async def _join_battle(self, card: SessionCard, seat: Seat, owner: Pid) -> Membership:
         listener = await self._start(BattleOptions(card.name), seat, owner)
         joined = Joined(session=card.name, track=card.track, title=clip(card.title), frame=PACKET)
-        return Membership(self._node, listener, seat, joined)
+        return Membership(self._node, listener, seat, joined, card.tiers)
 
     async def _join_stage(
         self, options: StageOptions, sink: Sink, owner: Pid, visitor: Visitor, *, events: bool, way: Way

@@ -45,7 +45,7 @@ class Seat:
     `way`, what brings them there.
     """
 
-    __slots__ = ("_sink", "_tell", "ended", "events", "history", "reason", "started", "transport")
+    __slots__ = ("_sink", "_tell", "ended", "events", "history", "reason", "started", "tier", "transport")
 
     def __init__(
         self,
@@ -60,6 +60,8 @@ class Seat:
         self.events = events
         self.transport = way.transport
         self.started = False
+        self.tier = 0
+        """At which of the session's bit rates it gets the sound, 0 the best."""
         self.ended = trio.Event()
         self.reason = ""
         self._tell: Callable[[str], object] | None = None

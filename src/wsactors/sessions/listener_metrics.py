@@ -50,6 +50,9 @@ class ListenerMetrics:
             "From the request to join until the first sound was handed to the network, where there was any to be heard.",
             _TIMES,
         )
+        self.tiers = metrics.counter(
+            "wsactors_tier_changes_total", "Listeners who were given another bit rate.", "direction", ("down", "up")
+        )
         self.late = metrics.histogram(
             "wsactors_fan_out_late_seconds",
             "How late sound was handed to listeners against the time of their phase.",

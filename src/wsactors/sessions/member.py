@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import zlib
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import trio
 
 from wsactors.actors import Pid, Runtime
 from wsactors.errors import CallExit, CallTimeout, MailboxFull
+from wsactors.media.reports import Heard
 from wsactors.realtime.identity import Refused, User
 from wsactors.realtime.limits import Bucket, Rate
 from wsactors.sessions.listener import LEFT, Seat, Sink, Way
@@ -177,6 +178,9 @@ class StageMembership:
         frame = self._seat.hear(data, now)
         if frame is not None:
             self._node.cast(self._session, Spoken(self._listener, frame))
+
+    def hear(self, heard: Sequence[Heard], now: float) -> None:
+        """The listener has reported: voices are forwarded as their speakers have coded them, so nothing follows."""
 
     def renew(self, user: User) -> None:
         """The user has shown who it is anew: its rights may be others. A guest who logs in is somebody else from now on."""

@@ -172,6 +172,8 @@ class SessionCard:
     track: int
     stage: StageOptions | None = None
     """What a stage or a voice session was told; None: it is another kind."""
+    tiers: int = 1
+    """At how many bit rates a listener may get it."""
 
 
 SESSIONS = "sessions"
