@@ -46,7 +46,7 @@ async def test_what_a_client_hears_equals_the_reference_decode_of_what_was_sent(
     session = directory.add(TestSession("main"))
     recorder = Recorder()
     async with open_gateway(directory=directory) as gateway, connect(f"ws://{gateway.host}/ws") as client:
-        with trio.fail_after(10):
+        with trio.fail_after(30):
             listening = patient(await client.join("main"))
             for packet in packets:
                 session.offer_frame(packet)

@@ -45,7 +45,7 @@ async def socket(served: Served, path: str, address: str) -> AsyncIterator[WebSo
 
 
 async def told(ws: WebSocketConnection) -> Any:
-    with trio.fail_after(10):
+    with trio.fail_after(30):
         message = await ws.get_message()
     return native.decode_server(message) if isinstance(message, bytes) else json.loads(message)
 

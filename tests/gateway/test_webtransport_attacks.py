@@ -21,7 +21,7 @@ from wsactors.gateway import Gateway, quic_conversation
 from wsactors.gateway.admin_site import admin_site
 from wsactors.gateway.options import DrainOptions, GatewayOptions, Limits
 from wsactors.gateway.quic_server import QuicOptions
-from wsactors.media.quic import endpoint
+from wsactors.media.quic import endpoint, h3
 from wsactors.media.quic.door import HubOptions
 from wsactors.media.quic.transport import Drop
 from wsactors.realtime.send_queue import AUDIO
@@ -96,7 +96,8 @@ def answered(client: QuicClient, count: int) -> bool:
     return len(client.of(HeadersReceived)) >= count or bool(client.of(events.ConnectionTerminated))
 
 
-async def test_requests_without_end_end_their_connection(gateway: QuicGateway) -> None:
+async def test_requests_without_end_end_their_connection(monkeypatch: pytest.MonkeyPatch, gateway: QuicGateway) -> None:
+    monkeypatch.setattr(h3, "STREAM_RATE", 0.1)  # else a busy machine asks more slowly than it may
     async with open_quic(gateway.port, "h3") as client:
         talker = WebTalker(client)
         for number in range(300):
@@ -108,7 +109,7 @@ async def test_requests_without_end_end_their_connection(gateway: QuicGateway) -
             if client.of(events.ConnectionTerminated):
                 break
         assert await ended_with(client) == EXCESSIVE_LOAD
-        assert 32 < len(client.of(HeadersReceived)) < 200
+        assert 32 < len(client.of(HeadersReceived)) < 100
     await others_are_well(gateway)
 
 
@@ -205,12 +206,13 @@ async def test_a_flood_of_speech_is_looked_at_at_a_bounded_rate(gateway: QuicGat
     async with raw_talker(gateway.port) as talker:
         await talker.hello()
         meter = gateway.shared.meters["quic"]
-        before = meter.messages_in
+        before, began = meter.messages_in, trio.current_time()
         for _ in range(1_000):
             await talker.client.datagram(b"\x01" + bytes(30))
         await talker.say(native.Ping(1))
         await talker.hears(native.Pong)
-        assert 0 < meter.messages_in - before < 900
+        took = trio.current_time() - began
+        assert 0 < meter.messages_in - before <= quic_conversation.SPEECH_RATE * (took + 0.25) + 2
 
 
 async def test_a_client_that_acknowledges_nothing_costs_bounded_memory() -> None:

@@ -86,7 +86,7 @@ async def test_every_native_client_gets_everything_once_though_the_relay_crashes
                     if message.payload == "end":
                         break
 
-        with trio.fail_after(30):
+        with trio.fail_after(60):
             for number in range(6):
                 await nursery.start(listen, number)
                 if number == 2:
@@ -94,7 +94,7 @@ async def test_every_native_client_gets_everything_once_though_the_relay_crashes
             for number in range(BURST):
                 await realtime.publish(TOPIC, "n", number)
             await realtime.publish(TOPIC, "n", "end")
-            await until(lambda: all(each[-1:] == ["end"] for each in heard), seconds=25)
+            await until(lambda: all(each[-1:] == ["end"] for each in heard))
         assert heard == [[*range(BURST), "end"]] * 6
         assert [(room.gaps, room.recovered) for room in rooms] == [(0, True)] * 6
         nursery.cancel_scope.cancel()
@@ -202,7 +202,7 @@ async def test_a_reader_of_events_comes_back_to_the_place_it_has_seen() -> None:
     place, seen, came = "", [], 0
     async with open_topics(ONE) as topics:
         plant(topics.realtime)
-        with trio.fail_after(20):
+        with trio.fail_after(30):
             while 44 not in seen:
                 async with listening(topics, TOPIC, headers={"last-event-id": place} if place else {}) as events:
                     kind, said = await events.next()

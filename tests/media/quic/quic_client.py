@@ -15,7 +15,7 @@ from aioquic.quic import events
 from aioquic.quic.configuration import QuicConfiguration
 from aioquic.quic.connection import QuicConnection
 
-SECONDS = 20.0
+SECONDS = 30.0
 
 
 def configuration(alpn: str = "wsactors", **options: Any) -> QuicConfiguration:

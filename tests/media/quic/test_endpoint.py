@@ -20,7 +20,7 @@ from wsactors.media.quic import endpoint as endpoint_module
 from wsactors.media.quic.door import DoorOptions, HubOptions, Turned
 from wsactors.media.quic.endpoint import EndpointOptions, EndpointRefused, open_udp
 
-SECONDS = 20
+SECONDS = 30
 
 
 def options(**hub: Any) -> EndpointOptions:
