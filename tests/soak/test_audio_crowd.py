@@ -32,6 +32,8 @@ CROWD = ROOT / "benchmarks" / "_audio_joined.py"
 LISTENERS = int(os.environ.get("SOAK_LISTENERS", "1000"))
 SECONDS = float(os.environ.get("SOAK_AUDIO_SECONDS", "180"))
 PROCESSES = 2
+AT_ONCE = 25
+"""Listeners of a process who join without waiting for each other; `LISTENERS` is a multiple of that times `PROCESSES`."""
 CHURN = 5
 """Of each process' listeners so many leave each second, and as many others come."""
 SETTLE = 90.0
@@ -109,9 +111,9 @@ async def crowds(port: int, seen: Seen) -> AsyncIterator[list[Crowd]]:
     """All listeners, joined."""
     found = [Crowd() for _ in range(PROCESSES)]
     try:
-        each = LISTENERS // PROCESSES
-        assert await all_of(found, lambda crowd: crowd.ask("join", port, each)) == [[each]] * PROCESSES
-        seen.joins += each * PROCESSES
+        for _ in range(0, LISTENERS, PROCESSES * AT_ONCE):
+            assert await all_of(found, lambda crowd: crowd.ask("join", port, AT_ONCE)) == [[AT_ONCE]] * PROCESSES
+            seen.joins += AT_ONCE * PROCESSES
         yield found
     finally:
         for crowd in found:
