@@ -62,7 +62,8 @@ async def listen(client: Client, ear: Ear) -> None:
 
 
 @pytest.mark.usefixtures("ready_loops", "patience")
-async def test_behind_a_bad_link_one_gets_fewer_bits_and_the_others_do_not() -> None:
+async def test_behind_a_bad_link_one_gets_fewer_bits_and_the_others_do_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("wsactors.client.hearing.REPORT_SECONDS", 0.4)
     late: Any = LateDirectory()
     bad, good = Ear(), Ear()
     with trio.fail_after(60):

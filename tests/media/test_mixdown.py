@@ -72,6 +72,24 @@ def test_others_are_lowered_for_a_priority_speaker_and_gains_count() -> None:
     mixdown.close()
 
 
+def test_who_leaves_while_a_frame_is_made_gets_no_more_and_harms_nobody() -> None:
+    mixdown = Mixdown(9)
+    mixdown.listen(True)
+    for track in (1, 2, 3):
+        mixdown.listen_as(track, True)
+    steps = mixdown.steps(0.0)
+    next(steps)
+    mixdown.listen_as(2, False)
+    mixdown.listen(False)
+    with pytest.raises(StopIteration) as end:
+        while True:
+            next(steps)
+    mixed = end.value.value
+    assert mixed.whole is not None
+    assert mixed.own.keys() == {1, 3}
+    mixdown.close()
+
+
 def test_inputs_outputs_and_time_are_bounded() -> None:
     mixdown = Mixdown(9, MixdownOptions(inputs=2, outputs=1))
     packet = packets(400, 1)[0]

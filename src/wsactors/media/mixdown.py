@@ -7,6 +7,7 @@ native memory: `close` it.
 
 from __future__ import annotations
 
+from collections.abc import Generator
 from typing import Final
 
 import attrs
@@ -127,13 +128,27 @@ class Mixdown:
 
     def tick(self, now: float) -> Mixed:
         """The next frame, heard from ``now`` on; to be called once per frame's time."""
+        steps = self.steps(now)
+        while True:
+            try:
+                next(steps)
+            except StopIteration as end:
+                mixed: Mixed = end.value
+                return mixed
+
+    def steps(self, now: float) -> Generator[None, None, Mixed]:
+        """As `tick`, with a pause for others after each coded stream; whoever is gone after one gets no more."""
         for track in [track for track, each in self._inputs.items() if now - each.heard_at > self._options.idle]:
             self._inputs.pop(track).playout.close()
         blocks = {track: each.playout.pull(self._options.samples, now) for track, each in self._inputs.items()}
         priority = {track for track, each in self._inputs.items() if each.priority and now - each.heard_at < 0.1}
         self._mixer.feed(blocks, priority=priority, gains=self._gains)
         whole = None if self._whole is None else self._coded(self._whole, self._mixer.whole())
-        own = {track: self._coded(encoder, self._mixer.without(track)) for track, encoder in self._own.items()}
+        own = {}
+        for track, encoder in tuple(self._own.items()):
+            yield
+            if self._own.get(track) is encoder:
+                own[track] = self._coded(encoder, self._mixer.without(track))
         self._tick += 1
         return Mixed(whole, own)
 

@@ -195,6 +195,9 @@ class Stage(StagePeople):
             raise Refused("refused", "This action takes on.")
         self._seats.mix(act.listener, on=on)
         self._mix_anew()
+        seat = self._seats.get(act.listener)
+        if on and seat is not None and not seat.mixed:
+            raise Refused("too_many", "The node mixes for as many speakers as it can. You get each voice by itself.")
         return {"track": self._options.mix_track}
 
     def _use_board(self, action: str, args: Args, who: Person, now: float) -> Plain:

@@ -5,19 +5,22 @@ It works only while somebody wants that: then it gets every frame that everybody
 
 from __future__ import annotations
 
+import itertools
 import math
 from typing import Any, Final
 
 import trio
 
 from wsactors.actors import UNHANDLED, Actor
-from wsactors.media.mixdown import Mixdown, MixdownOptions
+from wsactors.media.mixdown import Mixdown, MixdownOptions, Mixed
 from wsactors.sessions.stage_messages import MixerUp, MixFor, MixFrame, MixSound
 from wsactors.sessions.stage_options import StageOptions
 from wsactors.wire.native import AudioFrame, encode_audio
 
 MIX_OPTIONS: Final = MixdownOptions()
 _SECONDS: Final = MIX_OPTIONS.samples / 48_000
+_BREATH: Final = 4
+"""Streams coded between two looks at the rest of the node: a millisecond at most."""
 _LATE: Final = 0.5
 """Seconds behind the clock after which what should have sounded is left out."""
 
@@ -61,12 +64,25 @@ class StageMixer(Actor):
             late = trio.current_time() - number * _SECONDS
             if late > _LATE:
                 number += int(late / _SECONDS)
-            mixed = self._mix.tick(trio.current_time())
+            mixed = await self._tick(trio.current_time())
             own = tuple((track, _coded(frame)) for track, frame in mixed.own.items())
             whole = b"" if mixed.whole is None else _coded(mixed.whole)
             self.node.cast(self._session, MixSound(whole, own))
             number += 1
         self._runs = False
+
+    async def _tick(self, now: float) -> Mixed:
+        """The next frame; others have their turn while it is made."""
+        steps = self._mix.steps(now)
+        for number in itertools.count(1):
+            try:
+                next(steps)
+            except StopIteration as end:
+                mixed: Mixed = end.value
+                return mixed
+            if not number % _BREATH:
+                await trio.lowlevel.checkpoint()
+        raise AssertionError("counting ends never")
 
 
 def _coded(frame: AudioFrame) -> bytes:

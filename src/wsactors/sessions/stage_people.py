@@ -18,6 +18,7 @@ from wsactors.sessions.fan_out import FanOut
 from wsactors.sessions.listener import listeners_of
 from wsactors.sessions.member import StageSeat
 from wsactors.sessions.messages import SESSIONS, Leave, SessionCard
+from wsactors.sessions.mix_places import MixPlaces
 from wsactors.sessions.soundboard_rules import Board
 from wsactors.sessions.stage_messages import Denied, Entered, MixFor
 from wsactors.sessions.stage_metrics import StageMetrics
@@ -104,6 +105,8 @@ class StagePeople(Actor):
         self._metrics = metrics = StageMetrics.of(self.node)
         metrics.begin(self)
         self.at_death("metrics", lambda _: metrics.end(self))
+        places = MixPlaces.of(self.node)
+        self.at_death("mixes", lambda pid: places.claim(pid, 0))
 
     # -- what it counts --
 
@@ -272,7 +275,8 @@ class StagePeople(Actor):
 
     def _mix_anew(self) -> None:
         """Tell the mixer who wants which mix, if that has changed."""
-        wanted = MixFor(*self._seats.mixes(MIX_OPTIONS.outputs))
+        places = MixPlaces.of(self.node).claim(self.pid, min(MIX_OPTIONS.outputs, len(self._seats.mixing)))
+        wanted = MixFor(*self._seats.mixes(places))
         if wanted != self._mixes:
             self._mixes = wanted
             self.node.cast(self._options.part("mixer"), wanted)

@@ -60,10 +60,16 @@ class Seats:
 
         Speakers beyond ``most`` get each voice by itself: in the mix of all they would hear themselves.
         """
-        speakers = {seat.own: listener for listener, seat in self._mixed.items() if seat.own}
-        for listener in list(speakers.values())[most:]:
-            self.mix(listener, on=False)
-        return any(not seat.own for seat in self._mixed.values()), tuple(speakers)[:most]
+        tracks = self.mixing[:most]
+        for listener, seat in tuple(self._mixed.items()):
+            if seat.own and seat.own not in tracks:
+                self.mix(listener, on=False)
+        return any(not seat.own for seat in self._mixed.values()), tracks
+
+    @property
+    def mixing(self) -> tuple[int, ...]:
+        """The tracks of speakers who want a mix without themselves, who asked first at the beginning."""
+        return tuple(dict.fromkeys(seat.own for seat in self._mixed.values() if seat.own))
 
     def listeners(self) -> list[Pid]:
         """Everybody's."""
