@@ -297,6 +297,23 @@ def test_a_device_that_stood_still_goes_on_live() -> None:
     assert listener.buffer.statistics.skipped > 100
 
 
+def test_a_device_that_stood_still_plays_nothing_of_before_while_it_has_not_heard_of_what_came_since() -> None:
+    listener = listening()
+    coming = arrivals(talk(400))
+    listener.run([each for each in coming if each[0] < 2.0], 1.99)
+    for at, frame in coming:
+        if 2.0 <= at < 2.2:
+            listener.buffer.put(frame, at)
+    assert len(listener.buffer) > 5
+    listener.at = 6.0
+    for _ in range(5):
+        listener.step()
+    listener.run([(max(at, 6.05), frame) for at, frame in coming if at >= 2.2], 8.0)
+    for each in listener.after(6.0):
+        assert each.number is None or each.at - each.number / 50 < 0.2
+    assert listener.played[-1].number is not None
+
+
 def test_what_is_no_opus_is_counted_and_left_out() -> None:
     buffer = JitterBuffer()
     buffer.put(AudioFrame(1, 0, 0, b"\xff"), 0.0)

@@ -259,6 +259,10 @@ class JitterBuffer:
         lateness = now - self._clock / RATE - self._delay.base
         if lateness > self.target + self._options.skip and self._skip_some(now):
             return self.take(now)
+        if lateness > self.target + self._options.stale:
+            # Whoever plays was held up for long, and what has come since is yet to be put: none of this is played.
+            self._skip_to(max(self._waiting) + 1)
+            return self._run_dry()
         return self._decode(waiting, lateness, now)
 
     def _decode(self, waiting: _Waiting, lateness: float, now: float) -> Step:
