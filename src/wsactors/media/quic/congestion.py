@@ -29,6 +29,8 @@ HOPELESS: Final = 0.25
 """Share of the packets lost from which on the way is taken to be too narrow."""
 _ACKNOWLEDGED_AFTER: Final = 0.3
 """Seconds for which a listener may seem silent: it keeps acknowledgements back for 50 ms, and some in a row get lost, too."""
+LEAST_WINDOW: Final = round(RATE * 0.24)
+"""Bytes that may always be in flight, for who knows no more of the way than what is acknowledged."""
 _WINDOW: Final = 5.0
 """Seconds of which the share of losses is taken."""
 

@@ -22,6 +22,7 @@ from qh3.quic.events import ConnectionTerminated
 from wsactors.actors.log import log
 
 from .aioquic_backend import MAX_PROBE_INTERVAL
+from .congestion import LEAST_WINDOW
 from .guarded_connection import MAX_WAITING_DATAGRAMS
 from .qh3_connection import Qh3Connection
 from .transport import MAX_DATAGRAM_PAYLOAD, Address, Drop, Transport, TransportStatistics, frame_payload, no_drops
@@ -205,7 +206,7 @@ class Qh3Transport:
         limit = quic._remote_max_datagram_frame_size
         if limit is None or size > limit or size > MAX_DATAGRAM_PAYLOAD + 3:
             return Drop.UNSUPPORTED
-        window: int = core.congestion_window - core.bytes_in_flight
+        window: int = max(core.congestion_window, LEAST_WINDOW) - core.bytes_in_flight
         if window >= size + _PACKET_OVERHEAD:
             self._probe_at = _NEVER
             self._probes_in_row = 0
