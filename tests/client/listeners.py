@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
@@ -78,7 +79,7 @@ class Ear(Hearing):
         return quality.statistics
 
 
-@attrs.define
+@attrs.define(slots=False)
 class Outcome:
     """What one listener has heard. Times are seconds since the melody began."""
 
@@ -88,7 +89,11 @@ class Outcome:
     settled: JitterStatistics
     """At the time from which on is judged."""
     settled_at: float
-    stretches: list[Stretch]
+    melody: Melody
+    sound: NDArray[np.float32]
+    """All of it, in one piece."""
+    began: float
+    """When it begins."""
     loud_at: NDArray[np.float64]
     """When blocks of 10 ms were heard that are not silent."""
     copied_at: float | None
@@ -100,8 +105,11 @@ class Outcome:
     """Frames that the node has not sent."""
     most_in_flight: int
     """Bytes that the node had sent without an acknowledgement."""
-    recorded: int
-    """Bytes that this test itself has kept of it."""
+
+    @functools.cached_property
+    def stretches(self) -> list[Stretch]:
+        """How old what was heard was. Worked out when asked for: nobody may be kept from listening by it."""
+        return ages(self.melody, self.sound, self.began)
 
     def _since(self, name: str) -> int:
         return int(getattr(self.quality.statistics, name)) - int(getattr(self.settled, name))
@@ -175,7 +183,6 @@ class Stage:
 
         async def one(case: Case, seconds: float, seed: int) -> None:
             found[case.name] = await self.listen(case, seconds, seed)
-            print(found[case.name].row())
 
         async with trio.open_nursery() as playing:
             playing.start_soon(self.play)
@@ -183,6 +190,8 @@ class Stage:
                 for seed, (case, seconds) in enumerate(cases):
                     listening.start_soon(one, case, seconds, seed)
             playing.cancel_scope.cancel()
+        for each in found.values():
+            print(each.row())
         return found
 
     async def listen(self, case: Case, seconds: float, seed: int) -> Outcome:
@@ -237,7 +246,9 @@ class Stage:
             quality=quality,
             settled=found[0],
             settled_at=found[1],
-            stretches=ages(self.melody, np.concatenate(ear.blocks), began),
+            melody=self.melody,
+            sound=np.concatenate(ear.blocks),
+            began=began,
             loud_at=began + np.flatnonzero(loud) / 100,
             copied_at=None if ear.copied_at is None else ear.copied_at - self.began,
             most_waiting=ear.most_waiting,
@@ -245,7 +256,6 @@ class Stage:
             distances=() if sink.copies is None else sink.copies.distances,
             dropped=sink.dropped,
             most_in_flight=watch.most,
-            recorded=sum(block.nbytes for block in ear.blocks),
         )
 
 

@@ -73,7 +73,7 @@ async def test_bad_ways_for_minutes() -> None:
     for number in range(int((SECONDS - SETTLED) / (2 * HOLE))):
         end = found["hole"].settled_at + HOLE * (2 * number + 1)
         assert found["hole"].first_sound(end) <= 1.0
-    assert grown < GROWTH_BYTES + 3 * sum(each.recorded for each in found.values())
+    assert grown < GROWTH_BYTES + 3 * sum(each.sound.nbytes for each in found.values())
 
 
 def check_shares(found: dict[str, Outcome]) -> None:
