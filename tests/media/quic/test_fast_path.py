@@ -146,3 +146,23 @@ def test_a_server_that_is_busy_for_a_second_loses_nothing_of_what_it_has_sent():
 
     assert sorted(_numbers(link)) == list(range(110))
     assert sum(server.statistics().drops.values()) == 0
+
+
+@pytest.mark.parametrize("step", ["_sample", "_held_back", "_acknowledgement", "_tell_received"])
+def test_a_fault_of_ours_ends_one_connection_and_is_logged(monkeypatch, caplog, step):
+    link, server = _established()
+    link.play(20, payload=_sound)
+
+    def broken(*arguments):
+        raise RuntimeError("a fault")
+
+    monkeypatch.setattr(FastTransport, step, broken)
+    for index in range(40):
+        link.client.send_ping(index)
+        link.play(1, payload=_sound)
+    monkeypatch.undo()
+    link.run(40.0)
+
+    assert "a fault" in caplog.text
+    assert [event.error_code for event in link.events if isinstance(event, ConnectionTerminated)] == [1]
+    assert server.datagram(b"\x31\x01x", link.now) is None

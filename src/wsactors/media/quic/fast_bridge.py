@@ -102,9 +102,13 @@ class BridgeTransport(FlightTransport):
     def handle_timer(self, now: float) -> None:
         """Let time pass."""
         other = self._ordinary_deadline
-        if self._ready and not self.quic.pending and (other is None or other > now) and self._is_told(now):
-            self._deadline = other
-            return
+        if self._ready and not self.quic.pending and (other is None or other > now):
+            try:
+                if self._is_told(now):
+                    self._deadline = other
+                    return
+            except Exception as fault:
+                self._fail("timer", fault)
         self._leave()
         super().handle_timer(now)
         self._enter()

@@ -65,6 +65,14 @@ class FastTransport(BridgeTransport):
         """Look at everything that the short way leaves out."""
         if not self._ready:
             return super().datagram(frame, now)
+        try:
+            return self._datagram_looked_at(frame, now)
+        except Exception as fault:
+            self._fail("datagram", fault)
+            self.quic.drops[Drop.CLOSED] += 1
+            return None
+
+    def _datagram_looked_at(self, frame: bytes, now: float) -> tuple[bytes, Address] | None:
         size = len(frame)
         if size > self._largest_frame:
             self.quic.drops[Drop.UNSUPPORTED] += 1
@@ -94,12 +102,11 @@ class FastTransport(BridgeTransport):
     # In.
 
     def receive(self, data: bytes, address: Address, now: float) -> bool:
-        """Take what came from the network."""
+        """Take what came. Other keys or addresses, late packets, long numbers and the like are aioquic's."""
         if not self._ready or len(data) < _SHORTEST or data[0] & 0xC0 != 0x40 or address != self._peer:
             return self._receive_slowly(data, address, now)
         mask = self._receive_mask(data[13:29])
         first = data[0] ^ mask[0] & 0x1F
-        # None: other keys, reserved bits, or a number of three or four bytes, which is rare.
         head = self._receive_heads.get(first)
         if head is None:
             return self._receive_slowly(data, address, now)
@@ -112,13 +119,16 @@ class FastTransport(BridgeTransport):
             number = expected + ((data[9] ^ mask[1]) - expected & 0xFF)
             late = number - expected > 0x7F
             tail, begin = BYTE[number & 0xFF], 10
-        if late:  # reordered, or a duplicate
+        if late:
             return self._receive_slowly(data, address, now)
         try:
             payload = self._open((self._receive_iv ^ number).to_bytes(12, "big"), data[begin:], head + tail)
+            more = self._payload(payload, now)
         except InvalidTag:
             return self._receive_slowly(data, address, now)
-        more = self._payload(payload, now)
+        except Exception as fault:
+            self._fail("receive", fault)
+            return True
         if more is None:
             return self._receive_slowly(data, address, now)
         if number != expected:
