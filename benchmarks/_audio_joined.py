@@ -14,13 +14,14 @@ Each says hello and joins as anybody does, says a word every few seconds, and th
 from __future__ import annotations
 
 import random
+import selectors
 import socket
 import sys
 import time
 from typing import Final
 
-from _audio_crowd import Crowd, Listener
-from _audio_stage import ALPN
+from _audio_crowd import AT_A_TIME, LISTENERS_PER_SOCKET, Crowd, Listener
+from _audio_stage import ALPN, udp
 from aioquic.quic.configuration import QuicConfiguration
 from aioquic.quic.events import ConnectionTerminated, DatagramFrameReceived, HandshakeCompleted, StreamDataReceived
 
@@ -30,12 +31,16 @@ from wsactors.wire.length_prefix import LengthPrefixed, prefixed
 
 WORD_SECONDS: Final = 8.0
 """Sooner than a node asks who is silent whether they are still there."""
+PATIENCE_SECONDS: Final = 10.0
+"""After which somebody who has not come in begins anew."""
+JOIN_SECONDS: Final = 110.0
+"""In which all must have joined."""
 
 
 class Member(Listener):
     """One listener."""
 
-    __slots__ = ("count", "is_over", "reader", "session", "stream", "talks_at")
+    __slots__ = ("born", "count", "is_over", "reader", "session", "stream", "talks_at")
 
     def __init__(self, quic: GuardedConnection, sock: socket.socket, session: str) -> None:
         super().__init__(quic, sock)
@@ -45,6 +50,7 @@ class Member(Listener):
         self.count = 0
         self.is_over = False
         self.talks_at = 0.0
+        self.born = time.monotonic()
 
     def flush(self, now: float) -> None:
         """Events and packets of the ordinary way."""
@@ -96,6 +102,9 @@ class Session(Crowd):
     def __init__(self, pause: float, session: str) -> None:
         super().__init__(pause)
         self._session = session
+        self._sock = udp()
+        self._room = 0
+        """Listeners that the newest socket still takes."""
 
     def _answer(self, line: list[str]) -> str:
         match line:
@@ -103,7 +112,36 @@ class Session(Crowd):
                 return str(self._leave(int(number)))
         return super()._answer(line)
 
-    def _connect(self, address: tuple[str, int], sock: socket.socket) -> Listener:
+    def _join(self, port: int, number: int) -> int:
+        """Let so many join; who is sent away, as the node or this process was too busy, tries again."""
+        waiting: list[Member] = []
+        joined, deadline = 0, time.monotonic() + JOIN_SECONDS
+        while joined < number and time.monotonic() < deadline:
+            while len(waiting) < min(AT_A_TIME, number - joined):
+                waiting.append(self._come(port))
+            self._turn()
+            oldest = time.monotonic() - PATIENCE_SECONDS
+            for each in waiting:
+                joined += each.established
+                if not each.established and (each.is_over or each.born < oldest):
+                    self._forget(each)
+            waiting = [each for each in waiting if not each.established and not each.is_over]
+        return joined
+
+    def _come(self, port: int) -> Member:
+        if self._room == 0:
+            self._sock, self._room = udp(), LISTENERS_PER_SOCKET
+            self._selector.register(self._sock, selectors.EVENT_READ)
+        self._room -= 1
+        return self._connect(("127.0.0.1", port), self._sock)
+
+    def _forget(self, member: Member) -> None:
+        member.leave(time.monotonic())
+        member.is_over = True
+        self._listeners.remove(member)
+        self._by_cid.pop(member.quic.host_cid, None)
+
+    def _connect(self, address: tuple[str, int], sock: socket.socket) -> Member:
         configuration = QuicConfiguration(
             is_client=True, alpn_protocols=[ALPN], max_datagram_frame_size=65536, verify_mode=0, idle_timeout=60.0
         )
@@ -131,10 +169,9 @@ class Session(Crowd):
         return f"{sum(counts)} {min(counts, default=0)} {present}"
 
     def _leave(self, number: int) -> int:
-        gone, self._listeners = self._members()[:number], self._listeners[number:]
+        gone = self._members()[:number]
         for member in gone:
-            member.leave(time.monotonic())
-            self._by_cid.pop(member.quic.host_cid, None)
+            self._forget(member)
         return len(gone)
 
 
