@@ -31,6 +31,8 @@ RATE: Final = 48_000
 FRAMES_MS: Final = (20, 10)
 CROWD: Final = 100
 """Others who listen while the way of a frame is measured."""
+END: Final = 0.5
+"""Seconds in which what has come last is played."""
 EACH: Final = 4
 """Listeners that are measured: as many who came first, and as many who came last."""
 SECONDS: Final = 30.0
@@ -156,8 +158,8 @@ def way(frame_ms: int, seconds: float, people: Sequence[LinePeer], node: LinePee
     speaker, first, last = people
     node.ask("heard")
     speaker.tell("speak", frame_ms, seconds)
-    last.tell("hear", seconds)
-    heard = [Got(*row) for row in _rows(first.ask("hear", seconds), 5)]
+    last.tell("hear", seconds + END)
+    heard = [Got(*row) for row in _rows(first.ask("hear", seconds + END), 5)]
     heard_last = [Got(*row) for row in _rows(last.answer(), 5)]
     said = {row.key: row for row in (Said(*row) for row in _rows(speaker.answer(), 5))}
     begun = min(row.begin for row in said.values()) + SETTLE * 1e6
@@ -195,7 +197,8 @@ def battle(seconds: float, listeners: LinePeer) -> list[Row]:
     """Rendered sound: a frame is made for the moment that its timestamp says, on the clock of the machine."""
     heard = [Got(*row) for row in _rows(listeners.ask("hear", seconds), 5)]
     begun = min((got.received for got in heard), default=0.0) + SETTLE * 1e6
-    heard = [got for got in heard if got.received >= begun]
+    ended = max((got.received for got in heard), default=0.0) - END * 1e6
+    heard = [got for got in heard if begun <= got.received <= ended]
     played = [(got.left - got.timestamp / RATE * 1e6) / 1e3 for got in heard if got.left > 0]
     note = f"frames of 20 ms, {EACH} listeners, {len(heard) - len(played)} of {len(heard)} never played; {load()}"
     return pair("battle_total", played, note)
