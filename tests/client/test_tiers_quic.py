@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -17,7 +18,7 @@ from wsactors.client.hearing import Hearing, hear
 from wsactors.sessions.directory import SessionDirectory, open_battle
 from wsactors.sessions.options import BattleOptions
 from wsactors.supervision import Node, load_tree
-from wsactors.wire.native import FLAG_DISCONTINUITY, AudioFrame
+from wsactors.wire.native import AudioFrame
 
 __all__ = ["loops", "patience", "ready_loops"]
 
@@ -50,11 +51,16 @@ class Ear(Hearing):
         self.frames.append(frame)
         self.changed.set()
 
-    async def until(self, small: bool) -> None:
-        """The latest frames all are, or are not, of the lowest tier."""
-        while len(self.frames) < 30 or any((len(each.payload) > SMALL) is small for each in self.frames[-10:]):
+    async def until(self, condition: Callable[[], bool]) -> None:
+        while not self.frames or not condition():
             self.changed = trio.Event()
             await self.changed.wait()
+
+    async def until_small(self) -> None:
+        """The latest frames are of the lowest tier."""
+        await self.until(
+            lambda: len(self.frames) > 10 and all(len(each.payload) <= SMALL for each in self.frames[-10:])
+        )
 
 
 async def listen(client: Client, ear: Ear) -> None:
@@ -77,16 +83,17 @@ async def test_behind_a_bad_link_one_gets_fewer_bits_and_the_others_do_not(monke
                 trio.open_nursery() as nursery,
             ):
                 nursery.start_soon(listen, one, bad)
-                nursery.start_soon(listen, two, good)
-                await bad.until(small=True)
-                await good.until(small=False)
+                # Does not report: a busy machine makes it lose some, too, and it is here to tell what the best is.
+                (await two.join("demo")).hand_to(good.feed, trio.current_time())
+                await bad.until_small()
+                await good.until(lambda: good.frames[-1].sequence >= bad.frames[-1].sequence)
                 nursery.cancel_scope.cancel()
     by_sequence = {each.sequence: each for each in good.frames}
     common = [(each, by_sequence[each.sequence]) for each in bad.frames if each.sequence in by_sequence]
     assert any(each.payload == best.payload for each, best in common), "it began with the best"
     for each, best in common:
-        assert each.timestamp == best.timestamp
+        assert (each.timestamp, each.flags) == (best.timestamp, best.flags)
         assert len(each.payload) <= len(best.payload)
-    assert not any(each.flags & FLAG_DISCONTINUITY for each in bad.frames[1:])
-    numbers = [each.sequence for each in good.frames]
-    assert numbers == list(range(numbers[0], numbers[0] + len(numbers)))
+    numbers = [each.sequence for each in bad.frames]
+    assert len(numbers) == len(set(numbers)), "nothing comes twice, whatever the rate"
+    assert max(len(best.payload) for _, best in common[-10:]) > 2 * SMALL
