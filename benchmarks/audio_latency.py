@@ -133,16 +133,16 @@ class Arena:
         return peer
 
 
-def rank(values: Sequence[float], part: float) -> float:
-    """The value below which ``part`` of all are; infinite where there is none."""
+def rank(values: Sequence[float], part: float, digits: int = 2) -> float | None:
+    """The value below which ``part`` of all are; None where there is none."""
     ordered = sorted(values)
-    return ordered[min(len(ordered) - 1, int(len(ordered) * part))] if ordered else float("inf")
+    return round(ordered[min(len(ordered) - 1, int(len(ordered) * part))], digits) if ordered else None
 
 
 def pair(metric: str, values: Sequence[float], note: str = "", digits: int = 2) -> list[Row]:
     """Median and 99th percentile of milliseconds."""
     parts = (("p50", 0.5), ("p99", 0.99))
-    return [Row(BENCH, f"{metric}_{name}", "ms", round(rank(values, part), digits), note=note) for name, part in parts]
+    return [Row(BENCH, f"{metric}_{name}", "ms", rank(values, part, digits), note=note) for name, part in parts]
 
 
 def load() -> str:
