@@ -15,6 +15,7 @@ export class StageMe {
     this.voiced = false;
     this.why = null; // why this browser cannot speak; null: not known yet
     for (const id of ["me-name", "me-role", "mic-state"]) $(id).textContent = "";
+    this.topic = $("topic-text").value = ""; // as the field has shown it; anything else in there is yet to be sent
     const listen = (id, name, then) => $(id).addEventListener(name, then, { signal });
     const press = (id, then) => listen(id, "click", then);
     press("hand", () => stage.act("hand", { up: !stage.state.you?.hand }));
@@ -138,7 +139,8 @@ export class StageMe {
 
   async setTopic(event) {
     event.preventDefault();
-    await this.stage.act("topic", { text: $("topic-text").value });
+    this.topic = $("topic-text").value;
+    await this.stage.act("topic", { text: this.topic });
   }
 
   // -- what is shown --
@@ -157,7 +159,14 @@ export class StageMe {
     $("moderation").hidden = !moderates;
     $("hands-open-part").hidden = !isStage;
     $("hands-open").checked = facts.hands_open;
-    if (document.activeElement !== $("topic-text")) $("topic-text").value = facts.topic;
+    this.showTopic(facts.topic);
+  }
+
+  /** In the field, unless somebody is changing it: news come while one writes, and while one presses the button. */
+  showTopic(topic) {
+    const field = $("topic-text");
+    if (field.value === this.topic) field.value = topic;
+    this.topic = topic;
   }
 
   showHand(shown, you) {
