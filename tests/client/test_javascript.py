@@ -306,3 +306,57 @@ def test_what_their_codec_writes_ours_reads(both: Any) -> None:
     _, answer, _ = both
     for value, theirs in zip(VALUES, answer["values"], strict=True):
         assert msgpack.unpackb(bytes.fromhex(theirs)) == value
+
+
+EARLY = """
+const { Client } = await import(process.argv[1]);
+const bytes = (hex) => Uint8Array.from(Buffer.from(hex, "hex")).buffer;
+const [welcome, joined, ...frames] = process.argv.slice(2).map(bytes);
+const heard = [];
+class Socket {
+  constructor() {
+    this.sent = 0;
+    setTimeout(() => { this.readyState = 1; this.onopen(); });
+  }
+  send() {
+    const answers = this.sent++ === 0 ? [welcome] : [...frames, joined];
+    for (const data of answers) setTimeout(() => this.onmessage({ data }));
+  }
+  close() {}
+}
+const note = (what) => {
+  if (heard.push(what) < 5) return;
+  console.log(JSON.stringify(heard));
+  process.exit(0);
+};
+const told = {
+  audio: ({ sequence }) => note(sequence),
+  joined: () => note("joined"),
+  state: (text) => { if (text === "online") client.join("main"); },
+};
+const client = new Client("ws://x/ws", told, { WebSocket: Socket, rhythm: { latency: null } });
+"""
+
+
+def test_a_page_hears_what_a_session_begins_with_though_it_comes_before_the_word() -> None:
+    node = shutil.which("node") or shutil.which("nodejs")
+    if node is None:
+        pytest.skip("no node here: `apt-get install nodejs`")
+    track = 0x12340000
+    frames = [native.encode_audio(track + 1, number, number * 960, b"said") for number in range(4)]
+    other = native.encode_audio(7, 99, 0, b"stray")
+    said = [
+        native.encode(native.Welcome(2, "node")),
+        native.encode(native.Joined("main", track)),
+        other,
+        *frames,
+    ]
+    done = subprocess.run(
+        [node, "--input-type=module", "-e", EARLY, str(MODULES / "client.js"), *(data.hex() for data in said)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout) == ["joined", 0, 1, 2, 3]

@@ -16,6 +16,8 @@ const CONNECT_SECONDS = 10;
 const LONGEST_TIMER_MS = 2 ** 31 - 1; // what is longer, browsers take for 0
 const BROKEN = 1006;
 const NOTHING = () => {};
+const MOST_EARLY = 20; // frames that are kept until the word comes that their session has been joined
+const EARLY_SECONDS = 1;
 
 /** One joined topic, over all connections. */
 class Topic {
@@ -82,6 +84,8 @@ export class Client {
     this.transports = new Transports(() => this.change("by WebTransport again"), { WebSocket, now: this.now, ...transports });
     this.core = new Core({ ...options, canRenew: typeof this.token === "function" });
     this.topics = new Map();
+    this.tracks = new Map(); // by session: the upper half of its tracks' numbers
+    this.early = [];
     this.attempts = 0;
     this.connections = 0;
     this.socket = null;
@@ -312,8 +316,23 @@ export class Client {
     if (frame === null) this.settle();
     else {
       this.core.heardFrom(this.now());
-      this.tell("audio", frame);
+      this.hear(frame);
     }
+  }
+
+  /** Datagrams wait for nothing: what a session begins with may be there before the word that it has been joined. */
+  hear(frame) {
+    for (const upper of this.tracks.values()) {
+      if (upper === frame.track >>> 16) return this.tell("audio", frame);
+    }
+    if (this.early.push({ frame, came: this.now() }) > MOST_EARLY) this.early.shift();
+  }
+
+  joined(message) {
+    this.tracks.set(message.session, message.track >>> 16);
+    this.tell("joined", message);
+    const early = this.early.splice(0);
+    for (const { frame, came } of early) if (this.now() - came < EARLY_SECONDS) this.hear(frame);
   }
 
   /** After anything was done with the core: act on its events, send its messages, mind its deadline. */
@@ -348,10 +367,14 @@ export class Client {
     else if (kind === "reconnect") this.breakOff(reason);
     else if (kind === "measured") this.tell("measured", seconds);
     else if (kind === "expiring") this.renew();
+    else if (kind === "joined") this.joined(message);
     else if (kind === "online") {
       this.connections += 1;
       this.tell("state", "online", "");
-    } else if (kind !== "offline") this.tell(kind, message);
+    } else if (kind !== "offline") {
+      if (kind === "left") this.tracks.delete(message.session);
+      this.tell(kind, message);
+    }
   }
 
   actOnTopic(membership, message) {
