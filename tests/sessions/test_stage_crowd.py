@@ -22,6 +22,7 @@ from wsactors.client.hearing import BLOCK, Hearing
 from wsactors.media.reports import track_report
 from wsactors.realtime.send_queue import AUDIO
 from wsactors.sessions.directory import SessionDirectory, open_stage
+from wsactors.sessions.stage_messages import GetStage, StageStatus
 from wsactors.sessions.stage_options import StageOptions
 from wsactors.supervision import Node, load_tree
 from wsactors.wire.audio_frame import AUDIO_HEADER_BYTES, AudioFrame, decode_audio, encode_audio
@@ -222,13 +223,16 @@ async def test_listeners_by_quic_report_no_loss_when_ten_speakers_share_three_pl
         with trio.fail_after(30):
             while sum(len(said - each.came) for each in remotes) > dropped:
                 await remotes[0].client.ping()
+        # So is what was not taken from speakers who make up for a moment in which this process was held up.
+        status: StageStatus = await gateway.node.call(StageOptions("talk").part("session"), GetStage())
+        refused = sum(count for why, count in status.dropped if why not in {"silence", "place"})
         assert len({track for track, _ in said}) > 2
         for track in {track for track, _ in said}:
             numbers = sorted(number for each, number in said if each == track)
-            assert all(b == a + 1 for a, b in pairwise(numbers))
+            assert sum(b - a - 1 for a, b in pairwise(numbers)) <= refused
         for each in remotes:
             for quality in each.hearing.quality.values():
-                assert quality.statistics.lost <= quality.statistics.late + dropped
+                assert quality.statistics.lost <= quality.statistics.late + dropped + refused
             each.hearing.close()
         nursery.cancel_scope.cancel()
 
