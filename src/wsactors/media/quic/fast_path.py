@@ -138,8 +138,7 @@ class FastTransport(BridgeTransport):
         self._received_at = now
         self._next_at_receipt = self._next
         if first & 0x20 != self._spin:
-            # The spin bit (RFC 9000 §17.4): a server turns with the peer, a client against it.
-            self._spin ^= 0x20
+            self._spin ^= 0x20  # a server turns it with its peer, a client against it (RFC 9000 §17.4)
             self._head = self._heads[self._spin >> 5]
         return more
 
