@@ -36,9 +36,9 @@ class Talking(TestMembership):
         return {"did": action, **args}
 
     def speak(self, data: bytes, now: float) -> None:
-        self.heard.append(data)
+        self.said.append(data)
 
-    heard: list[bytes]
+    said: list[bytes]
 
 
 class Hall(TestDirectory):
@@ -48,7 +48,7 @@ class Hall(TestDirectory):
         member = await super().join(name, *args, **how)
         if name.startswith("talk"):
             member.__class__ = Talking
-            member.heard = []  # type: ignore[attr-defined]
+            member.said = []  # type: ignore[attr-defined]
         return member
 
 
@@ -97,7 +97,7 @@ async def test_speech_goes_to_the_session_that_was_joined_last_of_those_that_tak
         assert sessions.speak(b"\x01first")
         sessions.leave("talk two")
         assert sessions.speak(b"\x01second")
-        assert (one.heard, two.heard) == ([b"\x01second"], [b"\x01first"])
+        assert (one.said, two.said) == ([b"\x01second"], [b"\x01first"])
         sessions.renew(User("ann", "other"))
         assert one.user.role == "other"
         sessions.end()
