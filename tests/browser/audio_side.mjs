@@ -34,7 +34,7 @@ function received({ arrivals, played }) {
 }
 
 /** What a listener hears whose clock is off by `ppm`: frames of a tone arrive at these times, [number, seconds]. */
-function heard({ arrivals, seconds, tone, keeps, quietFrom = null, freshFrom = null }) {
+function heard({ arrivals, seconds, tone, keeps, quietFrom = null, freshFrom = null, aims = [] }) {
   const playout = new Playout(RATE);
   const [left, right] = [new Float32Array(128), new Float32Array(128)];
   const sound = [];
@@ -42,6 +42,7 @@ function heard({ arrivals, seconds, tone, keeps, quietFrom = null, freshFrom = n
   let [least, most, step, before] = [Infinity, 0, 0, 0];
   for (let quantum = 0; quantum < (seconds * RATE) / 128; quantum += 1) {
     const now = (quantum * 128) / RATE;
+    for (const [from, aim] of aims) if (now >= from) playout.aim = aim * RATE;
     for (; next < arrivals.length && arrivals[next][1] <= now; next += 1) {
       const [number] = arrivals[next];
       const block = Float32Array.from({ length: 960 }, (_, i) => 0.5 * Math.sin((2 * Math.PI * tone * (number * 960 + i)) / RATE));
@@ -56,7 +57,7 @@ function heard({ arrivals, seconds, tone, keeps, quietFrom = null, freshFrom = n
     if (now > 5) [least, most] = [Math.min(least, playout.average), Math.max(most, playout.average)];
     if (keeps) sound.push(...left);
   }
-  return { counts: playout.counts, waits: [least / RATE, most / RATE], step, sound, playing: playout.playing };
+  return { counts: playout.counts, waits: [least / RATE, most / RATE], step, sound, playing: playout.playing, average: playout.average / RATE };
 }
 
 function sent(packets) {

@@ -206,14 +206,11 @@ async def until_loud(recording: Recording) -> None:
 
 
 async def troubles(page: Page, stage: Stage) -> dict[str, int]:
-    """What can explain a jump: dropouts, late and lost frames of the page, what the recorder skipped, gaps of the session."""
-    shown = (
-        "['underruns', 'late', 'missing'].map((what) => Number(document.getElementById(`health-${what}`).textContent))"
-    )
+    """What can explain a jump: what the page counts, what the recorder skipped, gaps of the session."""
+    names = ["underruns", "leaps", "late", "missing"]
+    shown = f"{names}.map((what) => Number(document.getElementById(`health-${{what}}`).textContent))"
     counted: list[int] = await page.evaluate(f"[...{shown}, window.__tapLost]")
-    return dict(zip(["underruns", "late", "missing", "recorder"], counted, strict=True)) | {
-        "session": await stage.gaps()
-    }
+    return dict(zip([*names, "recorder"], counted, strict=True)) | {"session": await stage.gaps()}
 
 
 async def assert_shows_what_is_played(page: Page, stage: BattleStage) -> None:

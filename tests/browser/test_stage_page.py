@@ -431,12 +431,13 @@ async def test_a_battle_is_heard_in_order_through_loss_and_jitter(tmp_path: Path
         lossy.is_on = True
         await recording.more(2)  # while the page and the node find out
         for _ in range(CHANCES):
-            before = await dropouts(page)
+            before = await disturbances(page, lossy)
             heard = await recording.next(5)
-            if await dropouts(page) == before:
+            if await disturbances(page, lossy) - before <= 2:  # what is counted meanwhile is not counted at one moment
                 break
+            await recording.more(1)
         else:
-            pytest.skip(f"too busy a machine: dropouts in each of {CHANCES} recordings")
+            pytest.skip(f"too busy a machine: disturbed in each of {CHANCES} recordings")
         shown = {what: await text(page, f"#health-{what}") for what in SHOWN}
         nursery.cancel_scope.cancel()
         lossy.close()
@@ -451,9 +452,9 @@ async def test_a_battle_is_heard_in_order_through_loss_and_jitter(tmp_path: Path
     assert int(shown["missing"]) >= int(shown["recovered"]) > 0
 
 
-async def dropouts(page: Page) -> str:
-    """How often there was nothing to play at all: that is a machine that stalls, not a frame that was lost."""
-    return await text(page, "#health-underruns")
+async def disturbances(page: Page, lossy: Lossy) -> int:
+    """What a machine that stalls does to the sound: nothing to play, and frames that are missing without being lost here."""
+    return int(await text(page, "#health-underruns")) * 10 + int(await text(page, "#health-missing")) - lossy.lost
 
 
 def longest_run(places: Any) -> int:

@@ -10,7 +10,7 @@ const MEMORY = 500;
 const STEP_AFTER_DROPOUT = 0.03;
 const FORGET_PER_SECOND = 0.002;
 const REACH_FOR = 100; // frames for which copies are waited for after the last one that reached so far back
-export const DELAY = { least: 0.05, most: 0.6, start: 0.12, margin: 0.03 };
+export const DELAY = { least: 0.05, most: 0.4, start: 0.12, margin: 0.03 };
 
 export class ArrivalDelay {
   /** `options`, in seconds: least, most, start (before anything is known), margin (decoding, and the page's own hesitations). */

@@ -10,6 +10,7 @@ export function showHow(health, client) {
   put("buffer", ms(health.held));
   put("target", ms(health.aim));
   put("underruns", health.underruns);
+  put("leaps", health.leaps);
   put("late", health.late + health.stale);
   put("missing", health.lost);
   put("recovered", health.recovered);

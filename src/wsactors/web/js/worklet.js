@@ -3,7 +3,8 @@
 // Playing starts when enough is held. A hole that was lost is filled by going on with the last period of the sound, fading; a
 // pause is silence. When nothing comes at all, the same happens for a moment, then playing stops until enough is held again.
 // The device's clock and the sender's differ by some hundred parts per million: what is held is kept near the aim by reading
-// up to 0.4 % faster or slower (cubic interpolation), so the sound never jumps. After a pause it begins at the aim again.
+// up to 0.4 % faster or slower (cubic interpolation), so the sound never jumps. Only far from the aim, after the network has
+// changed or stalled, some periods of the sound are left out or repeated. After a pause it begins at the aim again.
 const RING_SECONDS = 2;
 const FADE = 128;
 const BLEND = 240;
@@ -13,6 +14,13 @@ const BEND_UNTIL_SECONDS = 0.002;
 const MOST_BEND = 0.004;
 const BEND_PER_SECOND_OFF = 0.1;
 const BEND_SMOOTHING = 0.02;
+const LEAP_ABOVE_SECONDS = 0.08;
+const LEAP_BELOW_SECONDS = 0.04;
+const [SHORTEST_LEAP, LONGEST_LEAP] = [0.01, 0.03];
+const LEAP_QUANTA = 40; // between two
+const WINDOW_QUANTA = 190; // half a second
+const HALF_FRAME_SECONDS = 0.01;
+const MOST_TO_BEGIN = 0.25; // seconds: who waits for more hears silence for too long
 const GUESSED_SECONDS = 0.08; // in a row, fading; silence follows
 const HEAP_QUANTA = 3;
 const [SHORTEST_PERIOD, LONGEST_PERIOD] = [1 / 400, 1 / 60];
@@ -25,7 +33,7 @@ export class Playout {
     this.left = new Float32Array(this.size);
     this.right = new Float32Array(this.size);
     this.aim = 0.09 * rate;
-    this.counts = { underruns: 0, played: 0, concealed: 0, cut: 0 };
+    this.counts = { underruns: 0, played: 0, concealed: 0, cut: 0, leaps: 0 };
     this.clear();
   }
 
@@ -34,6 +42,7 @@ export class Playout {
     this.at = null; // the place that is heard
     this.real = 0; // where the sound ends that is not guessed
     this.average = 0;
+    this.peak = this.newPeak = this.age = 0;
     this.playing = false;
     this.bending = false;
     this.bend = 0;
@@ -41,6 +50,7 @@ export class Playout {
     this.guessed = 0; // samples guessed in a row
     this.starved = false; // whether the guess goes beyond everything that has come
     this.waited = 0; // blocks since sound came, before playing
+    this.rested = 0; // blocks since the last leap
   }
 
   /** Samples of sound at hand. */
@@ -75,6 +85,7 @@ export class Playout {
     this.spans = [{ start: this.at, end: this.at, fresh: false, quiet: true }];
     this.real = this.at;
     this.average = this.aim;
+    this.peak = this.newPeak = this.age = 0;
     this.bend = 0;
     this.starved = false;
     this.guessed = 0;
@@ -97,12 +108,14 @@ export class Playout {
     const follows = last && start <= last.end;
     if (!follows) this.spans.push({ start, end, fresh, quiet });
     else {
+      if (this.starved) this.counts.concealed -= last.end - start; // guessed, but not heard
       last.end = this.starved ? end : Math.max(last.end, end); // a guess that went farther ends here
       last.quiet = quiet;
     }
     if (follows && this.starved) this.guessed = 0;
     this.starved = false;
     this.real = Math.max(this.real, end);
+    this.newPeak = Math.max(this.newPeak, this.real - this.at);
   }
 
   /** The next `left.length` samples. True: there was nothing to play where there should have been. */
@@ -111,6 +124,7 @@ export class Playout {
     right.fill(0);
     const count = left.length;
     if (!this.playing && !this.begin(count)) return false;
+    this.leapIfFar();
     const step = 1 + this.nextBend();
     const before = this.counts.underruns;
     this.provide(Math.ceil(count * step) + 3);
@@ -129,13 +143,15 @@ export class Playout {
     if (!first) return false;
     const last = this.spans.at(-1);
     this.waited += 1;
-    const enough = this.real - first.start >= this.aim + count || last.quiet;
+    const wanted = Math.min(this.aim, MOST_TO_BEGIN * this.rate) + count;
+    const enough = this.real - first.start >= wanted || last.quiet;
     if (!enough || this.waited < HEAP_QUANTA) return false;
     this.at = Math.max(first.start, Math.min(last.start, Math.round(this.real - this.aim - count)));
     while (this.spans.length > 1 && this.spans[0].end <= this.at) this.spans.shift();
     this.at = Math.max(this.at, this.spans[0].start);
     this.playing = true;
     this.average = this.real - this.at;
+    this.peak = this.newPeak = this.age = 0;
     this.fade = FADE;
     return true;
   }
@@ -151,7 +167,7 @@ export class Playout {
       else {
         if (!this.starved) this.counts.underruns += 1;
         this.starved = true;
-        this.fill(missing, false);
+        this.fill(missing + BLEND, false); // so much more that what comes can come in softly
       }
     }
   }
@@ -210,19 +226,18 @@ export class Playout {
   /** The length in samples after which the sound before `end` is most like itself. */
   findPeriod(end) {
     const [least, most] = [Math.round(this.rate * SHORTEST_PERIOD), Math.round(this.rate * LONGEST_PERIOD)];
-    let [best, found] = [-Infinity, most];
-    for (let period = least; period <= most; period += 1) {
-      let [product, energy] = [0, 1e-9];
-      for (let i = 1; i <= most; i += 4) {
-        const now = this.left[(end - i + this.size) % this.size];
-        const before = this.left[(end - i - period + this.size) % this.size];
-        product += now * before;
-        energy += before * before;
-      }
-      const likeness = product / Math.sqrt(energy);
-      if (likeness > best) [best, found] = [likeness, period];
+    return likest(least, most, (period) => this.likeness(end - most, end - most - period, most));
+  }
+
+  /** How much the `count` samples from two places on are alike. */
+  likeness(one, other, count) {
+    let [product, energy] = [0, 1e-9];
+    for (let i = 0; i < count; i += 6) {
+      const there = this.left[(other + i + this.size) % this.size];
+      product += this.left[(one + i + this.size) % this.size] * there;
+      energy += there * there;
     }
-    return found;
+    return product / Math.sqrt(energy);
   }
 
   /** Let the sound that begins at `start`, behind a guess, come in softly: the guess goes on below it for a moment. */
@@ -230,9 +245,49 @@ export class Playout {
     for (let i = 0; i < BLEND; i += 1) this.goOn(start + i, (i + 1) / (BLEND + 1));
   }
 
+  /** Far from the aim: go on at another place, where the sound is most like it is here. */
+  leapIfFar() {
+    this.rested += 1;
+    const off = this.average - this.aim;
+    const isLong = off > LEAP_ABOVE_SECONDS * this.rate;
+    if (this.rested < LEAP_QUANTA || this.isPause || this.guessed > 0) return;
+    if (!isLong && off > -LEAP_BELOW_SECONDS * this.rate) return;
+    const [first] = this.spans;
+    const here = Math.floor(this.at);
+    const room = Math.floor(isLong ? first.end - here - 2 * BLEND : here - first.start);
+    const most = Math.min(room, Math.round(LONGEST_LEAP * this.rate), Math.round(Math.abs(off)));
+    const least = Math.round(SHORTEST_LEAP * this.rate);
+    if (most < least || first.end - here < 2 * BLEND) return;
+    const sign = isLong ? 1 : -1;
+    this.leap(here, sign * likest(least, most, (way) => this.likeness(here, here + sign * way, 2 * BLEND)));
+  }
+
+  leap(here, way) {
+    for (let i = 0; i < BLEND; i += 1) {
+      const [to, from] = [(here + way + i + this.size) % this.size, (here + i) % this.size];
+      const share = (i + 1) / (BLEND + 1);
+      this.left[to] = share * this.left[to] + (1 - share) * this.left[from];
+      this.right[to] = share * this.right[to] + (1 - share) * this.right[from];
+    }
+    this.at += way;
+    this.average -= way;
+    this.peak -= way;
+    this.newPeak = Math.max(0, this.newPeak - way);
+    this.rested = 0;
+    this.counts.leaps += 1;
+  }
+
+  /** What is held right after sound has come, at its best, is what counts: when nothing comes, it gets less by itself. */
+  follow() {
+    this.age += 1;
+    if (this.age >= WINDOW_QUANTA) [this.peak, this.newPeak, this.age] = [this.newPeak, 0, 0];
+    const best = Math.max(this.peak, this.newPeak);
+    if (best > 0) this.average += (best - HALF_FRAME_SECONDS * this.rate - this.average) * 0.005;
+  }
+
   nextBend() {
     if (this.isPause) return (this.bend = 0);
-    this.average += (this.real - this.at - this.average) * 0.005;
+    this.follow();
     const off = (this.average - this.aim) / this.rate;
     if (Math.abs(off) > BEND_FROM_SECONDS) this.bending = true;
     else if (Math.abs(off) < BEND_UNTIL_SECONDS) this.bending = false;
@@ -283,6 +338,20 @@ export class Playout {
       right[i] *= gain;
     }
   }
+}
+
+/** The whole number from `least` to `most` with the highest `score`, if that changes slowly. */
+function likest(least, most, score) {
+  const bestOf = (from, to, step) => {
+    let [best, found] = [-Infinity, from];
+    for (let each = from; each <= to; each += step) {
+      const reached = score(each);
+      if (reached > best) [best, found] = [reached, each];
+    }
+    return found;
+  };
+  const about = bestOf(least, most, 4);
+  return bestOf(Math.max(least, about - 3), Math.min(most, about + 3), 1);
 }
 
 /** The processor: one track. Takes sound and the aim as messages, tells how it stands and of dropouts. */
