@@ -318,6 +318,7 @@ async def test_without_webcodecs_the_plain_player_plays_the_same(tmp_path: Path)
             })()"""
         )
         recording = Recording(page)
+        orders: list[list[int]] = []
         for _ in range(2 * CHANCES):
             sound = (await recording.next(4))[RATE:]
             orders = [order_of(listen(sound, "a", side), battle.sequences["a", side]) for side in (0, 1)]
