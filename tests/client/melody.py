@@ -23,6 +23,8 @@ _HOP: Final = 960
 _STRETCH: Final = 30
 """Windows that are looked for together: 0.6 s."""
 _LOUD: Final = 0.05
+_AT_ONCE: Final = 256
+"""Windows: more of them at once are hundreds of megabytes, and threads of the matrix library that wait for each other."""
 _ALIKE: Final = 0.7
 """Share of a stretch's windows that must be where they should: those between two tones say little."""
 
@@ -72,7 +74,7 @@ def ages(melody: Melody, sound: NDArray[np.float32], began: float, *, oldest: fl
     windows = np.lib.stride_tricks.sliding_window_view(sound, _WINDOW)[::_HOP]
     heard, loud = _tones(windows)
     at = began + (np.arange(len(windows)) * _HOP + _WINDOW / 2) / RATE
-    delays = np.arange(0, int(oldest * 100)) / 100
+    delays = np.arange(0, int(oldest * 50)) / 50
     found = []
     for first in range(0, len(windows) - _STRETCH, _STRETCH // 2):
         part = slice(first, first + _STRETCH)
@@ -100,7 +102,12 @@ def _age(
 
 def _tones(windows: NDArray[np.float32]) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
     """Which tone is loudest in each window, and whether it is loud."""
-    angles = np.outer(np.arange(_WINDOW), 2j * np.pi * np.array(TONES) / RATE)
-    basis = np.exp(-angles) * np.hanning(_WINDOW)[:, None] * 4 / _WINDOW
-    level = np.abs(windows @ basis)
+    angles = np.outer(np.arange(_WINDOW), 2 * np.pi * np.array(TONES) / RATE)
+    shape = (np.hanning(_WINDOW) * 4 / _WINDOW)[:, None]
+    waves = [(wave * shape).astype(np.float32) for wave in (np.cos(angles), np.sin(angles))]
+    parts = []
+    for first in range(0, len(windows), _AT_ONCE):
+        part = np.ascontiguousarray(windows[first : first + _AT_ONCE])
+        parts.append(np.hypot(*(part @ wave for wave in waves)))
+    level = np.concatenate(parts)
     return level.argmax(axis=1), level.max(axis=1) > _LOUD
