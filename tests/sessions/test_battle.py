@@ -337,7 +337,8 @@ async def test_five_hundred_listeners_get_every_frame_and_leave_the_node_free(ho
         nursery.cancel_scope.cancel()
     assert (await house.status(battle)).listeners == 501
     common = sorted(set.intersection(*(set(sink.seen) for sink in sinks)))[2:-2]
-    assert common == list(range(common[0], common[0] + len(common)))  # everybody got every frame
+    sent = [arrival.frame.sequence for arrival in ear.arrivals]  # a busy machine's session may leave some out, for all
+    assert common == [sequence for sequence in sent if common[0] <= sequence <= common[-1]]  # everybody got every frame
     assert len(common) >= 10
     for sequence in common:  # and in between, the node did other things (Trio shuffles, so two steps may go unseen)
         seen = {sink.seen[sequence] for sink in sinks}

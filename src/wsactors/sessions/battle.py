@@ -14,11 +14,11 @@ import attrs
 import trio
 
 from wsactors.actors import UNHANDLED, Actor, GroupChange, Member, Pid, Request
-from wsactors.dj.clock import soon
+from wsactors.dj.clock import now, soon
 from wsactors.dj.render_host import HostUp, Render, Rendering, Samples, Sound, Tiers
 from wsactors.dj.render_protocol import Packet
 from wsactors.dj.state import BattleState
-from wsactors.dj.timeline import PACKET
+from wsactors.dj.timeline import PACKET, SAMPLE_RATE
 from wsactors.realtime.send_queue import AUDIO
 from wsactors.sessions.battle_tiers import LOOK, TiersInUse, coded
 from wsactors.sessions.fan_out import BREATH, FanOut, Turn
@@ -39,6 +39,8 @@ from wsactors.sessions.options import BattleOptions
 from wsactors.wire.native import FLAG_DISCONTINUITY
 
 PARTS = ("deck_a", "deck_b", "mixer")
+STALE = SAMPLE_RATE
+"""Frames by which a packet may be late when the session comes to it: a busy node does not serve an ever older past."""
 HISTORY = 150
 """Packets kept for those who ask for a running start: three seconds."""
 
@@ -182,7 +184,9 @@ class Battle(Actor):
     # -- sound --
 
     async def _fan_out(self, packet: Packet) -> None:
-        """Make a frame for each bit rate, and offer the same bytes to every sink on it."""
+        """Make a frame for each bit rate, and offer the same bytes to every sink on it. What nobody would play is left out."""
+        if now() - packet.frame > STALE:
+            return
         jumped = self._next_frame is not None and packet.frame != self._next_frame
         self._gaps += jumped
         self._next_frame = packet.frame + PACKET
