@@ -24,13 +24,14 @@ import trio
 from tests.node.booting import node_running
 from tests.soak.test_node import ask, resident_bytes
 from wsactors.client import Client, Stage, connect, join_stage
-from wsactors.client.speaking import say
+from wsactors.media.opus import Encoder
 from wsactors.node.cli import ExitCode
 
 ROOT = Path(__file__).parents[2]
 CROWD = ROOT / "benchmarks" / "_audio_joined.py"
 LISTENERS = int(os.environ.get("SOAK_LISTENERS", "1000"))
 SECONDS = float(os.environ.get("SOAK_AUDIO_SECONDS", "180"))
+FRAME = 1_920
 PROCESSES = 2
 AT_ONCE = 25
 """Listeners of a process who join without waiting for each other; `LISTENERS` is a multiple of that times `PROCESSES`."""
@@ -153,11 +154,16 @@ async def settled(ask_now: Callable[[], Awaitable[Any]], expected: Any) -> Any:
 
 
 async def speak(stage: Stage) -> None:
-    """Sound without end."""
-    at = np.arange(48_000 * 10, dtype=np.float32) / 48_000
-    tone = (0.2 * np.sin(2 * np.pi * 220 * at)).astype(np.float32)
-    while True:
-        await say(stage, [tone])
+    """Sound without end, in frames of 40 ms: listeners and node share the cores."""
+    at = np.arange(FRAME * 25, dtype=np.float32) / 48_000
+    tone = (0.2 * np.sin(2 * np.pi * 225 * at)).astype(np.float32)[:, None]
+    with Encoder(1, bitrate=32_000) as encoder:
+        begun, number = trio.current_time(), 0
+        while True:
+            await trio.sleep_until(begun + number * FRAME / 48_000)
+            block = np.ascontiguousarray(tone[number % 25 * FRAME :][:FRAME])
+            stage.speak(encoder.encode(block), samples=FRAME, level=17)
+            number += 1
 
 
 async def counts(client: Client, stage: Stage) -> tuple[int, int]:
