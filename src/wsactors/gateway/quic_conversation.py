@@ -184,7 +184,7 @@ class QuicConversation:
         await self.talk.greet(message)
         self._port.meters.belongs_to(self.sink, self.talk.subject)
         if not self.is_over:
-            self._set_alarm(ASK_SECONDS)
+            self._set_alarm(trio.current_time() + ASK_SECONDS)
 
     def _refuse(self, error: ProtocolError) -> None:
         if not self.is_over:
@@ -192,9 +192,9 @@ class QuicConversation:
 
     # --- silence -------------------------------------------------------------------------------------------------------
 
-    def _set_alarm(self, seconds: float) -> None:
+    def _set_alarm(self, when: float) -> None:
         self._alarm.cancel()
-        self._alarm = SocketWatch.current().at(trio.current_time() + seconds, self._look)
+        self._alarm = SocketWatch.current().at(when, self._look)
 
     def _no_hello(self) -> None:
         if not self._greeted:
@@ -202,11 +202,12 @@ class QuicConversation:
 
     def _look(self) -> None:
         """Ask a silent client for a word: that also keeps what is between us from forgetting it."""
-        silent = trio.current_time() - self._heard_at
-        if silent >= ASK_SECONDS:
+        now = trio.current_time()
+        due = self._heard_at + ASK_SECONDS  # a moment: a rest of seconds may be too little to move the clock
+        if now >= due:
             self.talk.ask()
-            silent = 0.0
-        self._set_alarm(ASK_SECONDS - silent)
+            due = now + ASK_SECONDS
+        self._set_alarm(due)
 
     # --- ends ----------------------------------------------------------------------------------------------------------
 
