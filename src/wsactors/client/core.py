@@ -191,13 +191,13 @@ class Core(MemberCore):
         """Do what time asks for."""
         for request in self.requests.expired(now):
             self.expire(request)
-        if self.phase == "greeting" and now - self._since >= self._rhythm.patience:
+        if self.phase == "greeting" and now >= self._since + self._rhythm.patience:
             self._leave("the node does not greet")
         if self.phase != "online":
             return
-        if self._asked is not None and now - self._asked >= self._rhythm.patience:
+        if self._asked is not None and now >= self._asked + self._rhythm.patience:
             self._leave("the node does not answer")
-        elif self._asked is None and now - self._heard >= self._rhythm.heartbeat:
+        elif self._asked is None and now >= self._heard + self._rhythm.heartbeat:
             self._asked = now
             self._send(native.Ping(self.next_nonce()))
         if self._drain_at is not None and now >= self._drain_at:
