@@ -40,6 +40,9 @@ UNSENT: Final = 256 * 1024
 """Bytes of messages on their way above which `QuicCarrier.send` waits."""
 _MAX_PACKET: Final = 65_535
 _IDLE_SECONDS: Final = 30.0
+_GRANULARITY: Final = 0.001
+"""Seconds between two looks at what time asks for, at the least (RFC 9002 §6.1.2): a timer may be due while there is nothing
+to be done yet."""
 _REASON_SECONDS: Final = 2.0
 """In which a node that has said its last message should have closed the connection, and said why."""
 
@@ -247,12 +250,15 @@ class QuicCarrier:
             self._acknowledged.unpark_all()
 
     async def _keep_time(self) -> None:
+        earliest = -math.inf
         while True:
             timer = self.transport.timer()
-            with trio.move_on_at(self._ends_at if timer is None else min(timer, self._ends_at)) as scope:
+            due = self._ends_at if timer is None else min(timer, self._ends_at)
+            with trio.move_on_at(max(due, earliest)) as scope:
                 await self._timer_changed.park()
             if scope.cancelled_caught:
                 now = trio.current_time()
+                earliest = now + _GRANULARITY
                 if now >= self._ends_at:
                     self._finish(CarrierClosed(BROKEN, "the node ended the stream"))
                     return
