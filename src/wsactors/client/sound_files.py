@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import wave
+from abc import ABC, abstractmethod
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Final, Protocol, Self
+from typing import TYPE_CHECKING, Final, Self
 
 import numpy as np
 
@@ -21,24 +22,16 @@ _HEADER_PAGES: Final = 2
 _SERIAL: Final = 1
 
 
-class SoundFile(Protocol):
-    """A file that sound is appended to."""
+class SoundFile(ABC):
+    """A file that sound is appended to; a ``with`` block finishes it."""
 
+    @abstractmethod
     def write(self, sound: Pcm) -> None:
         """Append float32 of shape (samples, channels), ±1. Raises `OSError`."""
 
+    @abstractmethod
     def close(self) -> None:
-        """Finish the file."""
-
-    def __enter__(self) -> Self: ...
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None: ...
-
-
-class _Closing:
-    def close(self) -> None:
-        raise NotImplementedError
+        """Finish the file. May be called again."""
 
     def __enter__(self) -> Self:
         return self
@@ -49,7 +42,7 @@ class _Closing:
         self.close()
 
 
-class WavFile(_Closing):
+class WavFile(SoundFile):
     """16-bit PCM at 48 kHz."""
 
     def __init__(self, path: Path, *, channels: int = 2) -> None:
@@ -67,7 +60,7 @@ class WavFile(_Closing):
         self._file.close()
 
 
-class OggFile(_Closing):
+class OggFile(SoundFile):
     """Ogg Opus, encoded as it comes.
 
     Args:
