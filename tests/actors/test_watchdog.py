@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import logging
+import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from types import SimpleNamespace
 from typing import Any
 
@@ -154,7 +155,20 @@ async def test_busy_but_fair_actors_are_not_accused() -> None:
         assert len(reports) <= 1
 
 
-async def test_shares_also_see_actors_that_use_the_loop_in_small_pieces() -> None:
+@pytest.fixture
+def switches() -> Iterator[None]:
+    """A waiting thread is let in after half a millisecond.
+
+    After the usual five it may never be: a loop that asks for events more often lets go of the interpreter's lock each time, for
+    less than another core needs to wake the thread, and each of these moments starts the five milliseconds again.
+    """
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(0.0005)
+    yield
+    sys.setswitchinterval(before)
+
+
+async def test_shares_also_see_actors_that_use_the_loop_in_small_pieces(switches: None) -> None:
     class Busy(Actor):
         def handle_info(self, message: Any) -> None:
             sum(range(message))
@@ -166,7 +180,6 @@ async def test_shares_also_see_actors_that_use_the_loop_in_small_pieces() -> Non
         much, little = await node.spawn(Busy), await node.spawn(Busy)
         send(much, 10_000)
         send(little, 10)
-        # A loop that lets go of the interpreter only for moments may let the watchdog in ten times a second, or five hundred.
         with trio.fail_after(60):
             while len(node.watchdog._looks) < 40:
                 await trio.lowlevel.checkpoint()

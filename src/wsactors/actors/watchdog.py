@@ -138,7 +138,11 @@ class Watchdog:
             self._thread.join(0.5)
 
     def shares(self) -> dict[int, float]:
-        """By pid serial, the share of the last looks (0 to 1) that found the actor's code running."""
+        """By pid serial, the share of the last looks (0 to 1) that found the actor's code running.
+
+        A loop that never rests, but asks for events every millisecond, lets the thread look only now and then: the interpreter
+        gives its lock to a waiting thread after ``sys.getswitchinterval()`` without such a pause (5 ms unless set).
+        """
         total = len(self._looks)
         return {serial: count / total for serial, count in dict(self._counts).items()} if total else {}
 
