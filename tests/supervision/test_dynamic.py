@@ -307,3 +307,14 @@ async def test_in_debug_mode_a_spec_is_a_message_like_any_other(world: World) ->
         assert await start_child(sup, ChildSpec("a", Trapping, kwargs={})) is not None
         with pytest.raises(MutableMessage):
             await start_child(sup, ChildSpec("a", Worker, (world, [])))
+
+
+async def test_who_asks_for_a_child_whose_name_is_taken_is_told_and_nobody_else(node: Node, world: World) -> None:
+    """Two that want the same room at once are a race that both win, and no failure to wake somebody for."""
+    sup = await start(node)
+    first = await child(sup, world.spec("a", name="room"))
+    with logged() as entries, pytest.raises(StartError) as refused:
+        await start_child(sup, world.spec("a", name="room"))
+
+    assert refused.value.reason == ("already_started", first)
+    assert [entry["log_level"] for entry in events_of(entries, "child_name_taken", "child_start_failed")] == ["debug"]

@@ -138,7 +138,7 @@ class DynamicSupervisor(Actor):
         if self._max_children is not None and len(self._children) + len(self._due) >= self._max_children:
             return "error", "max_children"
         try:
-            pid = await start_process(self, spec, self._extra.args)
+            pid = await start_process(self, spec, self._extra.args, asked=True)
         except StartError as error:
             return "error", requests.StartFailed(error.reason)
         if pid is not None:

@@ -6,6 +6,7 @@ event                               level     fields besides ``supervisor``
 ``supervisor.child_started``        debug     ``child``, ``pid``
 ``supervisor.child_terminated``     error     ``child``, ``pid``, ``reason``, ``restart``: it ended by itself, and not well
 ``supervisor.child_start_failed``   error     ``child``, ``reason``: its ``init`` failed
+``supervisor.child_name_taken``     debug     ``child``, ``reason``: who asked for it is told that another has its name
 ``supervisor.child_stop_failed``    error     ``child``, ``pid``, ``reason``, ``shutdown``: it did not stop as it was asked to
 ``supervisor.gave_up``              error     ``child``, ``intensity``, ``period``: too many restarts, the supervisor stops
 ``supervisor.unexpected_message``   warning   ``message``: its type; a supervisor expects none
@@ -25,6 +26,7 @@ from wsactors.actors.log import log
 from wsactors.actors.redact import safe_text
 
 __all__ = [
+    "CHILD_NAME_TAKEN",
     "CHILD_STARTED",
     "CHILD_START_FAILED",
     "CHILD_STOP_FAILED",
@@ -37,6 +39,7 @@ __all__ = [
 CHILD_STARTED: Final = "supervisor.child_started"
 CHILD_TERMINATED: Final = "supervisor.child_terminated"
 CHILD_START_FAILED: Final = "supervisor.child_start_failed"
+CHILD_NAME_TAKEN: Final = "supervisor.child_name_taken"
 CHILD_STOP_FAILED: Final = "supervisor.child_stop_failed"
 GAVE_UP: Final = "supervisor.gave_up"
 UNEXPECTED_MESSAGE: Final = "supervisor.unexpected_message"
@@ -44,7 +47,7 @@ UNEXPECTED_MESSAGE: Final = "supervisor.unexpected_message"
 LOGGER: Final = "wsactors.supervision"
 """The logger's name, with structlog and without."""
 
-_LEVELS: Final = {CHILD_STARTED: "debug", UNEXPECTED_MESSAGE: "warning"}
+_LEVELS: Final = {CHILD_STARTED: "debug", CHILD_NAME_TAKEN: "debug", UNEXPECTED_MESSAGE: "warning"}
 _MAX_TEXT: Final = 500
 
 

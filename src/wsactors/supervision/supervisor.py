@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final
 import trio
 
 from wsactors.actors import UNHANDLED, Actor, Crash, Exit, Pid, Stop
-from wsactors.errors import Ignored, StartError
+from wsactors.errors import Ignored, NameTaken, StartError
 from wsactors.supervision import reports, requests
 from wsactors.supervision.children import Child, Children, TryAgain
 from wsactors.supervision.policy import Action, RestartWindow, affected, ends_supervisor, next_row, on_exit, pause
@@ -289,8 +289,12 @@ class Supervisor(Actor):
         self._children.stopped_or_removed(child)
 
 
-async def start_process(supervisor: Actor, spec: ChildSpec, first: tuple[Any, ...] = ()) -> Pid | None:
+async def start_process(
+    supervisor: Actor, spec: ChildSpec, first: tuple[Any, ...] = (), *, asked: bool = False
+) -> Pid | None:
     """Start what ``spec`` says, linked to ``supervisor``, with the arguments ``first`` before its own. None: it declined.
+
+    ``asked``: somebody waits for the answer. That another was faster and has the name is then an answer, and no failure.
 
     Raises:
         StartError: it did not start. That is reported here, so that the reason is seen even if the caller tries again.
@@ -300,7 +304,8 @@ async def start_process(supervisor: Actor, spec: ChildSpec, first: tuple[Any, ..
     except Ignored:
         return None
     except StartError as error:
-        report(reports.CHILD_START_FAILED, supervisor=supervisor.pid, child=spec.id, reason=error.reason)
+        event = reports.CHILD_NAME_TAKEN if asked and isinstance(error, NameTaken) else reports.CHILD_START_FAILED
+        report(event, supervisor=supervisor.pid, child=spec.id, reason=error.reason)
         raise
     report(reports.CHILD_STARTED, supervisor=supervisor.pid, child=spec.id, pid=pid)
     return pid
