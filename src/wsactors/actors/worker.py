@@ -23,7 +23,7 @@ from trio.lowlevel import (
 )
 
 from wsactors.actors.drive import Switch
-from wsactors.actors.process import ENVELOPED, LONG, NOTHING, Process
+from wsactors.actors.process import EMPTY, ENVELOPED, LONG, NOTHING, Process
 from wsactors.actors.results import settle
 from wsactors.actors.scheduler import SLICE, Scheduler
 from wsactors.actors.turns import Turns, detach
@@ -168,6 +168,7 @@ class Worker(Turns):
         runq = sched.runq
         popleft = runq.popleft
         resume = runq.appendleft  # the same turn goes on
+        again: Process | None = None  # who went on with a lone message: not twice, lest it sends to itself for ever
         base = sched.base
         nothing = NOTHING
         task, status = self.task, self.status
@@ -189,9 +190,15 @@ class Worker(Turns):
                     process.handled += 1
                     if result is None and process.flags == 1 and task._cancel_status is status:
                         clean = False
-                        if process.box:
-                            detach(process)
-                            process.flags = LONG
+                        box = process.box
+                        if box:
+                            if process is not again and len(box) == 1:
+                                process.first = box[0]
+                                process.box = EMPTY
+                                again = process
+                            else:
+                                detach(process)
+                                process.flags = LONG
                             resume(process)
                         else:
                             process.flags = 0
@@ -221,9 +228,14 @@ class Worker(Turns):
                             await self._finish_fast(process, message, result)
                         if process.flags != 1:
                             self._end_turn(process)
-                        elif process.box:
-                            detach(process)
-                            process.flags = LONG
+                        elif box := process.box:
+                            if process is not again and len(box) == 1:
+                                process.first = box[0]
+                                process.box = EMPTY
+                                again = process
+                            else:
+                                detach(process)
+                                process.flags = LONG
                             resume(process)
                         else:
                             process.flags = 0
