@@ -78,7 +78,7 @@ CLEAR: Final[dict[str, Callable[[], Contender]]] = {
     "floor": partial(floor, "raw"),
     "native": partial(ours, "native"),
     "phoenix": partial(ours, "phoenix"),
-    "socketio": partial(ours, "our_socketio"),
+    "socketio": partial(ours, "our_socketio", "gateway.socketio.recovery_seconds=0"),
     "node_ws": partial(node_peer, "node_ws.mjs", "websocket"),
     "socketio_node": partial(node_peer, "socketio_node.mjs", "socketio"),
     "websockets": partial(python_peer, "websockets_broadcast.py", "websocket", "websockets"),
@@ -92,6 +92,7 @@ OTHERS: Final[dict[str, tuple[Callable[[], Contender], Callable[[], Contender]]]
         partial(ours, "native_deflate", "gateway.deflate=true"),
         partial(floor, "deflate", "websocket_deflate"),
     ),
+    "socketio_recovery": (partial(ours, "our_socketio"), partial(floor, "raw")),
     "sse": (partial(ours, "our_sse"), partial(floor, "sse", "sse")),
     "longpoll": (partial(ours, "our_poll", polls=True), partial(floor, "poll", "poll")),
 }

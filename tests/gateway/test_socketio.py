@@ -539,6 +539,16 @@ async def test_leaving_in_order_is_leaving_for_good_and_time_runs_out() -> None:
         assert answer["sid"] != client.sid
 
 
+async def test_where_nobody_may_come_back_nothing_is_promised() -> None:
+    async with serving(socketio=attrs.evolve(SOCKETIO, recovery_seconds=0)) as served:
+        async with socketio_client(served, "/rooms") as client:
+            assert not client.token
+        await until(lambda: not served.sessions())
+        answer, _ = await back(served, "anything", None)
+        assert answer["sid"] != client.sid
+        assert "pid" not in answer
+
+
 async def test_so_many_may_be_away() -> None:
     async with serving(socketio=attrs.evolve(SOCKETIO, max_detached=2)) as served:
         gone = []

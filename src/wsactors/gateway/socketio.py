@@ -77,7 +77,7 @@ class SocketIo:
     def new_socket(self, namespace: str, user: User, version: int) -> Socket:
         """A socket for a client of ``namespace``."""
         options = self.options
-        recovers = self.namespaces[namespace].recovers and version == 4
+        recovers = options.recovery_seconds > 0 and self.namespaces[namespace].recovers and version == 4
         log = RecoveryLog(options.recovery_packets, options.recovery_bytes) if recovers else None
         return Socket(self._formats[namespace], user, log_of_sent=log, version=version)
 

@@ -35,7 +35,7 @@ class SocketIoOptions:
     connect_timeout: float = 45.0
     """Seconds in which a client must have entered a namespace, and in which a namespace must have decided."""
     recovery_seconds: float = 120.0
-    """How long a client that has lost its connection may take to come back to what it missed."""
+    """How long a client that has lost its connection may take to come back to what it missed; 0: it cannot."""
     recovery_packets: int = 1_000
     """Packets kept for each such client."""
     recovery_bytes: int = 256 * 1024

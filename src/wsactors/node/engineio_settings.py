@@ -73,8 +73,8 @@ class SocketIoSettings:
     )
     recovery_seconds: float = setting(
         120.0,
-        "How long a client that has lost its connection may take to come back to what it missed.",
-        check=between(0.1, 86_400),
+        "How long a client that has lost its connection may take to come back to what it missed; 0: it cannot.",
+        check=between(0, 86_400),
     )
     recovery_packets: int = setting(1_000, "Packets kept for each client for that.", check=between(1, 1_000_000))
     recovery_bytes: int = setting(
