@@ -162,6 +162,30 @@ async def test_one_turn_is_at_most_the_budget(node: Node) -> None:
 
 
 @pytest.mark.parametrize("kind", ["plain", "async"])
+async def test_who_keeps_sending_to_itself_lets_others_in(node: Node, kind: str) -> None:
+    """One message waits whenever the handler ends: that is the same turn, and has its budget."""
+    order: list[str] = []
+
+    class Plain(Actor):
+        def handle_info(self, message: str) -> None:
+            order.append(message)
+            if message == "self" and len(order) < 1_000:
+                send(self.pid, message)
+
+    class Async(Actor):
+        async def handle_info(self, message: str) -> None:
+            Plain.handle_info(self, message)  # type: ignore[arg-type]
+
+    quick = {"plain": Plain, "async": Async}[kind]
+    restless, other = await node.spawn(quick), await node.spawn(quick)
+    send(restless, "self")
+    send(other, "other")
+    await trio.testing.wait_all_tasks_blocked()
+    assert order.index("other") <= BUDGET + 1
+    assert len(order) == 1_000
+
+
+@pytest.mark.parametrize("kind", ["plain", "async"])
 @pytest.mark.parametrize("post", [send, cast])
 async def test_one_turn_is_all_that_waits_within_the_budget(node: Node, post: Any, kind: str) -> None:
     """An actor that many talk to is not served one message per round: others would pass it by several round trips."""
