@@ -151,10 +151,10 @@ class Crowd:
                     return
                 print("ok", self._answer(line), flush=True)
 
-    def _turn(self) -> bool:
-        """Read what has come; whether there is a command."""
+    def _turn(self, wait: float = _TENDED) -> bool:
+        """Wait for so many seconds at most, and read what has come; whether there is a command."""
         is_command = False
-        for key, _ in self._selector.select(_TENDED):
+        for key, _ in self._selector.select(min(wait, _TENDED)):
             if key.fileobj is sys.stdin:
                 is_command = True
             else:

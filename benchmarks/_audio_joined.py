@@ -105,6 +105,9 @@ class Session(Crowd):
         self._sock = udp()
         self._room = 0
         """Listeners that the newest socket still takes."""
+        self._configuration = QuicConfiguration(
+            is_client=True, alpn_protocols=[ALPN], max_datagram_frame_size=65536, verify_mode=0, idle_timeout=60.0
+        )
 
     def _answer(self, line: list[str]) -> str:
         match line:
@@ -140,18 +143,19 @@ class Session(Crowd):
         member.is_over = True
         self._listeners.remove(member)
         self._by_cid.pop(member.quic.host_cid, None)
+        member.quic.dispose()
 
     def _connect(self, address: tuple[str, int], sock: socket.socket) -> Member:
-        configuration = QuicConfiguration(
-            is_client=True, alpn_protocols=[ALPN], max_datagram_frame_size=65536, verify_mode=0, idle_timeout=60.0
-        )
-        quic = GuardedConnection(configuration=configuration)
+        quic = GuardedConnection(configuration=self._configuration)
         quic.connect(address, time.monotonic())
-        member = Member(quic, sock, self._session)
+        member = self._member(quic, sock)
         self._listeners.append(member)
         self._by_cid[quic.host_cid] = member
         member.flush(time.monotonic())
         return member
+
+    def _member(self, quic: GuardedConnection, sock: socket.socket) -> Member:
+        return Member(quic, sock, self._session)
 
     def _tend(self, now: float) -> None:
         super()._tend(now)

@@ -6,6 +6,7 @@ Says ``ok PORT`` of QUIC, then answers each line on stdin with one line:
 
     listen SESSION    ok 0         (one more listener, offered every frame as any other; the first is 0)
     heard             ok (LISTENER KEY TIME_US)...        (since the last time)
+    cpu               ok MS        (of the processor, by this process so far)
 
 A listener in here is a sink like others, offered what they are offered, in the order in which they have come: so it tells when
 a frame left the session, and the last one when all had it. KEY is the CRC-32 of a frame's payload, TIME_US the machine's clock.
@@ -73,6 +74,8 @@ class Ears(ProcessActor):
                 told = " ".join(f"{number} {key} {at * 1e6:.0f}" for number, key, at in self._heard)
                 self._heard.clear()
                 return told
+            case ["cpu"]:
+                return f"{time.process_time() * 1e3:.3f}"
         raise ValueError(f"no such command: {words}")
 
 

@@ -100,6 +100,7 @@ class Ours(Stage):
 
         self._backend = backend
         self._hub: Any = None
+        self._gathering: Any = None
         self._framed = datagram_frame
         self._payload = self._frame = b""
 
@@ -112,6 +113,7 @@ class Ours(Stage):
         from aioquic.quic.configuration import QuicConfiguration
 
         import wsactors
+        from wsactors.media.gathering import Gathering
         from wsactors.media.quic.congestion import LIVE
         from wsactors.media.quic.door import DoorOptions, HubOptions
         from wsactors.media.quic.endpoint import EndpointBinding, EndpointOptions, QuicEndpoint
@@ -141,6 +143,7 @@ class Ours(Stage):
             ]
             await node.spawn(Supervisor, "rest_for_one", children, 5, 10.0)
             self._hub = binding.hub
+            self._gathering = Gathering.of(node)
             assert binding.bound is not None
             self.port = binding.bound
             ready.set()
@@ -157,9 +160,11 @@ class Ours(Stage):
     def send(self, listeners: list[Any], payload: bytes) -> int:
         if payload is not self._payload:
             self._payload, self._frame = payload, self._framed(payload)
-        frame, sent = self._frame, 0
-        for connection in listeners:
-            sent += connection.send_datagram(frame)
+        frame, before = self._frame, self._hub.datagrams_out
+        with self._gathering:  # as sessions do
+            for connection in listeners:
+                connection.send_datagram(frame)
+        sent: int = self._hub.datagrams_out - before
         return sent
 
 

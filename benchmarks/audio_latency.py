@@ -14,7 +14,7 @@ import os
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -45,6 +45,11 @@ JOINS: Final = 100.0
 QUICK_JOINS: Final = 50.0
 JOIN_SECONDS: Final = 10.0
 QUICK_JOIN_SECONDS: Final = 3.0
+CALM_SECONDS: Final = 3.0
+"""Nobody comes meanwhile: what the node needs for those who listen."""
+WARM_JOINS: Final = 20.0
+WARM_SECONDS: Final = 1.0
+"""Before that some come who do not count: nobody has joined in those processes yet."""
 PAUSE_MS: Final = 1.0
 STEPS: Final = ("capture", "code", "session", "send", "network", "buffer", "total")
 METRICS: Final = ("frame_20", "frame_10", "battle", "first_audio")
@@ -116,6 +121,16 @@ class Arena:
         peer = self._start("crowd", "_audio_joined.py", PAUSE_MS, STAGE)
         peer.answer()
         return peer
+
+    def newcomers(self) -> LinePeer:
+        """A process for people who come to the stage, hear something and go."""
+        peer = self._start("newcomers", "_audio_newcomers.py", PAUSE_MS, self._port, STAGE)
+        peer.answer()
+        return peer
+
+    def cpu(self) -> float:
+        """Milliseconds of the processor that the node has had."""
+        return self.node.ask("cpu")[0]
 
     def fill(self, crowd: LinePeer, count: int) -> None:
         """Let so many join."""
@@ -214,15 +229,18 @@ def _rows(values: list[float], width: int) -> list[list[float]]:
 def first_audio(options: Options, arena: Arena, speaker: LinePeer, crowd: LinePeer) -> list[Row]:
     """People who come while others listen."""
     rate, seconds = (QUICK_JOINS, QUICK_JOIN_SECONDS) if options.quick else (JOINS, JOIN_SECONDS)
-    live = QUICK_LIVE if options.quick else LIVE
-    arena.fill(crowd, live - CROWD)
-    people = arena.people("newcomers", STAGE, 0)
-    crowd.ask("count")
-    speaker.tell("speak", 20, seconds + 3.0)
+    arena.fill(crowd, (QUICK_LIVE if options.quick else LIVE) - CROWD)
+    people = arena.newcomers()
+    speaker.tell("speak", 20, WARM_SECONDS + CALM_SECONDS + seconds + 6.0)
+    people.ask("come", WARM_JOINS, WARM_SECONDS)
     time.sleep(1.0)
-    joins = [Joined(*row) for row in _rows(people.ask("first", rate, seconds), 4)]
-    speaker.answer()
+    crowd.ask("count")
+    calm = _busy(arena, lambda: time.sleep(CALM_SECONDS))
+    told: list[float] = []
+    busy = _busy(arena, lambda: told.extend(people.ask("come", rate, seconds)))
     received, fewest, present = crowd.ask("count")
+    speaker.answer()
+    joins = [Joined(*row) for row in _rows(told[1:], 4)]
     came = [join for join in joins if join.left >= 0]
     stages = ", ".join(
         f"{name} {rank([getattr(join, name) for join in came], 0.5):.0f}"
@@ -232,7 +250,24 @@ def first_audio(options: Options, arena: Arena, speaker: LinePeer, crowd: LinePe
     rows = pair("first_audio", [join.left for join in came], note, 1)
     failed = Row(BENCH, "first_audio_failed", "joins", len(joins) - len(came), note=f"of {len(joins)}")
     failed.add(f"the others got {received / max(present, 1):.0f} frames each, the least {fewest:.0f}")
-    return [*rows, failed]
+    return [*rows, failed, _cost(calm, busy, len(joins), told[0])]
+
+
+def _busy(arena: Arena, do: Callable[[], object]) -> tuple[float, float]:
+    """Milliseconds of the processor that the node needs while ``do`` is done, and of the clock."""
+    cpu, began = arena.cpu(), time.monotonic()
+    do()
+    return arena.cpu() - cpu, (time.monotonic() - began) * 1e3
+
+
+def _cost(calm: tuple[float, float], busy: tuple[float, float], joins: int, newcomer: float) -> Row:
+    """What the node needs while people come, without what it needs anyway, for each of them."""
+    share = calm[0] / calm[1]
+    row = Row(BENCH, "join_cpu", "ms", round((busy[0] - share * busy[1]) / joins, 2))
+    row.add("of the node's processor for one who comes, hears the first sound and goes")
+    row.add(f"the node is busy for {share:.0%} of a core when nobody comes, for {busy[0] / busy[1]:.0%} while they do")
+    row.add(f"a newcomer needs {newcomer:.1f} ms of its own process")
+    return row
 
 
 def run(options: Options) -> list[Row]:

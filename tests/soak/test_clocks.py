@@ -53,12 +53,19 @@ async def play_skewed(session: TestSession, ppm: float) -> None:
         await trio.sleep_until(start + sent * FRAME / RATE / (1 + ppm * 1e-6))
 
 
-async def count_lags(lags: list[int]) -> None:
-    """How often the node's own loop was held up."""
+async def note_lags(lags: list[float]) -> None:
+    """When the node's own loop was held up."""
     while True:
         before = trio.current_time()
         await trio.sleep(0.02)
-        lags[0] += trio.current_time() - before - 0.02 > STALL_MS / 1000
+        if trio.current_time() - before - 0.02 > STALL_MS / 1000:
+            lags.append(before)
+
+
+def calm(count: int, stalls: list[float]) -> list[int]:
+    """The windows, of so many, in which nothing was held up, nor in the one before; ``stalls`` in seconds from the first."""
+    busy = {int(at // WINDOW) for at in stalls}
+    return [number for number in range(1, count) if not busy & {number - 1, number}]
 
 
 @pytest.mark.parametrize("ppm", [300.0, -300.0])
@@ -71,13 +78,14 @@ async def test_chromium_hears_a_node_whose_clock_is_off_by_300_ppm(tmp_path: Pat
         trio.open_nursery() as nursery,
     ):
         nursery.start_soon(play_skewed, session, ppm)
-        lags = [0]
-        nursery.start_soon(count_lags, lags)
+        lags: list[float] = []
+        nursery.start_soon(note_lags, lags)
         await page.goto(gateway.origin + "/")
         await page.click("#sessions button")
         await page.wait_for("document.getElementById('health-transport').textContent === 'WebTransport'")
         await trio.sleep(SETTLE)
         await page.evaluate(WATCH)
+        begun = trio.current_time()
         await trio.sleep(SECONDS)
         seen = np.array(await page.evaluate("window.seen"))
         nursery.cancel_scope.cancel()
@@ -85,12 +93,14 @@ async def test_chromium_hears_a_node_whose_clock_is_off_by_300_ppm(tmp_path: Pat
     off = held - target
     size = 20 * WINDOW
     windows = [off[first : first + size].mean() for first in range(0, len(off) - size + 1, size)]
-    stalls = int((late > STALL_MS).sum()) + lags[0]
+    stalls = [at - begun for at in lags if at >= begun] + [at / 20 for at in np.flatnonzero(late > STALL_MS)]
     print(
-        f"held − wanted, each {WINDOW} s: {np.round(windows, 1)} ms; wanted {target.min():.0f} to {target.max():.0f} ms"
+        f"held − wanted, each {WINDOW} s: {np.round(windows, 1)} ms; wanted {target.min():.0f} to {target.max():.0f} ms; "
+        f"page or node were held up at {np.round(sorted(stalls))} s"
     )
-    assert underruns[-1] - underruns[0] <= stalls
+    assert underruns[-1] - underruns[0] <= len(stalls)
     assert max(map(abs, windows[1:])) < FAR_MS, "it falls behind, or runs ahead"
-    if stalls:
-        pytest.skip(f"too busy a machine: page or node were held up {stalls} times")
-    assert max(windows) - min(windows) <= 2 * STEADY_MS
+    steady = [windows[number] for number in calm(len(windows), stalls)]
+    if len(steady) < len(windows) / 2:
+        pytest.skip(f"too busy a machine: page or node were held up {len(stalls)} times")
+    assert max(steady) - min(steady) <= 2 * STEADY_MS

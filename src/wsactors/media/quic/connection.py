@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias
 
 from wsactors.actors import UNHANDLED, Actor, Mailbox, Pid, Stop
 
-from .transport import Drop, Transport
+from .batches import Name
+from .transport import Address, Transport
 
 if TYPE_CHECKING:
     from aioquic.quic.events import QuicEvent
 
     from .hub import Hub
+    from .outgoing import Offerer
 
 INTERNAL_ERROR: Final = 0x102
 """What a peer is told whose connection has failed here: H3_INTERNAL_ERROR (RFC 9114 §8.1)."""
@@ -54,6 +56,8 @@ class Connection:
         "alpn",
         "application",
         "born",
+        "came_as",
+        "came_from",
         "cids",
         "crash_code",
         "early",
@@ -87,6 +91,10 @@ class Connection:
         self.cids: set[bytes] = set()
         self.crash_code = INTERNAL_ERROR
         """What the peer is told if this fails; the application may set another."""
+        self.came_as: Name = b""
+        """What the kernel calls the address from which the last packet came, if the connection is established."""
+        self.came_from: Address = ("", 0)
+        """That address."""
         self.packets = 0
         self.window_ends = 0.0
 
@@ -104,21 +112,21 @@ class Connection:
         """The peer's address now, without port."""
         return self.transport.address[0]
 
-    def send_datagram(self, frame: bytes) -> bool:
-        """Send a frame of `datagram_frame` now, or drop it; whether the kernel has it. Costs microseconds, never waits."""
-        transport, hub = self.transport, self.hub
-        packet = transport.datagram(frame, hub.clock())
+    def send_datagram(self, frame: bytes, offerer: Offerer | None = None) -> bool:
+        """Send a frame of `datagram_frame`, or drop it. Costs microseconds, never waits.
+
+        Whether the kernel has it; or is to have it, while somebody gathers (`Gathering`): then ``offerer`` hears if it does not
+        take it after all.
+        """
+        hub = self.hub
+        packet = self.transport.datagram(frame, hub.clock())
         if packet is None:
             return False
-        data, address = packet
-        try:
-            hub.sendto(data, address)
-        except OSError:
-            transport.drops[Drop.KERNEL] += 1
-            return False
-        hub.datagrams_out += 1
-        hub.bytes_out += len(data)
-        return True
+        outgoing = hub.outgoing
+        if outgoing.gathering.is_on:
+            outgoing.gather(self, packet, len(frame), offerer)
+            return True
+        return outgoing.send(self, packet)
 
     def flush(self) -> None:
         """Have what was written sent, together with what else is, as soon as this turn is over."""

@@ -6,9 +6,7 @@ timers, and what applications write is sent by `Hub.settle`, once for all that w
 
 from __future__ import annotations
 
-import errno
 import itertools
-import socket
 import time
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterator
@@ -26,25 +24,26 @@ from aioquic.quic.events import (
 )
 
 from wsactors.actors.log import log
+from wsactors.media.gathering import Gathering
 
+from .batches import BATCH, Name, batches_of
 from .bounded import BoundedConnection
 from .connection import MAX_EARLY, Accept, Connection, Over
 from .door import CID_BYTES, Door, Enter, HubOptions, Turned
 from .gone import GONE
 from .guard import WINDOW_SECONDS, PacketGuard
+from .outgoing import Outgoing
 from .roster import Past, Roster
 from .transport import Address, Backend
 
 if TYPE_CHECKING:
+    import socket
+
     from aioquic.quic.configuration import QuicConfiguration
 
     from wsactors.actors import Runtime
 
 SWEEP_SECONDS: Final = 0.025
-_DATAGRAM_BYTES: Final = 2_048
-"""No packet of QUIC's is larger on a path that is not a loop; a larger one is cut, and is then none."""
-_LOOK_AT_CLOCK: Final = 16
-"""Datagrams read between two looks at the clock."""
 _CID_ENDS: Final = 1 + CID_BYTES
 HOLD_SECONDS: Final = 0.002
 """How long the loop is held at most while datagrams wait to be read."""
@@ -85,8 +84,9 @@ class Hub:
         self.clock = clock
         self.accept = accept
         self.runtime = runtime
-        self.sendto = sock.sendto
-        self._receive = sock.recvfrom
+        self._sendto = sock.sendto
+        self._batches = batches_of(sock)
+        self.outgoing = Outgoing(sock, self._batches, Gathering.of(runtime))
         self._options = options
         self._backend = backend
         self._configuration = configuration
@@ -118,54 +118,63 @@ class Hub:
         self.past = Past()
         self.opened = self.handshakes = self.failures = 0
         self.packets_in = self.bytes_in = self.datagrams_in = 0
-        self.packets_out = self.bytes_out = self.datagrams_out = 0
+        self.packets_out = self._bytes_out = 0
 
     @property
     def half_open(self) -> int:
         """Handshakes under way."""
         return self.roster.half_open
 
+    @property
+    def datagrams_out(self) -> int:
+        """Datagrams of sound that the kernel has taken."""
+        return self.outgoing.datagrams
+
+    @property
+    def bytes_out(self) -> int:
+        """Bytes of all packets that it has taken."""
+        return self._bytes_out + self.outgoing.bytes
+
     # --- reading -------------------------------------------------------------------------------------------------------
 
     def drain(self) -> bool:
         """Read until nothing waits, or for `HOLD_SECONDS`, and settle; whether all was read."""
-        receive, clock, by_cid = self._receive, self.clock, self._by_cid
+        receive, clock, by_cid, touched = self._batches.receive, self.clock, self._by_cid, self._touched
         most, packets, size = self._most_packets, 0, 0
         now = clock()
         until = now + HOLD_SECONDS
         is_empty = False
         while not is_empty and now < until:
-            for _ in range(_LOOK_AT_CLOCK):
-                try:
-                    data, address = receive(_DATAGRAM_BYTES)
-                except BlockingIOError:
-                    is_empty = True
-                    break
-                except OSError as error:
-                    if error.errno in {errno.ENOMEM, errno.ENOBUFS}:
-                        is_empty = True  # the kernel is short of memory: later there may be some
-                        break
-                    if error.errno not in {errno.ECONNREFUSED, errno.EHOSTUNREACH, errno.ENETUNREACH}:
-                        raise
-                    continue  # what an ICMP message says about a peer is not believed
-                packets += 1
+            found = receive()
+            is_empty = len(found) < BATCH
+            packets += len(found)
+            for data, name in found:
                 size += len(data)
                 # Nearly all that comes is of somebody who is in: it counts as theirs, and nobody else's.
                 connection = by_cid.get(data[1:_CID_ENDS])
                 if connection is None or not connection.is_established or data[0] & 0x80:
-                    self._take(data, address, now)
+                    self._take(data, self._batches.address(name), now)
                     continue
                 connection.packets += 1
                 if connection.packets > most and not self._is_new_window(connection, now):
                     self.turned[Turned.CONNECTION_RATE] += 1
-                elif connection.transport.receive(data, address, now):
-                    self._touched[connection] = None
+                    continue
+                if name != connection.came_as:
+                    self._note_origin(connection, name)
+                if connection.transport.receive(data, connection.came_from, now):
+                    touched[connection] = None
             now = clock()
         self.packets_in += packets
         self.bytes_in += size
         self._let_in(now)
         self.settle()
         return is_empty
+
+    def _note_origin(self, connection: Connection, name: Name) -> None:
+        """What has come of ``connection`` now comes from elsewhere than before. Whether it may is its transport's to say."""
+        address, known = self._batches.address(name), connection.transport.address
+        # To compare an address with itself costs nothing: where it is the one that the transport has, let it be the same object.
+        connection.came_as, connection.came_from = name, known if known == address else address
 
     def _is_new_window(self, connection: Connection, now: float) -> bool:
         """Whether the packets of ``connection`` took long enough to count anew."""
@@ -272,11 +281,11 @@ class Hub:
 
     def _send(self, data: bytes, address: Address) -> None:
         try:
-            self.sendto(data, address)
+            self._sendto(data, address)
         except OSError:
             return  # to QUIC it is a packet lost on the way
         self.packets_out += 1
-        self.bytes_out += len(data)
+        self._bytes_out += len(data)
 
     def sweep(self) -> Iterator[None]:
         """Everybody's timers, and those who wait for progress. It yields when others should run."""
