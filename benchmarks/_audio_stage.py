@@ -160,11 +160,11 @@ class Ours(Stage):
     def send(self, listeners: list[Any], payload: bytes) -> int:
         if payload is not self._payload:
             self._payload, self._frame = payload, self._framed(payload)
-        frame, before = self._frame, self._hub.datagrams_out
+        frame, before = self._frame, self._hub.outgoing.datagrams_out
         with self._gathering:  # as sessions do
             for connection in listeners:
                 connection.send_datagram(frame)
-        sent: int = self._hub.datagrams_out - before
+        sent: int = self._hub.outgoing.datagrams_out - before
         return sent
 
 

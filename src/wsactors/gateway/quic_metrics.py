@@ -57,6 +57,8 @@ class _Look:
                 return len(found.connections) - found.half_open
             case "retries" | "resets":
                 return float(getattr(found.door, field))
+            case "datagrams_out" | "bytes_out":
+                return float(getattr(found.outgoing, field))
             case _:
                 return float(getattr(found, field))
 

@@ -280,8 +280,8 @@ def statistics_of(hub: Hub) -> EndpointStatistics:
     counts: dict[str, Any] = {
         name: getattr(hub, name)
         for name in (
-            "half_open", "opened", "handshakes", "failures", "packets_in", "bytes_in", "packets_out", "bytes_out",
-            "datagrams_in", "datagrams_out",
+            "half_open", "opened", "handshakes", "failures", "packets_in", "bytes_in", "packets_out",
+            "datagrams_in",
         )
     }  # fmt: skip
     return EndpointStatistics(
@@ -292,5 +292,7 @@ def statistics_of(hub: Hub) -> EndpointStatistics:
         fast_datagrams=fast,
         turned=dict(hub.turned),
         drops=drops,
+        datagrams_out=hub.outgoing.datagrams_out,
+        bytes_out=hub.outgoing.bytes_out,
         **counts,
     )

@@ -118,22 +118,12 @@ class Hub:
         self.past = Past()
         self.opened = self.handshakes = self.failures = 0
         self.packets_in = self.bytes_in = self.datagrams_in = 0
-        self.packets_out = self._bytes_out = 0
+        self.packets_out = 0
 
     @property
     def half_open(self) -> int:
         """Handshakes under way."""
         return self.roster.half_open
-
-    @property
-    def datagrams_out(self) -> int:
-        """Datagrams of sound that the kernel has taken."""
-        return self.outgoing.datagrams
-
-    @property
-    def bytes_out(self) -> int:
-        """Bytes of all packets that it has taken."""
-        return self._bytes_out + self.outgoing.bytes
 
     # --- reading -------------------------------------------------------------------------------------------------------
 
@@ -285,7 +275,7 @@ class Hub:
         except OSError:
             return  # to QUIC it is a packet lost on the way
         self.packets_out += 1
-        self._bytes_out += len(data)
+        self.outgoing.bytes_out += len(data)
 
     def sweep(self) -> Iterator[None]:
         """Everybody's timers, and those who wait for progress. It yields when others should run."""
