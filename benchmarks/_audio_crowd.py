@@ -73,7 +73,7 @@ class Listener(FastTransport):
 
     def _hear(self, data: bytes, now: float) -> bool:
         """The short way of a packet with one datagram and nothing else, that follows the last one."""
-        mask = self._receive_mask(data[13:29])
+        mask = self._receive_masker.update(data[13:29])
         first = data[0] ^ mask[0] & 0x1F
         head = self._receive_heads.get(first)
         number = self._expected
@@ -81,10 +81,11 @@ class Listener(FastTransport):
             return False
         tail = (number & 0xFFFF).to_bytes(2, "big")
         try:
-            payload = self._open((self._receive_iv ^ number).to_bytes(12, "big"), data[11:], head + tail)
+            payload = self._opener.decrypt((self._receive_iv ^ number).to_bytes(12, "big"), data[11:], head + tail)
         except InvalidTag:
             return False
-        if payload[0] != 0x31:
+        begin = 2 if payload[1] < 0x40 else 3
+        if payload[0] != 0x31 or (begin == 2 and len(payload) != 2 + payload[1]):
             return False
         self._expected = number + 1
         self._received_at = now
@@ -92,7 +93,7 @@ class Listener(FastTransport):
         if first & 0x20 != self._spin:
             self._spin ^= 0x20
             self._head = self._heads[self._spin >> 5]
-        self._note(payload[3:], now)
+        self._note(payload[begin:], now)
         self._answer(number, now)
         return True
 

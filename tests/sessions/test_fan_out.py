@@ -5,6 +5,7 @@ from typing import Any
 import trio
 
 from wsactors.actors import Actor, Pid
+from wsactors.media.gathering import Gathering
 from wsactors.realtime.send_queue import AUDIO
 from wsactors.sessions.fan_out import PHASES, FanOut, Turn
 from wsactors.sessions.listener import Seat
@@ -127,3 +128,35 @@ async def test_what_is_too_old_is_dropped_and_counted(autojump_clock: Any) -> No
         await trio.sleep(0.02)
         assert all(ear.heard[-1] == b"two" for ear in ears)
         assert sum(metrics.late.counts) == 4
+
+
+class Sends:
+    """As the sink of a datagram connection: gathers while others are offered the same."""
+
+    def __init__(self, gathering: Gathering, sent: list[str]) -> None:
+        self._gathering = gathering
+        self._sent = sent
+
+    def offer(self, data: bytes, key: object = None) -> bool:
+        assert self._gathering.is_on
+        if not self._sent or self._sent[-1] != "offered":
+            self._gathering.at_end(lambda: self._sent.append("together"))
+        self._sent.append("offered")
+        return True
+
+
+async def test_what_sinks_gather_leaves_before_others_have_their_turn(autojump_clock: object) -> None:
+    sent: list[str] = []
+    async with Node("fan") as node:
+        gathering = Gathering.of(node)
+        sinks = [Sends(gathering, sent) for _ in range(70)]
+
+        class Crowd(Session):
+            def init(self) -> None:  # type: ignore[override]
+                super().init([Seat(sink) for sink in sinks])
+
+        session = await node.spawn(Crowd)
+        node.cast(session, b"one")
+        await trio.sleep(0.001)
+        assert not gathering.is_on
+    assert sent == [*["offered"] * 32, "together"] * 2 + [*["offered"] * 6, "together"]

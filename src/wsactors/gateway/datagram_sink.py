@@ -13,7 +13,7 @@ from typing import Final
 
 from wsactors.media.copies import FrameCopies
 from wsactors.media.quic.connection import Connection
-from wsactors.media.quic.transport import datagram_frame
+from wsactors.media.quic.transport import datagram_frame, frame_payload
 from wsactors.media.reports import Heard
 from wsactors.realtime.send_queue import AUDIO, AUDIO_AGE, QueueCounts, SendQueue
 from wsactors.realtime.sink import BUFFER_BYTES, STALL_TIMEOUT, SinkClosed, SinkStatistics, SlowReader
@@ -200,12 +200,18 @@ class DatagramSink:
         if self.copies is not None:
             data = self.copies.add(data)
         fits = self.stream.closed is None and len(data) <= MAX_DATAGRAM
-        if fits and self._connection.send_datagram(self._datagrams.frame(data)):
+        if fits and self._connection.send_datagram(self._datagrams.frame(data), self):
             self.audio_sent += 1
             self.bytes_sent += len(data)
             return True
         self.dropped += 1
         return False
+
+    def refused(self, frame: bytes) -> None:
+        """See `wsactors.media.quic.outgoing.Offerer`: what counted as sent was not."""
+        self.audio_sent -= 1
+        self.bytes_sent -= len(frame_payload(frame)) - len(self._prefix)
+        self.dropped += 1
 
     def statistics(self) -> SinkStatistics:
         """What happened so far; sound that was dropped counts as aged out."""

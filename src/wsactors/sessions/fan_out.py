@@ -15,6 +15,7 @@ import attrs
 import trio
 
 from wsactors.actors import Actor
+from wsactors.media.gathering import Gathering
 from wsactors.media.pacer import Pacer, PacerOptions
 from wsactors.realtime.send_queue import AUDIO_AGE
 from wsactors.sessions.listener import Seat
@@ -24,8 +25,8 @@ PHASES: Final = PacerOptions(phases=8, step=0.002, fill=100, oldest=AUDIO_AGE)
 """A hundred sinks take a millisecond or two. The last phase has ended before the next packet of 20 ms comes."""
 HOLD_SECONDS: Final = 0.001
 """For which sinks are served at most before others of the node have their turn."""
-_LOOK: Final = 16
-"""Sinks served between two looks at the clock."""
+_LOOK: Final = 32
+"""Sinks served between two looks at the clock, and together: what leaves for them as datagrams does so with one system call."""
 BREATH: Final = 64
 """Sinks that are told news between two looks at the rest of the node: about a millisecond."""
 
@@ -62,6 +63,7 @@ class FanOut(Generic[S, T]):
         self._phases: tuple[tuple[S, ...], ...] | None = None
         self._used: tuple[int, ...] = ()
         self._metrics = ListenerMetrics.of(actor.node)
+        self._gathering = Gathering.of(actor.node)
         self._has_timer = False
 
     def enter(self, seat: S) -> None:
@@ -93,11 +95,14 @@ class FanOut(Generic[S, T]):
         dropped, began = self._pacer.dropped, perf_counter()
         for phase, sent in self._pacer.due(now := trio.current_time()):
             self._metrics.late.observe(now - sent.at - phase * self._options.step)
-            for at, seat in enumerate(sent.to[phase], 1):
-                self._offer(seat, sent.item)
-                if not at % _LOOK and perf_counter() - began > HOLD_SECONDS:
+            seats = sent.to[phase]
+            for at in range(0, len(seats), _LOOK):
+                if perf_counter() - began > HOLD_SECONDS:
                     await trio.lowlevel.checkpoint()
                     began = perf_counter()
+                with self._gathering:
+                    for seat in seats[at : at + _LOOK]:
+                        self._offer(seat, sent.item)
         self._metrics.too_late += self._pacer.dropped - dropped
         deadline = self._pacer.deadline
         if deadline is not None and not self._has_timer:

@@ -16,6 +16,7 @@ from wsactors.media.quic.aioquic_backend import AioquicBackend
 from wsactors.media.quic.connection import Connection
 from wsactors.media.quic.endpoint import EndpointBinding, EndpointOptions, EndpointStatistics, QuicEndpoint
 from wsactors.media.quic.hub import Hub
+from wsactors.media.quic.transport import Backend
 from wsactors.supervision import ChildSpec, DynamicSupervisor, Node, Supervisor
 
 
@@ -87,6 +88,7 @@ async def open_endpoint(
     options: EndpointOptions | None = None,
     *,
     accept: Callable[[Connection], Any] | None = None,
+    backend: Backend | None = None,
     **configuration: Any,
 ) -> AsyncIterator[Open]:
     """An endpoint under a supervisor, as a node has one."""
@@ -99,7 +101,7 @@ async def open_endpoint(
     made = server_configuration(**configuration)
     binding = EndpointBinding(
         options or EndpointOptions(),
-        AioquicBackend(),
+        backend or AioquicBackend(),
         lambda: made,
         accept or echo,
     )

@@ -8,7 +8,7 @@ from aioquic.quic.connection import QuicConnection
 from aioquic.quic.packet import QuicErrorCode
 
 from tests.media.quic.pair import Pair
-from wsactors.media.quic.bounded import CRYPTO_BYTES, reset_token
+from wsactors.media.quic.bounded import CONNECTION_IDS, CRYPTO_BYTES, reset_token
 from wsactors.wire.capsules import encode_varint
 
 STREAM = b"\x0e"  # with offset and length
@@ -134,6 +134,14 @@ def test_the_tokens_of_stateless_resets_come_from_the_key() -> None:
     known = {each.cid: each.stateless_reset_token for each in pair.client._peer_cid_available}
     assert known
     assert all(token == reset_token(key, cid) for cid, token in known.items())
+
+
+def test_neither_end_tells_the_other_more_ids_than_it_may_need() -> None:
+    pair = Pair()
+    assert len(pair.server._host_cids) == len(pair.client._host_cids) == CONNECTION_IDS
+    pair.client.change_connection_id()
+    pair.exchange()
+    assert len(pair.server._host_cids) == CONNECTION_IDS
 
 
 def random_frame(chance: random.Random) -> bytes:

@@ -110,6 +110,13 @@ async def test_a_silent_half_open_connection_is_let_go(monkeypatch: pytest.Monke
         assert server.hub.half_open == server.hub.roster.unvalidated == 0
 
 
+async def test_who_waits_for_an_actor_is_told_that_the_handshake_is_done(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(endpoint_module, "_STARTERS", 0)
+    async with open_endpoint() as server, open_quic(server.port) as client:
+        await client.wait(lambda: client.quic._handshake_confirmed)
+        assert server.hub.arriving
+
+
 async def test_addresses_show_that_they_are_real_when_many_come() -> None:
     async with open_endpoint(options(door=DoorOptions(retry_above=0))) as server, open_quic(server.port) as client:
         await client.send(b"hello")

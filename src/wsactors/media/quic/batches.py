@@ -220,6 +220,8 @@ class KernelBatches:
         """See `Batches.send`."""
         arena, count = self._out, len(packets)
         sizes = [len(packet) for packet in packets]
+        if max(sizes) > DATAGRAM_BYTES:
+            return self._send_what_fits(packets, names)
         arena.buffers[: _BUFFER_BYTES * count] = self._table(sizes)
         joined = b"".join(packets)
         arena.parts[0][: len(joined)] = joined
@@ -232,6 +234,14 @@ class KernelBatches:
                 sent = 1
             done += sent
         return refused
+
+    def _send_what_fits(self, packets: Sequence[bytes], names: Sequence[Name]) -> list[int]:
+        places = [place for place, packet in enumerate(packets) if len(packet) <= DATAGRAM_BYTES]
+        taken = set(places)
+        if places:
+            refused = self.send([packets[place] for place in places], [names[place] for place in places])
+            taken.difference_update(places[place] for place in refused)
+        return [place for place in range(len(packets)) if place not in taken]
 
     def _table(self, sizes: list[int]) -> bytes:
         """Where packets of these sizes lie, one behind the other."""
@@ -246,8 +256,6 @@ class KernelBatches:
         return table if count == BATCH else table[: _BUFFER_BYTES * count]
 
     def _table_of(self, sizes: list[int]) -> bytes:
-        if max(sizes) > DATAGRAM_BYTES:
-            raise ValueError(f"a datagram has at most {DATAGRAM_BYTES} bytes, not {max(sizes)}")
         table = (_Buffer * len(sizes))()
         at = self._out.parts_at[0]
         for buffer, size in zip(table, sizes, strict=True):

@@ -9,17 +9,19 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Final
 
 from aioquic.buffer import Buffer  # type: ignore[attr-defined]
 from aioquic.quic.configuration import QuicConfiguration
-from aioquic.quic.connection import QuicConnection, QuicConnectionError, QuicReceiveContext
+from aioquic.quic.connection import QuicConnection, QuicConnectionError, QuicConnectionId, QuicReceiveContext
 from aioquic.quic.packet import QuicErrorCode
 from aioquic.quic.packet_builder import QuicPacketBuilder
 from aioquic.quic.recovery import QuicPacketSpace
 from aioquic.quic.stream import QuicStream
 
+from . import aioquic_shortcuts
 from .guard import Allowance
 
 CRYPTO_BYTES: Final = 32 * 1024
@@ -28,6 +30,11 @@ COSTLY_BURST: Final = 64.0
 COSTLY_RATE: Final = 4.0
 """Frames a second that make us do much: whoever moves from network to network sends a few each time."""
 RESET_TOKEN_BYTES: Final = 16
+CONNECTION_IDS: Final = 3
+"""Of ours that a peer knows at a time, and of its own that it may tell us: one in use, and two for as many moves before we have
+heard of each other again. aioquic has eight, and makes, sends and reads fourteen for each who comes."""
+
+aioquic_shortcuts.install()
 
 
 @dataclass
@@ -52,6 +59,7 @@ class BoundedConnection(QuicConnection):
 
     def __init__(self, *, configuration: QuicConfiguration, **rest: Any) -> None:
         super().__init__(configuration=configuration, **rest)
+        self._local_active_connection_id_limit = CONNECTION_IDS
         self._costly = Allowance(rate=COSTLY_RATE, burst=COSTLY_BURST)
         self._reset_key = b""
         if isinstance(configuration, BoundedConfiguration):
@@ -61,7 +69,7 @@ class BoundedConnection(QuicConnection):
             ):
                 limit.value = limit.sent = most
             self._reset_key = configuration.reset_key
-        self._set_reset_tokens()
+        self._set_reset_tokens(self._host_cids)
 
     def dispose(self) -> None:
         """It has ended, and nobody will use it again: let go of all it has, now.
@@ -71,14 +79,16 @@ class BoundedConnection(QuicConnection):
         """
         self.__dict__.clear()
 
-    def _set_reset_tokens(self) -> None:
+    def _set_reset_tokens(self, ids: Iterable[QuicConnectionId]) -> None:
         if self._reset_key:
-            for each in self._host_cids:
+            for each in ids:
                 each.stateless_reset_token = reset_token(self._reset_key, each.cid)
 
     def _replenish_connection_ids(self) -> None:
+        self._remote_active_connection_id_limit = min(self._remote_active_connection_id_limit, CONNECTION_IDS)
+        known = len(self._host_cids)
         super()._replenish_connection_ids()
-        self._set_reset_tokens()
+        self._set_reset_tokens(self._host_cids[known:])
 
     # --- windows -------------------------------------------------------------------------------------------------------
 

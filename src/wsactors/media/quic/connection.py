@@ -65,6 +65,7 @@ class Connection:
         "is_established",
         "is_over",
         "is_validated",
+        "outgoing",
         "packets",
         "peer",
         "pid",
@@ -74,6 +75,7 @@ class Connection:
 
     def __init__(self, hub: Hub, transport: Transport, peer: str, now: float, *, is_validated: bool) -> None:
         self.hub = hub
+        self.outgoing = hub.outgoing
         self.transport = transport
         self.peer = peer
         """Whom it counts as belonging to: see `EndpointOptions.block`."""
@@ -118,15 +120,15 @@ class Connection:
         Whether the kernel has it; or is to have it, while somebody gathers (`Gathering`): then ``offerer`` hears if it does not
         take it after all.
         """
-        hub = self.hub
-        packet = self.transport.datagram(frame, hub.clock())
-        if packet is None:
-            return False
-        outgoing = hub.outgoing
+        outgoing = self.outgoing
         if outgoing.gathering.is_on:
-            outgoing.gather(self, packet, len(frame), offerer)
+            packet = self.transport.datagram(frame, outgoing.now or outgoing.begin())
+            if packet is None:
+                return False
+            outgoing.gather((packet, self, frame, offerer))
             return True
-        return outgoing.send(self, packet)
+        packet = self.transport.datagram(frame, self.hub.clock())
+        return packet is not None and outgoing.send(self, packet)
 
     def flush(self) -> None:
         """Have what was written sent, together with what else is, as soon as this turn is over."""

@@ -29,11 +29,17 @@ BUFFER_BYTES: Final = 4 * 1024 * 1024
 GATHER_SECONDS: Final = 0.003
 """Between two looks at the socket. A thousand listeners acknowledge 50,000 times a second: to be woken for each, or for a few,
 costs more than to read them."""
+SETTLE_SECONDS: Final = 0.002
+"""For which what applications write is gathered. Sound does not wait for it. What somebody who comes is told comes from three
+actors, and a packet for each would cost more than all of them."""
 FLOOD_LASTS: Final = 3.0
 """Seconds that a flood must last before the endpoint moves away from it."""
 _LOOK_SECONDS: Final = 1.0
-_STARTERS: Final = 4
+_STARTERS: Final = 16
 """Connections' actors that are started at a time."""
+_TURNS: Final = 4
+"""Turns of the loop after `HOLD_SECONDS` of a full socket: in each, actors have half a millisecond. With fewer they fall behind
+when all is full, and who comes is let in, and waits for its actor."""
 _FORCED: Final = ((socket.SO_RCVBUF, 33), (socket.SO_SNDBUF, 32))
 """Linux' SO_RCVBUFFORCE and SO_SNDBUFFORCE, which go past the limits of whoever may administer the network."""
 _IP_MTU_DISCOVER: Final = {
@@ -213,22 +219,23 @@ class QuicEndpoint(ProcessActor):
             while hub.packets_in != before:
                 before = hub.packets_in
                 while not hub.drain():
-                    await trio.lowlevel.checkpoint()
+                    await _let_others()
                 await trio.sleep(GATHER_SECONDS)
 
     async def _settle(self) -> None:
         hub = self._hub
         while True:
             await hub.wake.wait()
+            await trio.sleep(SETTLE_SECONDS)
             hub.wake = trio.Event()
             while not hub.settle():
-                await trio.lowlevel.checkpoint()
+                await _let_others()
 
     async def _sweep(self) -> None:
         while True:
             await trio.sleep(SWEEP_SECONDS)
             for _ in self._hub.sweep():
-                await trio.lowlevel.checkpoint()
+                await _let_others()
 
     async def _start(self) -> None:
         hub = self._hub
@@ -266,6 +273,12 @@ class QuicEndpoint(ProcessActor):
         await trio.sleep(FLOOD_LASTS)
         binding.bound = 0
         self.exit(self.pid, "flooded")
+
+
+async def _let_others() -> None:
+    """A stretch of reading or writing is over, and not all is done: the actors get as long."""
+    for _ in range(_TURNS):
+        await trio.lowlevel.checkpoint()
 
 
 def statistics_of(hub: Hub) -> EndpointStatistics:

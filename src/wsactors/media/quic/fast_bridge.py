@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any, Final
 
 import attrs
@@ -30,6 +31,19 @@ _RETRY: Final = 0.02
 """Seconds until streams that wait for the window are tried again."""
 
 
+class _ChaCha20Masker:
+    """Makes the masks of ChaCha20's header protection, called as an AES encryptor is."""
+
+    __slots__ = ("_mask",)
+
+    def __init__(self, protection: Any) -> None:
+        self._mask: Callable[[bytes], bytes] = protection._mask
+
+    def update(self, sample: bytes) -> bytes:
+        """The mask for ``sample``."""
+        return self._mask(sample)
+
+
 class BridgeTransport(FlightTransport):
     """A connection that is on aioquic's path or on the fast one, and changes over without either losing track."""
 
@@ -48,17 +62,17 @@ class BridgeTransport(FlightTransport):
         "_key_from",
         "_largest_frame",
         "_next_at_receipt",
-        "_open",
+        "_opener",
         "_ordinary_deadline",
         "_peer",
         "_ready",
         "_receive_heads",
         "_receive_iv",
-        "_receive_mask",
+        "_receive_masker",
         "_received_at",
         "_run",
-        "_seal",
-        "_send_mask",
+        "_sealer",
+        "_send_masker",
         "_space",
         "_spin",
         "_tracked",
@@ -244,12 +258,12 @@ class BridgeTransport(FlightTransport):
         if send.aead is not self._aead:
             self._aead = send.aead
             self._key_from = self._next
-        self._seal, self._open = send.aead._aead.encrypt, receive.aead._aead.decrypt
+        self._sealer, self._opener = send.aead._aead, receive.aead._aead
         self._iv, self._receive_iv = send.aead._iv, receive.aead._iv
         # ChaCha20 takes the sample as its nonce; AES in ECB mode is the same function for every sample.
         is_chacha20 = send.hp._is_chacha20
-        self._send_mask = send.hp._mask if is_chacha20 else send.hp._encryptor.update
-        self._receive_mask = receive.hp._mask if is_chacha20 else receive.hp._encryptor.update
+        self._send_masker = _ChaCha20Masker(send.hp) if is_chacha20 else send.hp._encryptor
+        self._receive_masker = _ChaCha20Masker(receive.hp) if is_chacha20 else receive.hp._encryptor
         phase = receive.key_phase << 2
         self._cid = quic._peer_cid.cid
         self._overhead = 1 + len(self._cid) + 2 + 16
@@ -269,8 +283,8 @@ class BridgeTransport(FlightTransport):
         self._ring[number & 255] = sent
         low = (number & 0xFFFF).to_bytes(2, "big")
         head = self._head
-        sealed = self._seal((self._iv ^ number).to_bytes(12, "big"), payload, head + low)
-        mask = self._send_mask(sealed[2:18])
+        sealed = self._sealer.encrypt((self._iv ^ number).to_bytes(12, "big"), payload, head + low)
+        mask = self._send_masker.update(sealed[2:18])
         return b"%c%b%c%c%b" % (head[0] ^ mask[0] & 0x1F, self._cid, low[0] ^ mask[1], low[1] ^ mask[2], sealed)
 
     def _look_closer(self, ranges: list[tuple[int, int]], now: float) -> None:

@@ -16,16 +16,11 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from aioquic._buffer import Buffer
+from aioquic.buffer import encode_uint_var
 from aioquic.quic.connection import QuicConnectionError, QuicReceiveContext
-from aioquic.quic.packet import (
-    QuicErrorCode,
-    QuicFrameType,
-    pull_ack_frame,
-    pull_quic_transport_parameters,
-    push_quic_transport_parameters,
-)
+from aioquic.quic.packet import QuicErrorCode, QuicFrameType, pull_ack_frame
 from aioquic.quic.packet_builder import QuicDeliveryState, QuicPacketBuilder
-from aioquic.tls import Epoch
+from aioquic.tls import Epoch, Group
 
 from .bounded import BoundedConnection
 from .transport import MAX_DATAGRAM_PAYLOAD, Drop, no_drops
@@ -39,6 +34,10 @@ MAX_WAITING_DATAGRAMS: Final = 16
 PROMPT_SECONDS: Final = 4.0
 """When packets are missing twice within so long, a client acknowledges everything at once for as long again: once alone a number
 may have been skipped (`SKIP_AFTER`)."""
+
+_MAX_ACK_DELAY: Final = 0x0B
+_GROUPS: Final = (Group.X25519, Group.SECP256R1)
+"""For which a client offers keys: every server of TLS 1.3 has the second (RFC 8446 §9.1), and takes whichever it likes better."""
 
 
 class GuardedConnection(BoundedConnection):
@@ -177,11 +176,26 @@ class GuardedConnection(BoundedConnection):
         encoded = super()._serialize_transport_parameters()
         if self._max_ack_delay == 0.025:
             return encoded
-        parameters = pull_quic_transport_parameters(Buffer(data=encoded))
-        parameters.max_ack_delay = round(self._max_ack_delay * 1000)
-        buf = Buffer(capacity=len(encoded) + 16)
-        push_quic_transport_parameters(buf, parameters)
-        return buf.data
+        return _with_ack_delay(encoded, round(self._max_ack_delay * 1000))
+
+    def _initialize(self, peer_cid: bytes) -> None:
+        super()._initialize(peer_cid)
+        if self._is_client:
+            # aioquic makes a key for each group that it knows, and those of the two largest cost as much as all the rest.
+            self.tls._supported_groups = list(_GROUPS)
+
+
+def _with_ack_delay(parameters: bytes, milliseconds: int) -> bytes:
+    """Encoded transport parameters (RFC 9000 §18) with another max_ack_delay."""
+    buf, kept = Buffer(data=parameters), bytearray()
+    while not buf.eof():
+        begin = buf.tell()
+        name, length = buf.pull_uint_var(), buf.pull_uint_var()
+        buf.pull_bytes(length)
+        if name != _MAX_ACK_DELAY:
+            kept += parameters[begin : buf.tell()]
+    value = encode_uint_var(milliseconds)
+    return bytes(kept) + bytes((_MAX_ACK_DELAY, len(value))) + value
 
 
 def _nothing() -> None:

@@ -86,7 +86,7 @@ class Hub:
         self.runtime = runtime
         self._sendto = sock.sendto
         self._batches = batches_of(sock)
-        self.outgoing = Outgoing(sock, self._batches, Gathering.of(runtime))
+        self.outgoing = Outgoing(sock, self._batches, Gathering.of(runtime), clock)
         self._options = options
         self._backend = backend
         self._configuration = configuration
@@ -129,7 +129,7 @@ class Hub:
 
     def drain(self) -> bool:
         """Read until nothing waits, or for `HOLD_SECONDS`, and settle; whether all was read."""
-        receive, clock, by_cid, touched = self._batches.receive, self.clock, self._by_cid, self._touched
+        receive, clock, find, touched = self._batches.receive, self.clock, self._by_cid.get, self._touched
         most, packets, size = self._most_packets, 0, 0
         now = clock()
         until = now + HOLD_SECONDS
@@ -141,7 +141,7 @@ class Hub:
             for data, name in found:
                 size += len(data)
                 # Nearly all that comes is of somebody who is in: it counts as theirs, and nobody else's.
-                connection = by_cid.get(data[1:_CID_ENDS])
+                connection = find(data[1:_CID_ENDS])
                 if connection is None or not connection.is_established or data[0] & 0x80:
                     self._take(data, self._batches.address(name), now)
                     continue
@@ -239,7 +239,10 @@ class Hub:
         """As any packet of an established connection, but at once and on the handshakes' account."""
         started = time.thread_time()
         if connection.transport.receive(data, address, now):
-            self._settle(connection, now)
+            self._hear(connection)
+            # Who is in now is told so together with the first answer, or by the next sweep: a packet less for each who comes.
+            if not connection.is_established:
+                self._settle(connection, now)
         self.door.spent(time.thread_time() - started, now)
 
     # --- writing -------------------------------------------------------------------------------------------------------
@@ -263,11 +266,14 @@ class Hub:
     def _settle(self, connection: Connection, now: float) -> None:
         if connection.is_over:
             return
+        self._hear(connection)
+        for data, address in connection.transport.transmit(now):
+            self._send(data, address)
+
+    def _hear(self, connection: Connection) -> None:
         transport = connection.transport
         while (event := transport.next_event()) is not None:
             self._tell(connection, event)
-        for data, address in connection.transport.transmit(now):
-            self._send(data, address)
 
     def _send(self, data: bytes, address: Address) -> None:
         try:
@@ -292,6 +298,7 @@ class Hub:
             if half_open and not connection.is_established and now - connection.born > HANDSHAKE_SECONDS:
                 self._remove(connection, "the handshake took too long")
         self._let_in(now)
+        self._touched.update(dict.fromkeys(self.arriving.values()))
         for connection in list(self.waiting):
             self._guarded(connection, lambda application: application.progress())
         while not self.settle():
