@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 import tempfile
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -18,11 +20,11 @@ import trio
 from wsactors.actors import UNHANDLED, Actor, Attached, Crash, Pid
 from wsactors.dj import child
 from wsactors.dj.clock import now, soon
-from wsactors.dj.render_host import HostUp, Render, RenderHost, Rendering, Samples, Sound, StopRendering, Tiers
+from wsactors.dj.render_host import STALL, HostUp, Render, RenderHost, Rendering, Samples, Sound, StopRendering, Tiers
 from wsactors.dj.render_protocol import Packet
 from wsactors.dj.song import Pcm, new_memory, seal
 from wsactors.dj.state import BattleState, Crossfader, DeckState
-from wsactors.dj.timeline import PACKET
+from wsactors.dj.timeline import PACKET, SAMPLE_RATE
 from wsactors.supervision import Node
 
 from .listening import decode, expected_sound, lag_and_likeness, settled
@@ -217,8 +219,34 @@ async def test_a_process_that_hangs_is_noticed_and_killed(song: Any) -> None:
         with trio.fail_after(30):
             down = await monitor.wait()
         assert down is not None
-        assert "sent nothing for 250 ms" in down.reason.message
+        assert "sent nothing for" in down.reason.message
         assert not Path(f"/proc/{up.process}").exists()
+
+
+async def test_a_process_that_gets_no_processor_is_not_taken_for_one_that_hangs(song: Any) -> None:
+    async with studio() as here:
+        host, up = await here.host()
+        here.node.cast(host, Render("b", now(), one_deck(song, now()), (Samples("s", in_memory(song)),), here.owner))
+        await here.until(lambda: len(here.packets()) >= 10)
+        monitor = here.me.monitor(host)
+        core = min(os.sched_getaffinity(up.process))
+        os.sched_setaffinity(up.process, {core})
+        os.sched_setscheduler(up.process, os.SCHED_IDLE, os.sched_param(0))
+        greedy = subprocess.Popen([sys.executable, "-c", "while True: pass"])  # noqa: ASYNC220
+        try:
+            os.sched_setaffinity(greedy.pid, {core})
+            with trio.fail_after(30):
+                while now() - here.packets()[-1].frame < 2 * STALL * SAMPLE_RATE:  # noqa: ASYNC110
+                    await trio.sleep(0.02)
+            os.sched_setscheduler(up.process, os.SCHED_OTHER, os.sched_param(0))
+        finally:
+            greedy.kill()
+            greedy.wait()
+        count = len(here.packets())
+        await here.until(lambda: len(here.packets()) >= count + 20)
+        with trio.move_on_after(0.1):
+            await monitor.wait()
+            raise AssertionError("the host has ended")
 
 
 async def test_a_process_stopped_for_a_moment_catches_up(song: Any) -> None:

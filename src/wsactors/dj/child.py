@@ -47,6 +47,18 @@ class Child:
             await trio.lowlevel.wait_readable(self._pidfd)
         return status
 
+    def activity(self) -> tuple[bool, float]:
+        """Whether it runs, or would if a processor were free, and how many seconds of processor it has had so far.
+
+        Of its main thread; (False, 0.0) when it has ended, and where the system does not tell.
+        """
+        try:
+            state = Path(f"/proc/{self.pid}/stat").read_bytes().rpartition(b")")[2].split()[0]
+            used = int(Path(f"/proc/{self.pid}/schedstat").read_bytes().split()[0])
+        except (OSError, IndexError, ValueError):
+            return False, 0.0
+        return state == b"R", used / 1e9
+
     def last_words(self) -> str:
         """The last line of its standard error, at most 300 characters: for logs, since it may quote hostile input."""
         size = os.fstat(self._errors).st_size

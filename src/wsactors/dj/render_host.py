@@ -45,6 +45,8 @@ MODULE = "wsactors.dj.render"
 """What the process runs."""
 STALL = 0.25
 """Seconds without a packet after which the process counts as hung."""
+STARVED = 2.0
+"""The same for a process that would run, but gets less than half of a processor: a new one would get no more."""
 START = 5.0
 """Seconds it may take to start, and to render its first packet."""
 MAX_QUEUED = 100
@@ -157,7 +159,7 @@ class RenderHost(ProcessActor):
                 nursery.start_soon(self._take_packets, link, child)
                 nursery.start_soon(self._end_with, child)
                 nursery.start_soon(self._hand_on)
-                nursery.start_soon(self._watch_for_stalls)
+                nursery.start_soon(self._watch_for_stalls, child)
                 self.node.cast(self._owner, HostUp(self.pid, child.pid))
                 await self._take_orders(link)
         except BaseExceptionGroup as group:
@@ -278,18 +280,21 @@ class RenderHost(ProcessActor):
         words = child.last_words()
         raise RenderFault(f"the render process ended with {describe_exit(status)}{f': {words}' if words else ''}")
 
-    async def _watch_for_stalls(self) -> None:
+    async def _watch_for_stalls(self, child: Child) -> None:
         with trio.move_on_after(START):
             await self._ready.wait()
         if not self._ready.is_set():
             raise RenderFault(f"the render process did not start within {START:g} seconds")
         while True:
+            began, (_, used) = trio.current_time(), child.activity()
             await trio.sleep(min(STALL, max(STALL - self._quiet(), _SECOND_LOOK)))
             if self._quiet() > STALL:
                 # It may be this process that was held up, with packets lying in the socket: look again after reading.
                 await trio.sleep(_SECOND_LOOK)
-                if self._quiet() > STALL:
-                    raise RenderFault(f"the render process sent nothing for {STALL * 1000:.0f} ms")
+                runs, used_now = child.activity()
+                is_starved = runs and used_now - used < (trio.current_time() - began) / 2
+                if (quiet := self._quiet()) > (STARVED if is_starved else STALL):
+                    raise RenderFault(f"the render process sent nothing for {quiet * 1000:.0f} ms")
 
     def _quiet(self) -> float:
         """Seconds since the process sent a packet; nothing while it has nothing to render."""
