@@ -496,6 +496,40 @@ def test_the_longest_names_of_as_many_people_as_are_told_of_fit_into_one_message
         assert len(event(options.name, name, payload)) < MAX_CONTROL_BYTES
 
 
+def test_how_many_listen_is_not_always_worth_a_message() -> None:
+    room = Room(StageOptions("x"), lambda key, value: None)
+    told = News(room, lambda _: 7)
+    ann = room.enter(Visitor("ann", "Ann"), 0.0)
+    assert not told.is_counted
+    assert told.change(count=False) is None
+    room.apply(Ruling((attrs.evolve(ann, hand=1),)), 0.0)
+    change = told.change(count=False)
+    assert change is not None
+    assert (change["audience"], change["hands"], told.is_counted) == (1, [ann.id], True)
+    room.enter(Visitor("bob", "Bob"), 0.0)
+    assert told.change(count=False) is None
+    assert told.change() == {"from": 2, "version": 3, "audience": 2}
+
+
+async def test_where_many_listen_they_are_told_less_often_how_many(autojump_clock: MockClock, hall: Hall) -> None:
+    stage, mod, ann = await talk(hall)
+    crowd = [await hall.join(who=user(f"u{number}")) for number in range(100)]
+    every = stage.count_after(len(crowd))
+    assert every > 2 * stage.tell_after(len(crowd))
+    await trio.sleep(3 * every)
+    assert mod.state["audience"] == len(crowd) + 1
+    begun = len(mod.events)
+    for number in range(100):
+        await hall.join(who=user(f"v{number}"))
+        await trio.sleep(0.05)
+    await ann.act("hand", up=True)
+    await mod.until(lambda: mod.state["hand_count"] == 1, 1.0)
+    await trio.sleep(3 * every)
+    assert mod.state["audience"] == 201
+    counts = [event for event in mod.events[begun:] if "audience" in event.payload]
+    assert len(counts) <= 100 * 0.05 / every + 6
+
+
 async def test_news_come_at_most_five_times_a_second_and_miss_nothing(autojump_clock: MockClock, hall: Hall) -> None:
     _stage, mod, ann = await talk(hall)
     for number in range(30):

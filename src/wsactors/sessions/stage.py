@@ -271,11 +271,13 @@ class Stage(StagePeople):
 
     async def _tell(self) -> None:
         self._telling = False
-        self._told_at = trio.current_time()
-        change = self._news.change()
+        self._told_at = now = trio.current_time()
+        change = self._news.change(count=now >= self._counted_at + self._options.count_after(len(self._seats)))
         if change is not None:
+            if news.COUNT in change:
+                self._counted_at = now
             await self._tell_all(news.CHANGE, change)
-        if self._news.is_loud:
+        if self._news.is_loud or not self._news.is_counted:
             self._tell_later()
         if self._clips_changed:
             self._clips_changed = False

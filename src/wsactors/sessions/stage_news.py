@@ -16,6 +16,8 @@ from wsactors.wire.native import QUIETEST, Event, Plain, encode
 STATE: Final = "stage_state"
 CHANGE: Final = "stage_change"
 YOU: Final = "stage_you"
+COUNT: Final = "audience"
+"""What changes whenever somebody comes or goes."""
 CLIPS: Final = "stage_clips"
 CLIP_FAILED: Final = "stage_clip_failed"
 LISTED: Final = 60
@@ -88,8 +90,13 @@ class News:
         people = {number: dict(facts) for number, facts in self._listed.items()}
         return {"version": self.version, **self._known, "people": list(people.values())}
 
-    def change(self) -> dict[str, Plain] | None:
-        """What has changed since the last time; None: nothing."""
+    @property
+    def is_counted(self) -> bool:
+        """Whether everybody knows how many listen."""
+        return self._known[COUNT] == self._room.audience
+
+    def change(self, *, count: bool = True) -> dict[str, Plain] | None:
+        """What has changed since the last time; None: nothing. Without ``count``, how many listen is not worth a message."""
         found: dict[str, Plain] = {}
         known, listed = self._facts(), self._listing()
         found.update({name: value for name, value in known.items() if value != self._known[name]})
@@ -99,11 +106,13 @@ class News:
             found["people"] = people
         if gone:
             found["gone"] = gone
+        levels = self._new_levels()
+        if found.keys() == {COUNT} and not levels and not count:
+            return None
         before = self.version
         if found:
             self.version += 1
             self._known, self._listed = known, listed
-        levels = self._new_levels()
         if levels:
             found["levels"] = levels
         return {"from": before, "version": self.version, **found} if found else None
@@ -123,7 +132,7 @@ class News:
             "kind": room.options.kind,
             "topic": room.topic,
             "hands_open": room.hands_open,
-            "audience": room.audience,
+            COUNT: room.audience,
             "on_stage": room.stage_size,
             "hands": [person.id for person in islice(room.hands(), HANDS)],
             "hand_count": room.hand_count,

@@ -27,6 +27,9 @@ NEWS: Final = 1_000
 """Messages a second that tell what has changed, to all together: each costs as much as several frames of sound."""
 NEWS_SECONDS: Final = 2.0
 """But everybody knows after so long."""
+COUNTS: Final = 100
+"""The same for messages that tell nothing but how many listen: where many come and go, that is never twice the same."""
+COUNT_SECONDS: Final = 5.0
 
 
 def _between(low: float, high: float) -> Any:
@@ -108,6 +111,10 @@ class StageOptions:
     def tell_after(self, listeners: int) -> float:
         """Seconds between two messages that tell so many what has changed."""
         return max(self.tell_seconds, min(listeners / NEWS, NEWS_SECONDS))
+
+    def count_after(self, listeners: int) -> float:
+        """The same for messages that tell them only how many they are."""
+        return max(self.tell_seconds, min(listeners / COUNTS, COUNT_SECONDS))
 
     def part(self, part: str) -> str:
         """The registered name of one of its actors."""

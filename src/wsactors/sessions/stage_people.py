@@ -77,7 +77,7 @@ class StagePeople(Actor):
         self._drops: Counter[str] = Counter()
         self._frames = 0
         self._endings: list[Forwarded] = []
-        self._told_at = float("-inf")
+        self._told_at = self._counted_at = float("-inf")
         self._telling = False
         self._expires_at: float | None = None
         self._mixes = MixFor()

@@ -22,7 +22,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from wsactors.actors import Pid
-from wsactors.actors.log import log
+from wsactors.actors.log import is_wanted, log
 from wsactors.actors.redact import safe_text
 
 __all__ = [
@@ -53,7 +53,9 @@ _MAX_TEXT: Final = 500
 
 def report(event: str, **fields: Any) -> None:
     """Log one event; values become short text."""
-    log(LOGGER, _LEVELS.get(event, "error"), event, **{name: _text(value) for name, value in fields.items()})
+    level = _LEVELS.get(event, "error")
+    if is_wanted(LOGGER, level):
+        log(LOGGER, level, event, **{name: _text(value) for name, value in fields.items()})
 
 
 def _text(value: Any) -> Any:

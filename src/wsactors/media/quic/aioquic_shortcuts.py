@@ -21,7 +21,7 @@ _LABELS: Final = 256
 
 
 def expand_label(algorithm: HashAlgorithm, secret: bytes, label: bytes, hash_value: bytes, length: int) -> bytes:
-    """HKDF-Expand-Label (RFC 8446 §7.1). What is wanted is never longer than the hash, so it is its first block (RFC 5869 §2.3)."""
+    """HKDF-Expand-Label (RFC 8446 §7.1). Nobody wants more bytes than the hash has, so its first block does (RFC 5869 §2.3)."""
     if length > algorithm.digest_size:
         return _expand_label(algorithm, secret, label, hash_value, length)
     info = tls.hkdf_label(label, hash_value, length) if hash_value else _label(label, length)
@@ -38,7 +38,8 @@ _expand_label: Final = tls.hkdf_expand_label
 
 def install() -> None:
     """Let aioquic use them, in this process."""
-    tls.hkdf_expand_label = crypto.hkdf_expand_label = expand_label
+    tls.hkdf_expand_label = expand_label
+    crypto.hkdf_expand_label = expand_label  # type: ignore[attr-defined]  # where it was imported by name
     # Four sets, asked for 33 times.
     if not hasattr(connection.EPOCHS, "cache_info"):
         connection.EPOCHS = functools.cache(connection.EPOCHS)
