@@ -236,6 +236,7 @@ def first_audio(options: Options, arena: Arena, speaker: LinePeer, crowd: LinePe
     time.sleep(1.0)
     crowd.ask("count")
     calm = _busy(arena, lambda: time.sleep(CALM_SECONDS))
+    heard = crowd.ask("count")[0]
     told: list[float] = []
     busy = _busy(arena, lambda: told.extend(people.ask("come", rate, seconds)))
     received, fewest, present = crowd.ask("count")
@@ -250,7 +251,7 @@ def first_audio(options: Options, arena: Arena, speaker: LinePeer, crowd: LinePe
     rows = pair("first_audio", [join.left for join in came], note, 1)
     failed = Row(BENCH, "first_audio_failed", "joins", len(joins) - len(came), note=f"of {len(joins)}")
     failed.add(f"the others got {received / max(present, 1):.0f} frames each, the least {fewest:.0f}")
-    return [*rows, failed, _cost(calm, busy, len(joins), told[0])]
+    return [*rows, failed, _cost(calm, busy, received / max(heard, 1), len(joins), told[0])]
 
 
 def _busy(arena: Arena, do: Callable[[], object]) -> tuple[float, float]:
@@ -260,10 +261,10 @@ def _busy(arena: Arena, do: Callable[[], object]) -> tuple[float, float]:
     return arena.cpu() - cpu, (time.monotonic() - began) * 1e3
 
 
-def _cost(calm: tuple[float, float], busy: tuple[float, float], joins: int, newcomer: float) -> Row:
-    """What the node needs while people come, without what it needs anyway, for each of them."""
+def _cost(calm: tuple[float, float], busy: tuple[float, float], more: float, joins: int, newcomer: float) -> Row:
+    """What the node needs while people come, for each of them, without what it needs for ``more`` times the sound as before."""
     share = calm[0] / calm[1]
-    row = Row(BENCH, "join_cpu", "ms", round((busy[0] - share * busy[1]) / joins, 2))
+    row = Row(BENCH, "join_cpu", "ms", round((busy[0] - calm[0] * more) / joins, 2))
     row.add("of the node's processor for one who comes, hears the first sound and goes")
     row.add(f"the node is busy for {share:.0%} of a core when nobody comes, for {busy[0] / busy[1]:.0%} while they do")
     row.add(f"a newcomer needs {newcomer:.1f} ms of its own process")
