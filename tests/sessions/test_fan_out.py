@@ -149,7 +149,7 @@ async def test_what_sinks_gather_leaves_before_others_have_their_turn(autojump_c
     sent: list[str] = []
     async with Node("fan") as node:
         gathering = Gathering.of(node)
-        sinks = [Sends(gathering, sent) for _ in range(70)]
+        sinks = [Sends(gathering, sent) for _ in range(150)]
 
         class Crowd(Session):
             def init(self) -> None:  # type: ignore[override]
@@ -159,4 +159,4 @@ async def test_what_sinks_gather_leaves_before_others_have_their_turn(autojump_c
         node.cast(session, b"one")
         await trio.sleep(0.001)
         assert not gathering.is_on
-    assert sent == [*["offered"] * 32, "together"] * 2 + [*["offered"] * 6, "together"]
+    assert sent == [*["offered"] * 64, "together", *["offered"] * 36, "together"]

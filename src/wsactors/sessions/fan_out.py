@@ -25,7 +25,7 @@ PHASES: Final = PacerOptions(phases=8, step=0.002, fill=100, oldest=AUDIO_AGE)
 """A hundred sinks take a millisecond or two. The last phase has ended before the next packet of 20 ms comes."""
 HOLD_SECONDS: Final = 0.001
 """For which sinks are served at most before others of the node have their turn."""
-_LOOK: Final = 32
+_LOOK: Final = 64
 """Sinks served between two looks at the clock, and together: what leaves for them as datagrams does so with one system call."""
 BREATH: Final = 64
 """Sinks that are told news between two looks at the rest of the node: about a millisecond."""

@@ -23,8 +23,8 @@ from .transport import Address
 Name: TypeAlias = bytes | Address
 """Who has sent a datagram, or is to get it; what it looks like inside is known to who made it."""
 
-BATCH: Final = 32
-"""Datagrams of one call: a tenth of a millisecond of the kernel's time."""
+BATCH: Final = 64
+"""Datagrams of one call: a fifth of a millisecond of the kernel's time, and twice as long until Python has made or read them."""
 DATAGRAM_BYTES: Final = 2_048
 """No packet of QUIC's is larger on a path that is not a loop; a larger one is cut, and is then none."""
 _DENSE: Final = 128
