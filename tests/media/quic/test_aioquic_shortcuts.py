@@ -1,11 +1,14 @@
 from __future__ import annotations
 
 import importlib.util
+from functools import partial
 from types import ModuleType
 
 import pytest
 from aioquic import tls
+from aioquic._buffer import Buffer, BufferReadError
 from aioquic.quic import connection, crypto
+from aioquic.quic.packet import QuicProtocolVersion
 from cryptography.hazmat.primitives import hashes
 from hypothesis import given
 from hypothesis import strategies as st
@@ -39,6 +42,59 @@ def test_labels_are_expanded_as_aioquic_does(
 ) -> None:
     found = aioquic_shortcuts.expand_label(algorithm, secret, label, context, length)
     assert found == OWN_TLS.hkdf_expand_label(algorithm, secret, label, context, length)
+
+
+@given(items=st.lists(st.binary(max_size=20), max_size=5), capacity=st.sampled_from([1, 2, 3]))
+def test_blocks_are_written_and_read_as_aioquic_does(items: list[bytes], capacity: int) -> None:
+    written = []
+    for module in (tls, OWN_TLS):
+        buf = Buffer(capacity=1024)
+        module.push_list(buf, capacity, partial(module.push_opaque, buf, 1), items)
+        with module.push_extension(buf, 7):
+            module.push_opaque(buf, capacity, b"behind")
+        written.append(buf.data)
+    assert written[0] == written[1]
+    for module in (tls, OWN_TLS):
+        buf = Buffer(data=written[0])
+        assert module.pull_list(buf, capacity, partial(module.pull_opaque, buf, 1)) == items
+
+
+@given(data=st.binary(max_size=40), capacity=st.sampled_from([1, 2, 3]))
+def test_what_is_no_block_is_refused_as_aioquic_does(data: bytes, capacity: int) -> None:
+    found: list[object] = []
+    for module in (tls, OWN_TLS):
+        buf = Buffer(data=data)
+        try:
+            found.append((module.pull_list(buf, capacity, buf.pull_uint16), buf.tell()))
+        except (BufferReadError, module.AlertDecodeError) as error:
+            found.append((type(error).__name__, str(error), buf.tell()))
+        buf = Buffer(data=data)
+        try:
+            found.append((module.pull_opaque(buf, capacity), buf.tell()))
+        except BufferReadError as error:
+            found.append((str(error), buf.tell()))
+    assert found[:2] == found[2:]
+
+
+def test_the_keys_of_first_packets_are_those_of_aioquic() -> None:
+    for version in (QuicProtocolVersion.VERSION_1, QuicProtocolVersion.VERSION_2):
+        later, own = aioquic_shortcuts.LaterPair(), crypto.CryptoPair()
+        for pair in (later, own):
+            pair.setup_initial(cid=b"12345678", is_client=False, version=version)
+        assert later.encrypt_packet(b"\xc3head" + bytes(4), b"payload", 3) == own.encrypt_packet(
+            b"\xc3head" + bytes(4), b"payload", 3
+        )
+        assert later.recv.secret == own.recv.secret
+
+
+def test_keys_that_nobody_has_asked_for_are_not_made_to_be_thrown_away() -> None:
+    pair = aioquic_shortcuts.LaterPair()
+    pair.setup_initial(cid=b"12345678", is_client=True, version=QuicProtocolVersion.VERSION_1)
+    pair.teardown()
+    assert not pair.send.is_valid()
+    pair.teardown()
+    with pytest.raises(AttributeError):
+        _ = pair.other
 
 
 def test_aioquic_uses_them_however_often_they_are_installed() -> None:
