@@ -18,7 +18,7 @@ from wsactors.media.quic.self_check import choose_backend
 from wsactors.realtime.metrics import Metrics
 from wsactors.supervision import ChildSpec, DynamicSupervisor, Supervisor
 
-from .dev_certificate import QuicCertificates
+from .dev_certificate import Identity, QuicCertificates
 from .port import Port
 from .quic_metrics import register
 from .webtransport import ALPNS, Acceptor
@@ -71,6 +71,8 @@ class QuicServer(Supervisor):
         """Open the port. Raises `EndpointRefused`."""
         node = self.node
 
+        configurations = Configurations(certificates, options.idle_seconds)
+
         def opened(host: str, port: int) -> None:
             found = Offer(host, port, certificates.hashes)
             offer(node, found)
@@ -80,7 +82,7 @@ class QuicServer(Supervisor):
             options.endpoint,
             # The check at the start takes some 20 ms, which others need not wait for.
             await trio.to_thread.run_sync(choose_backend, options.backend),
-            lambda: configuration(certificates, options.idle_seconds, binding.reset_key),
+            lambda: configurations.present(binding.reset_key),
             Acceptor(node, page),
             on_open=opened,
             on_flood=lambda: _send_elsewhere(Port.of(node)),
@@ -115,8 +117,29 @@ class CertificateWatch(ProcessActor):
         return Stop("normal")
 
 
-def configuration(certificates: QuicCertificates, idle_seconds: float, reset_key: bytes) -> QuicConfiguration:
-    """What a new connection is made with."""
+class Configurations:
+    """What new connections are made with: the same for all, until there is another certificate.
+
+    Args:
+        certificates: What they are encrypted with.
+        idle_seconds: Of silence, after which they end.
+    """
+
+    def __init__(self, certificates: QuicCertificates, idle_seconds: float) -> None:
+        self._certificates = certificates
+        self._idle_seconds = idle_seconds
+        self._known: tuple[Identity, bytes, QuicConfiguration] | None = None
+
+    def present(self, reset_key: bytes) -> QuicConfiguration:
+        """For the next connection."""
+        identity, known = self._certificates.identity(), self._known
+        if known is None or known[0] is not identity or known[1] != reset_key:
+            known = self._known = identity, reset_key, configuration(identity, self._idle_seconds, reset_key)
+        return known[2]
+
+
+def configuration(identity: Identity, idle_seconds: float, reset_key: bytes) -> QuicConfiguration:
+    """What a connection is made with."""
     found = BoundedConfiguration(
         is_client=False,
         alpn_protocols=list(ALPNS),
@@ -135,7 +158,6 @@ def configuration(certificates: QuicCertificates, idle_seconds: float, reset_key
             CipherSuite.CHACHA20_POLY1305_SHA256,
         ],
     )
-    identity = certificates.identity()
     found.certificate, found.certificate_chain = identity.chain[0], list(identity.chain[1:])
     found.private_key = identity.key
     return found

@@ -97,6 +97,17 @@ def test_keys_that_nobody_has_asked_for_are_not_made_to_be_thrown_away() -> None
         _ = pair.other
 
 
+def test_what_aioquic_says_is_logged_where_somebody_reads_it(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO", "quic")
+    connection.QuicConnectionAdapter(connection.logger, {"id": "ab"}).info("here %d", 1)
+    caplog.set_level("WARNING", "quic")
+    quiet = connection.QuicConnectionAdapter(connection.logger, {"id": "cd"})
+    quiet.info("not here")
+    quiet.debug("nor this")
+    quiet.warning("but this")
+    assert [record.getMessage() for record in caplog.records] == ["[ab] here 1", "[cd] but this"]
+
+
 def test_aioquic_uses_them_however_often_they_are_installed() -> None:
     aioquic_shortcuts.install()
     aioquic_shortcuts.install()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import hmac
+import logging
 from typing import TYPE_CHECKING, Any, Final
 
 from aioquic import tls
@@ -117,12 +118,26 @@ class LaterPair(crypto.CryptoPair):
         return self.__dict__[name]
 
 
+class QuietAdapter(connection.QuicConnectionAdapter):
+    """A connection's logger that finds out once whether anybody reads what aioquic says at every step; warnings pass anyway."""
+
+    def __init__(self, logger: logging.Logger, extra: dict[str, Any]) -> None:
+        super().__init__(logger, extra)
+        if not logger.isEnabledFor(logging.INFO):
+            self.debug = self.info = _say_nothing  # type: ignore[method-assign]
+
+
+def _say_nothing(*_: Any, **__: Any) -> None:
+    """To nobody."""
+
+
 def install() -> None:
     """Let aioquic use them, in this process."""
     tls.hkdf_expand_label = expand_label
     tls.pull_block, tls.push_block = PullBlock, PushBlock  # type: ignore[assignment]
     tls.pull_opaque, tls.push_opaque = pull_opaque, push_opaque
     crypto.hkdf_expand_label = expand_label  # type: ignore[attr-defined]  # where it was imported by name
+    connection.QuicConnectionAdapter = QuietAdapter  # type: ignore[misc, assignment]
     connection.CryptoPair = LaterPair  # type: ignore[attr-defined]
     # Four sets, asked for 33 times.
     if not hasattr(connection.EPOCHS, "cache_info"):
