@@ -115,6 +115,7 @@ class Newcomers(Session):
 
     def _begin(self, due: float) -> None:
         newcomer = self._come(self._port)
+        assert isinstance(newcomer, Newcomer)  # see `_member`
         newcomer.begun = due
         self._rows.append(newcomer.row)
         self._present.append(newcomer)
