@@ -24,19 +24,19 @@ MAX_TAPS = 256
 _MAX_FIRST = float(1 << 40)
 
 
-def _check_first(_instance: object, _attribute: object, value: object) -> None:
+def _check_first(_instance: object, _attribute: object, value: Any) -> None:
     if type(value) is not float or not -_MAX_FIRST <= value <= _MAX_FIRST:
         raise ValueError(f"a grid's downbeat must be a source frame, got {value!r}")
 
 
-def _check_beat(_instance: object, _attribute: object, value: object) -> None:
+def _check_beat(_instance: object, _attribute: object, value: Any) -> None:
     if type(value) is not float or not 60.0 * SAMPLE_RATE / MAX_BPM <= value <= 60.0 * SAMPLE_RATE / MIN_BPM:
         raise ValueError(
             f"a grid's tempo must be {MIN_BPM:g} to {MAX_BPM:g} beats per minute; its beat is {value!r} frames"
         )
 
 
-def _check_bar(_instance: object, _attribute: object, value: object) -> None:
+def _check_bar(_instance: object, _attribute: object, value: Any) -> None:
     if type(value) is not int or not 1 <= value <= MAX_BAR:
         raise ValueError(f"a bar has 1 to {MAX_BAR} beats, got {value!r}")
 

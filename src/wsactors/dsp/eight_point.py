@@ -1,0 +1,60 @@
+"""Reading a recording between its frames: eight points, polynomials of the fifth degree in the place between two frames.
+
+The filter was designed for this module: of all such polynomials that give the frame itself at the places 0 and 1, the
+one with the least squared error for sines up to 12 kHz, those below 4 kHz weighted tenfold (a Farrow structure; C. W.
+Farrow, "A Continuously Variable Digital Delay Element", ISCAS 1988). Read at rate 1.037, a sine keeps 98 dB of signal to
+noise at 1 kHz, 74 at 5, 66 at 10 and 30 at 15 kHz, where the cubic has 92, 49, 29 and 17 and costs as much.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.lib.stride_tricks import as_strided
+from numpy.typing import NDArray
+
+from wsactors.dsp.interpolation import Block, Source, gathered, plain_span
+
+BEFORE = 3
+"""Frames that are needed before a place."""
+AFTER = 5
+"""One more than the frames that are needed after the whole frame of a place."""
+_POINTS = BEFORE + AFTER
+# Row p: what the p-th power of the place gives to each of the eight points.
+_POWERS = np.array(
+    [
+    (0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 0.0),
+    (-0.021983712, 0.151954034, -0.688057850, -0.183995475, 1.003737140, -0.348086959, 0.103336449, -0.016904292),
+    (0.009822348, -0.096673467, 0.800690259, -1.431704321, 0.812652602, -0.109940700, 0.016700422, -0.001547052),
+    (0.033264249, -0.191636506, 0.223962899, 0.226695828, -0.628051755, 0.466773374, -0.158954069, 0.027947123),
+    (-0.024963695, 0.168809782, -0.445847835, 0.581439666, -0.380802573, 0.100572181, 0.006409956, -0.005618043),
+    (0.003860810, -0.032453844, 0.109252526, -0.192435697, 0.192464587, -0.109317896, 0.032507242, -0.003877736),
+    ],
+    np.float32,
+)  # fmt: skip
+_STEPS = np.arange(-BEFORE, AFTER)
+_WIDE = 1024
+
+
+def read_at(source: Source, positions: NDArray[np.float64]) -> Block:
+    """Read one frame at each of the `positions`, in any order; silence where the source has nothing.
+
+    A frame depends on its own position only, so it does not matter in what blocks a recording is read. A whole position
+    gives the frame itself, to the bit.
+    """
+    whole = np.floor(positions)
+    place = (positions - whole).astype(np.float32)
+    low, high = int(whole.min()) - BEFORE, int(whole.max()) + AFTER
+    index = whole.astype(np.intp)
+    if high - low > _WIDE + 8 * len(positions):
+        points = gathered(source, (index[:, None] + _STEPS).ravel()).reshape(len(index), _POINTS, -1)
+    else:
+        x = plain_span(source, low, high)
+        row, column = x.strides
+        windows = as_strided(x, (len(x) - _POINTS + 1, _POINTS, x.shape[1]), (row, row, column), writeable=False)
+        points = windows[index - (low + BEFORE)]
+    powers = np.empty((len(place), len(_POWERS)), np.float32)
+    powers[:, 0] = 1.0
+    for degree in range(1, len(_POWERS)):
+        np.multiply(powers[:, degree - 1], place, out=powers[:, degree])
+    out: Block = np.matmul((powers @ _POWERS)[:, None, :], points)[:, 0, :]
+    return out
