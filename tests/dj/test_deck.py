@@ -185,3 +185,14 @@ def test_hostile_values_on_the_wire_make_no_deck_or_a_legal_one(place, value):
     except ValueError:
         return
     assert deck_from_wire(deck_to_wire(deck)) == deck
+
+
+def test_a_command_may_be_carried_out_as_of_a_frame_that_has_gone_by():
+    """So the same hands do the same over any way: see `wsactors.dj.stamp`."""
+    pressed, arrived = 96_000, 105_600
+    deck = loaded().play(pressed)
+
+    assert deck.heard_at(arrived) == arrived - pressed
+    late = deck.pause(pressed - 500)  # before the last thing that is known: then at that
+    assert late.frame == pressed
+    assert late.heard_at(arrived) == 0

@@ -6,7 +6,15 @@ import pytest
 
 from tests.dj.deck_verbs import FRAMES, GRID, loaded
 from wsactors.dj.deck import DeckState
-from wsactors.dj.deck_cues import cue_press, cue_release, hotcue_press, hotcue_release, with_cue, with_hotcue
+from wsactors.dj.deck_cues import (
+    cue_press,
+    cue_release,
+    hotcue_press,
+    hotcue_release,
+    hotcue_set,
+    with_cue,
+    with_hotcue,
+)
 from wsactors.dj.deck_motion import slip, with_quantize
 
 
@@ -103,6 +111,12 @@ def test_with_slip_a_released_hotcue_is_where_the_song_would_be():
     released = hotcue_release(held, 58_000, 1)
     assert released.playing
     assert released.heard_at(58_000) == 58_000
+
+
+def test_a_hotcue_can_be_set_over_another():
+    deck = hotcue_set(with_hotcue(loaded(), 2, 10.0).seek(0, 7_000.0), 5, 2)
+    assert deck.hotcues[1] == 7_000
+    assert hotcue_set(DeckState(), 5, 2) == DeckState()
 
 
 def test_a_cleared_hotcue_can_be_set_again():

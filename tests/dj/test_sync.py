@@ -16,7 +16,7 @@ from wsactors.dj.deck import DeckState
 from wsactors.dj.deck_loops import beat_loop, loop_exit, roll
 from wsactors.dj.deck_motion import bend, brake, nudge, release, scratch, spin_up
 from wsactors.dj.head import Head
-from wsactors.dj.sync import DEADBAND, MAX_CORRECTION, MAX_ROUND_TRIP, RoundTrip, beat_error, follow, meant_at, multiple
+from wsactors.dj.sync import DEADBAND, MAX_CORRECTION, beat_error, follow, multiple
 
 SECOND = 48_000
 LONG = 3_600 * SECOND
@@ -57,6 +57,18 @@ def test_twice_or_half_the_tempo_is_chosen_where_that_is_nearer(leader, follower
     assert error(one, synced, 30 * SECOND) < DEADBAND
 
 
+def apart(leader: DeckState, follower: DeckState, frame: int) -> float | None:
+    """Frames between what is heard of two beats, whatever the module says; None where a part of a beat repeats."""
+    phases = []
+    for each in (leader, follower):
+        assert each.grid is not None
+        if each.region is not None and each.region[1] - each.region[0] < each.grid.beat:
+            return None
+        phases.append((each.heard_at(frame) - each.grid.first) / each.grid.beat)
+    beats = (phases[0] - phases[1] + 0.5) % 1.0 - 0.5
+    return abs(beats) * 60 * SECOND / 124
+
+
 class Booth:
     """Two decks and a clock; the follower is looked after ten times a second, as its actor does."""
 
@@ -72,8 +84,9 @@ class Booth:
             self.frame += SECOND // 10
             self.follower = follow(self.leader, self.follower, self.frame)
             if measured and step > 60:
-                self.steady += 1
-                self.worst = max(self.worst, error(self.leader, self.follower, self.frame))
+                found = apart(self.leader, self.follower, self.frame)
+                self.steady += found is not None
+                self.worst = max(self.worst, found or 0.0)
 
 
 def test_twenty_minutes_with_scratches_loops_and_pitch_stay_within_a_millisecond():
@@ -111,7 +124,7 @@ def test_twenty_minutes_with_scratches_loops_and_pitch_stay_within_a_millisecond
                 booth.run(1.2, measured=False)
                 setattr(booth, side, spin_up(getattr(booth, side), booth.frame, 0.5))
 
-    assert booth.steady > 3_000
+    assert booth.steady > 2_500
     print(f"worst error of a follower in 20 minutes: {booth.worst / MS:.6f} ms")
     assert booth.worst < MS
 
@@ -177,38 +190,3 @@ def test_without_a_grid_there_is_nothing_to_follow():
     assert follow(deck(120.0), plain, 0) is plain
     assert beat_error(plain, deck(120.0), 0) is None
     assert follow(DeckState(), DeckState(), 0) == DeckState()
-
-
-def test_the_round_trip_is_the_least_that_was_measured_lately():
-    trip = RoundTrip()
-    assert trip.frames == 0
-    for frames in (5_000, 900, 7_000):
-        trip = trip.measured(frames)
-    assert trip.frames == 900
-    for _ in range(8):
-        trip = trip.measured(2_000)
-    assert trip.frames == 2_000
-    assert RoundTrip().measured(-5).frames == 0
-    assert RoundTrip().measured(10 * SECOND).frames == MAX_ROUND_TRIP
-
-
-@given(st.integers(0, 10**9), st.integers(-10, 10**6), st.none() | st.integers(-(10**9), 10**10))
-def test_a_stamp_counts_only_within_the_measured_round_trip(arrived, trip, stamp):
-    meant = meant_at(arrived, trip, stamp)
-
-    assert arrived - MAX_ROUND_TRIP <= meant <= arrived
-    assert meant >= arrived - max(trip, 0)
-    if stamp is not None and meant not in {arrived, arrived - min(max(trip, 0), MAX_ROUND_TRIP)}:
-        assert meant == stamp
-
-
-@pytest.mark.parametrize("trip", [20 * MS, 200 * MS, 400 * MS])
-def test_the_same_script_does_the_same_over_any_way(trip):
-    """Who presses on the beat that they hear starts the deck on that beat, however long the way."""
-    pressed = 96_000  # the frame that is heard when the button goes down
-    arrived = pressed + trip
-    started = DeckState().load(0, "song", LONG).play(meant_at(arrived, trip, pressed))
-
-    assert started.heard_at(arrived) == trip
-    assert started == DeckState().load(0, "song", LONG).play(pressed)
-    assert meant_at(arrived, trip, None) == pressed

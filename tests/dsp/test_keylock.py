@@ -20,7 +20,7 @@ def stretched(source, rate, frames, block=480, begin=5_000.0, region=None, frame
     tape = Tape(source, region)
 
     def motion(at: int) -> float:
-        return begin + rate * at
+        return float(begin + rate * at)
 
     key = KeyLock(tape, motion, frame, since)
     return np.concatenate([key.render(tape, motion, min(block, frames - at)) for at in range(0, frames, block)])

@@ -64,7 +64,7 @@ def hotcue_press(deck: DeckState, frame: int, number: int) -> DeckState:
         return deck
     frame = max(frame, deck.frame)
     if place is None:
-        return with_hotcue(deck, number, snapped(deck, deck.heard_at(frame)))
+        return hotcue_set(deck, frame, number)
     if deck.playing and deck.preview is None:
         held = number if deck.slip else None
         return deck.anchored(frame, position=in_phase(deck, frame, place), legs=(), preview=held)
@@ -80,6 +80,14 @@ def hotcue_release(deck: DeckState, frame: int, number: int) -> DeckState:
         return slipped_back(deck, frame, preview=None)
     stopped = deck.anchored(frame, playing=False, legs=(), preview=None)
     return stopped if place is None else attrs.evolve(stopped, position=place)
+
+
+def hotcue_set(deck: DeckState, frame: int, number: int) -> DeckState:
+    """Put hotcue `number` where the deck is (with quantize: on the nearest beat), also over another."""
+    _index(number)
+    if deck.song is None:
+        return deck
+    return with_hotcue(deck, number, snapped(deck, deck.heard_at(max(frame, deck.frame))))
 
 
 def with_hotcue(deck: DeckState, number: int, position: float | None) -> DeckState:

@@ -1,4 +1,4 @@
-"""One deck follows another's beat; and commands take effect when their DJ heard the moment, not when they arrive. Pure.
+"""One deck follows another's beat. Pure.
 
 Since a place is arithmetic from a truth, two decks at tempos that fit stay together without being held: there is
 something to do only after somebody did something. `follow` is asked then, and now and then; it answers with the truth
@@ -26,8 +26,6 @@ SOFTEST_PUSH = SAMPLE_RATE // 5
 """Frames in which a small error is taken away; a larger one takes longer."""
 MULTIPLES = (1.0, 2.0, 0.5)
 """Beats of the follower to one of the leader."""
-MAX_ROUND_TRIP = SAMPLE_RATE // 2
-"""Frames of round trip that are made good at most."""
 
 
 def tempo(deck: DeckState) -> float | None:
@@ -96,37 +94,3 @@ def _pushed(deck: DeckState, frame: int, settled: int, error: float) -> DeckStat
     most = MAX_CORRECTION * abs(deck.rate)
     frames = max(SOFTEST_PUSH, math.ceil(abs(distance) / most) + GLIDE)
     return attrs.evolve(going, legs=push(distance, frames))
-
-
-@attrs.frozen
-class RoundTrip:
-    """What the server measured of a connection's round trip: the least of the last measurements, in frames.
-
-    The least: what is above it is queueing, which comes and goes, and which a client could make up.
-    """
-
-    latest: tuple[int, ...] = ()
-
-    KEPT = 8
-
-    def measured(self, frames: int) -> RoundTrip:
-        """With one more measurement."""
-        return RoundTrip((*self.latest[1 - self.KEPT :], max(0, frames)))
-
-    @property
-    def frames(self) -> int:
-        """The round trip, between 0 and `MAX_ROUND_TRIP`; 0 before anything was measured."""
-        return min(min(self.latest, default=0), MAX_ROUND_TRIP)
-
-
-def meant_at(arrived: int, round_trip: int, stamp: int | None, buffered: int = 0) -> int:
-    """The timeline frame that a command is for.
-
-    `arrived` is the timeline frame being rendered for now when the command came, `round_trip` what the *server* measured,
-    and `buffered` how much sound its listener holds back, in frames. What the DJ heard when pressing the button was that
-    much older, so without a stamp this is what they are taken to have meant. A stamp of their own counts as far as
-    it fits in there: nobody is believed to have pressed a button earlier, or later than now. Carried out as of that frame,
-    a command does the same over a way of 20 ms and one of 200.
-    """
-    earliest = arrived - min(max(0, round_trip), MAX_ROUND_TRIP) - max(0, buffered)
-    return earliest if stamp is None else min(max(stamp, earliest), arrived)
