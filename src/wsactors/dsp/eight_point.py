@@ -43,6 +43,8 @@ def read_at(source: Source, positions: NDArray[np.float64]) -> Block:
     """
     whole = np.floor(positions)
     place = (positions - whole).astype(np.float32)
+    if not place.any():
+        return _frames(source, whole.astype(np.intp))
     low, high = int(whole.min()) - BEFORE, int(whole.max()) + AFTER
     index = whole.astype(np.intp)
     if high - low > _WIDE + 8 * len(positions):
@@ -52,9 +54,17 @@ def read_at(source: Source, positions: NDArray[np.float64]) -> Block:
         row, column = x.strides
         windows = as_strided(x, (len(x) - _POINTS + 1, _POINTS, x.shape[1]), (row, row, column), writeable=False)
         points = windows[index - (low + BEFORE)]
-    powers = np.empty((len(place), len(_POWERS)), np.float32)
-    powers[:, 0] = 1.0
+    powers = np.empty((len(_POWERS), len(place)), np.float32)
+    powers[0] = 1.0
     for degree in range(1, len(_POWERS)):
-        np.multiply(powers[:, degree - 1], place, out=powers[:, degree])
-    out: Block = np.matmul((powers @ _POWERS)[:, None, :], points)[:, 0, :]
+        np.multiply(powers[degree - 1], place, out=powers[degree])
+    out: Block = np.matmul((powers.T @ _POWERS)[:, None, :], points)[:, 0, :]
     return out
+
+
+def _frames(source: Source, index: NDArray[np.intp]) -> Block:
+    """Whole frames: what the polynomials give there, but quicker."""
+    first = int(index[0])
+    if index[-1] - first == len(index) - 1 and (np.diff(index) == 1).all():
+        return plain_span(source, first, first + len(index))
+    return gathered(source, index)

@@ -9,6 +9,7 @@ fro across a seam, it may be read in blocks of any size, and it needs no memory.
 from __future__ import annotations
 
 import math
+from typing import cast
 
 import attrs
 import numpy as np
@@ -64,9 +65,10 @@ class Tape:
 
     def span(self, first: int, frames: int) -> Block:
         """The sound at `frames` whole positions from `first` on; inside a loop each is taken to the nearest frame."""
-        region = self.region
-        if region is None or not self._folds(region, first, first + frames - 1, None):
-            return plain_span(self.source, first, first + frames)
+        begin = self._in_one_piece(first, frames)
+        if begin is not None:
+            return plain_span(self.source, begin, begin + frames)
+        region = cast("Region", self.region)
         positions = np.arange(first, first + frames, dtype=np.float64)
         turn = self._turns(region, positions)
         places = positions - turn * region.length
@@ -77,14 +79,27 @@ class Tape:
 
     def mono(self, first: int, frames: int) -> NDArray[np.float32]:
         """The channels of `span` added up, in no particular unit: for comparing one place with another."""
-        region = self.region
-        low, high = max(first, 0), min(first + frames, len(self.source))
-        if high - low == frames and (region is None or not self._folds(region, low, high - 1, None)):
-            piece = self.source[low:high]
+        begin = self._in_one_piece(first, frames)
+        if begin is not None and 0 <= begin <= len(self.source) - frames:
+            piece = self.source[begin : begin + frames]
             return np.add(piece[:, 0], piece[:, -1], dtype=np.float32)
         mixed: NDArray[np.float32] = self.span(first, frames).sum(axis=1)
         mixed *= np.float32(32768) if self.source.dtype == np.int16 else np.float32(1)
         return mixed
+
+    def _in_one_piece(self, first: int, frames: int) -> int | None:
+        """The source frame where `frames` positions from `first` on lie in one piece; None where a turn ends in them."""
+        region = self.region
+        last = first + frames - 1
+        if region is None or not self._folds(region, first, last, None):
+            return first
+        turn, until = self._turns(region, np.array([first, last], np.float64))
+        begin = round(first - turn * region.length)
+        seam = min(region.seam, region.length / 2)
+        clear = (turn <= 0 or begin - region.start > seam + 1) and (
+            turn >= 0 or region.end - (begin + frames) > seam + 1
+        )
+        return begin if turn == until and clear else None
 
     def _folds(self, region: Region, first: float, last: float, positions: Places | None) -> bool:
         low, high = (first, last) if first <= last else (last, first)
