@@ -103,9 +103,12 @@ def _coarse(mono: NDArray[np.float32]) -> NDArray[np.float32]:
 
 def _likeness(wanted: NDArray[np.float32], around: NDArray[np.float32]) -> NDArray[np.float32]:
     """The normalised correlation at every lag, at most 1."""
-    cross = np.correlate(around, wanted, "valid")
-    total = np.concatenate(([0.0], np.cumsum(around.astype(np.float64) ** 2)))
-    energy = total[len(wanted) :] - total[: -len(wanted)]
-    own = float(np.dot(wanted, wanted))
-    alike: NDArray[np.float32] = (cross / np.sqrt(energy * own + 1e-9)).astype(np.float32)
+    size = len(wanted)
+    total = np.cumsum(np.square(around), dtype=np.float64)
+    energy = total[size - 1 :].copy()
+    energy[1:] -= total[:-size]
+    # What is left of a sum when silence follows sound may be less than nothing.
+    np.maximum(energy, 0.0, out=energy)
+    scale = np.sqrt(energy * float(np.dot(wanted, wanted)) + 1e-9)
+    alike: NDArray[np.float32] = (np.correlate(around, wanted, "valid") / scale).astype(np.float32)
     return alike
