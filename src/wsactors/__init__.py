@@ -205,8 +205,8 @@ _HOME = {
         "NameTaken NodeError NodeClosed NodeNameTaken AmbiguousNode NodeFailed ConfigError NotInActor "
         "CodeChangeFailed ScopeLeak MutableMessage BadResult OpusError OpusUnavailable SongError SongRefused "
         "SongUnreadable DecodeFailed AnalysisFailed SongUnknown CatalogueUnusable RenderFault SpecError ChildError "
-        "TreeError TableError TableGone TableAccess TableNameTaken TableFull TableKindError NoSuchTable NoSuchKey BadKey BadRow BadPattern "
-        "NoSuchSession"
+        "TreeError TableError TableGone TableAccess TableNameTaken TableFull TableKindError NoSuchTable NoSuchKey "
+        "BadKey BadRow BadPattern NoSuchSession"
     ),
     "wsactors.realtime": (
         "AuthRefused Channel Credentials JoinRefused Position PresenceDiff Publication PublishRefused Realtime "

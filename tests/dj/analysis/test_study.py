@@ -82,6 +82,13 @@ def test_cues_are_where_the_song_changes_and_on_its_downbeats() -> None:
     assert len(analysis.cues) <= MAX_CUES
 
 
+@pytest.mark.parametrize("seconds", [4.5, 8.0, 9.0, 17.0])
+def test_a_song_of_hardly_a_phrase_has_a_beginning(seconds: float) -> None:
+    analysis = analyse(synthetic.clicks(120.0, begin=0.0, seconds=seconds))
+    assert analysis.grid is not None
+    assert analysis.cues[0].position == pytest.approx(0.0, abs=500)
+
+
 def test_a_song_without_beats_has_its_first_sound_as_a_cue() -> None:
     samples = np.zeros((48_000 * 3, 2), np.int16)
     samples[60_000:] = 9_000

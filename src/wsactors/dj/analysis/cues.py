@@ -49,7 +49,7 @@ def _levels(spectrum: Spectrum, start: float, phrase: float) -> Doubles:
     edges = np.round((start + phrase * np.arange(count + 1)) / HOP).astype(int)
     edges = np.clip(edges, 0, len(power))
     means = np.diff(sums[edges], axis=0) / np.maximum(np.diff(edges), 1)[:, None]
-    return np.asarray(10 * np.log10(means + _RANGE * (means.max() + 1e-12)))
+    return np.asarray(10 * np.log10(means + _RANGE * (means.max(initial=0.0) + 1e-12)))
 
 
 def _ending(levels: Doubles) -> int:

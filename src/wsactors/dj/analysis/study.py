@@ -7,6 +7,7 @@ import numpy as np
 from wsactors.dj.analysis.cues import suggest
 from wsactors.dj.analysis.grid import find_grid, fit_beats
 from wsactors.dj.analysis.key import find_key
+from wsactors.dj.analysis.loudness import find_loudness
 from wsactors.dj.analysis.spectrum import Samples, Spectrum, take_down
 from wsactors.dj.analysis.tempo import find_tempo
 from wsactors.dj.analysis.values import Analysis, Tempo
@@ -15,7 +16,7 @@ from wsactors.dj.beatgrid import Beatgrid
 
 
 def analyse(samples: Samples) -> Analysis:
-    """Everything about a song of 48 kHz, one channel or more, int16 or float32; the same samples give the same result.
+    """Everything about a song of 48 kHz, one channel or two, int16 or float32; the same samples give the same result.
 
     What there is not is None: a grid or a key in silence. Raises `ValueError` for no samples at all.
     In a second of processor it gets through some hundred seconds of song.
@@ -29,6 +30,7 @@ def analyse(samples: Samples) -> Analysis:
         grid=grid,
         tempo=tempo,
         key=find_key(samples),
+        loudness=find_loudness(samples),
         waveform=draw(spectrum),
         cues=suggest(spectrum, grid),
     )
