@@ -53,3 +53,10 @@ def test_places_far_apart_are_read_as_well_and_outside_is_silence():
 
     assert np.array_equal(read_at(NOISE, far), np.array(near))
     assert not read_at(NOISE, far)[2:4].any()
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_any_number_of_channels_is_read(channels):
+    source = np.repeat(NOISE[:, :1], channels, axis=1)
+    positions = 100.2 + 0.9 * np.arange(700, dtype=np.float64)
+    assert np.allclose(read_at(source, positions), read_at(NOISE, positions)[:, :1], atol=1e-6)

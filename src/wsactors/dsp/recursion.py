@@ -10,7 +10,6 @@ from __future__ import annotations
 import importlib.util
 from collections.abc import Callable
 from importlib.machinery import PathFinder
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,7 +20,7 @@ def _direct() -> Callable[..., Any] | None:
     folders = scipy.submodule_search_locations if scipy is not None else None
     if not folders:
         return None
-    spec = PathFinder.find_spec("_sigtools", [str(Path(folders[0], "signal"))])
+    spec = PathFinder.find_spec("_sigtools", [f"{folders[0]}/signal"])
     if spec is None or spec.loader is None:
         return None
     try:
