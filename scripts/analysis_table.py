@@ -1,0 +1,91 @@
+#!/usr/bin/env python3
+"""How right the analysis is about real music: a table of all songs of two Debian packages whose tempo is known.
+
+    .venv/bin/python scripts/analysis_table.py
+
+Fetches 136 MB once, with `apt-get download`, into ~/.cache/wsactors/test-music (or $WSACTORS_TEST_MUSIC). Songs are decoded
+and analysed as a node does it, in processes of their own. Takes a few minutes.
+"""
+
+from __future__ import annotations
+
+import os
+import resource
+import sys
+from pathlib import Path
+
+import trio
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path[:0] = [str(ROOT), str(ROOT / "src")]
+
+from tests.dj.analysis.real_music import TRUTHS, NotFetchedError, Verdict, fetch, judge  # noqa: E402
+from wsactors.dj.analysis.values import Analysis  # noqa: E402
+from wsactors.dj.analysis_process import analyse_song  # noqa: E402
+from wsactors.dj.decode import decode_song  # noqa: E402
+
+
+async def analysed(path: Path) -> tuple[Analysis, float]:
+    """The analysis, and seconds of processor that it took (not the decoding)."""
+
+    async def nothing(_digest: bytes) -> Analysis | None:
+        return None
+
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        _song, pcm = await decode_song(descriptor, song="id", title=path.stem)
+    finally:
+        os.close(descriptor)
+    before = _processor()
+    _digest, analysis = await analyse_song(pcm, nothing)
+    return analysis, _processor() - before
+
+
+def _processor() -> float:
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
+def row(name: str, analysis: Analysis, verdict: Verdict, cost: float) -> str:
+    """A line of the table."""
+    assert analysis.grid is not None
+    assert analysis.tempo is not None
+    key, loudness = analysis.key, analysis.loudness
+    return (
+        f"{name:22} {verdict.truth:9.4f} {analysis.grid.bpm():9.4f} {verdict.octave:5.2f} {verdict.error * 100:8.4f}"
+        f" {verdict.begin * 1000:6.1f} {verdict.end * 1000:6.1f} {analysis.tempo.sure:5.2f} {analysis.tempo.steady:6.2f}"
+        f"  {key.wheel if key else '-':3} {key.sure if key else 0:4.2f}"
+        f" {loudness.integrated if loudness else 0:6.1f} {loudness.peak if loudness else 0:5.1f}"
+        f" {analysis.frames / 48_000 / cost:5.0f}"
+    )
+
+
+async def main() -> None:
+    """Print the table and the sums."""
+    print(
+        f"{'song':22} {'true BPM':>9} {'found':>9} ratio  error % begin    end   sure steady  key sure   LUFS  dBTP  x real\n"
+        f"{'':22} {'':9} {'':9} {'':5} {'':8} {'ms':>5} {'ms':>6}"
+    )
+    verdicts: list[tuple[bool, Verdict]] = []
+    for truth in TRUTHS:
+        analysis, cost = await analysed(fetch(truth.package)[truth.name])
+        if analysis.grid is None:
+            print(f"{truth.name:22} no beats found")
+            continue
+        verdict = judge(
+            truth, seconds=analysis.frames / 48_000, bpm=analysis.grid.bpm(), first=analysis.grid.first / 48_000
+        )
+        verdicts.append((truth.octave, verdict))
+        print(row(truth.name, analysis, verdict, cost), flush=True)
+    known = [verdict for octave, verdict in verdicts if octave]
+    count = len(TRUTHS)
+    print(f"\ntempo within 0.01 % (any octave): {sum(verdict.on_tempo for _, verdict in verdicts)} of {count}")
+    print(f"and within 10 ms to the end:      {sum(verdict.on_beat for _, verdict in verdicts)} of {count}")
+    print(f"right octave, where it is known:  {sum(verdict.octave == 1 for verdict in known)} of {len(known)}")
+
+
+if __name__ == "__main__":
+    try:
+        trio.run(main)
+    except NotFetchedError as error:
+        sys.exit(str(error))
