@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from tests.dj.deck_verbs import FRAMES, SCRIPTS, loaded, told
 from wsactors.dj import deck_cues, deck_loops, deck_motion
 from wsactors.dj.deck import DeckState
-from wsactors.dj.head import GAIN_RAMP, JUMP, Head
+from wsactors.dj.head import JUMP, Head
+from wsactors.dsp.glide import GLIDE
 from wsactors.dsp.interpolation import Source
 from wsactors.dsp.keylock import EPOCH
 
@@ -61,7 +62,7 @@ def test_made_afresh_it_sounds_like_one_that_has_run_up_to_its_fade(script, late
 
     fresh = render([deck], start, 4_000)
 
-    settled = max(JUMP, GAIN_RAMP)
+    settled = max(JUMP, GLIDE)
     assert np.array_equal(fresh[settled:], running[settled:])
 
 

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wsactors.dj.deck import DeckState
-from wsactors.dsp.gain import ramp, ramp_at
+from wsactors.dsp.glide import Glide
 from wsactors.dsp.interpolation import Block, Source
 from wsactors.dsp.keylock import KeyLock
 from wsactors.dsp.tape import SEAM, Region, Tape
@@ -24,8 +24,6 @@ JUMP = 240
 """Frames in which one place gives way to another: 5 ms."""
 START = 96
 """Frames in which sound begins where there was none: 2 ms, which leaves a drum its edge."""
-GAIN_RAMP = 480
-"""Frames over which a deck's gain changes."""
 _MAX_FADING = 4
 _SAME_PLACE = 0.5
 # A pick-up feels how fast the groove moves, not where it is: a platter that comes to rest falls silent.
@@ -129,8 +127,7 @@ class Head:
         self._deck = deck
         self._voice: _Voice | None = None
         self._fading: list[_Voice] = []
-        self._gain = [deck.gain, deck.gain]
-        self._gain_done = GAIN_RAMP
+        self._gain = Glide(deck.gain)
         self._frame = frame
 
     @property
@@ -141,9 +138,7 @@ class Head:
     def change(self, frame: int, deck: DeckState) -> None:
         """Follow another truth from timeline frame `frame` on, which is the next to be rendered."""
         old, self._deck = self._deck, deck
-        if deck.gain != self._gain[1]:
-            self._gain = [ramp_at(self._gain[0], self._gain[1], self._gain_done, GAIN_RAMP), deck.gain]
-            self._gain_done = 0
+        self._gain.aim(deck.gain)
         if self._voice is None:
             return
         if _continues(old, deck, frame):
@@ -164,10 +159,11 @@ class Head:
             pieces.append(self._mix(frame + done, upto - done))
             done = upto
         out = pieces[0] if len(pieces) == 1 else np.concatenate(pieces)
-        if self._gain_done < GAIN_RAMP or self._gain[1] != 1.0:
-            out *= ramp(self._gain[0], self._gain[1], frames, self._gain_done, GAIN_RAMP)
-            self._gain_done = min(GAIN_RAMP, self._gain_done + frames)
-        return out
+        gains = self._gain.take(frames)
+        if gains is None and self._gain.target == 1.0:
+            return out
+        # In double precision, as a glide ends, so that it does not matter in which block it ended.
+        return np.multiply(out, self._gain.target if gains is None else gains, dtype=np.float64).astype(np.float32)
 
     def _settle(self, frame: int) -> None:
         """Have the voice that the truth asks for at this frame."""
