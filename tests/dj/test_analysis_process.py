@@ -22,6 +22,7 @@ from wsactors.dj.song import Pcm, new_memory, seal
 from wsactors.errors import AnalysisFailed
 
 from .analysis import synthetic
+from .test_decode import children, open_descriptors
 
 
 def pcm_of(samples: Any) -> Pcm:
@@ -34,17 +35,6 @@ def pcm_of(samples: Any) -> Pcm:
 
 async def nothing(_digest: bytes) -> Analysis | None:
     return None
-
-
-def children() -> set[int]:
-    found = set()
-    for task in Path("/proc/self/task").iterdir():
-        found |= {int(pid) for pid in (task / "children").read_text().split()}
-    return found
-
-
-def open_descriptors() -> int:
-    return sum(1 for _ in Path("/proc/self/fd").iterdir())
 
 
 async def test_a_process_of_its_own_finds_the_same() -> None:

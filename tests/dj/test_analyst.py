@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -147,3 +149,13 @@ async def test_a_flood_is_refused_and_workers_are_as_many_as_allowed(monkeypatch
         assert max(at_once) == 2
         assert len([answer for answer in answers if isinstance(answer, Analysed)]) == 3
         assert node.whereis("analyst") == pid
+
+
+def test_a_node_that_asks_for_analyses_loads_no_numpy() -> None:
+    source = str(Path(analyst.__file__).parents[2])
+    program = (
+        f"import sys; sys.path.insert(0, {source!r})\n"
+        "import wsactors.dj.analyst\n"
+        "sys.exit(bool({'numpy', 'scipy', 'av'} & set(sys.modules)))"
+    )
+    assert subprocess.run([sys.executable, "-c", program], timeout=60, check=False).returncode == 0

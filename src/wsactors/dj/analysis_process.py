@@ -28,9 +28,9 @@ class AnalysisLimits:
     """What the analysis of one song may cost."""
 
     memory: int = 2 << 30
-    """Bytes of address space, the mapped samples and the libraries included: half an hour of song takes about one."""
+    """Bytes of address space, the mapped samples and the libraries included: half an hour of song takes about 1.5 GB."""
     cpu: int = 60
-    """Seconds of processor time: a song of half an hour takes about five."""
+    """Seconds of processor time: a song of half an hour takes about eleven."""
     wall: float = 180.0
     """Seconds until it is killed, whatever it is doing."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from typing import Any
 
@@ -59,6 +60,7 @@ def chord(root: int, seconds: float, *, minor: bool = True, cents: float = 0.0) 
     return sum(note(root + step, seconds, cents) for step in (0, 3 if minor else 4, 7))
 
 
+@functools.lru_cache(256)
 def note(number: int, seconds: float, cents: float = 0.0) -> Any:
     t = np.arange(int(seconds * RATE)) / RATE
     hertz = 440 * 2 ** ((number - 69 + cents / 100) / 12)

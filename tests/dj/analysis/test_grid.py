@@ -28,11 +28,12 @@ def errors(grid: Beatgrid, bpm: float, *, begin: float = 0.217, seconds: float) 
     return (places - np.round(places)) * grid.beat / 48_000
 
 
-@pytest.mark.parametrize("bpm", [87.5, 100.0, 120.0, 124.3, 128.0, 140.01, 174.0])
-@pytest.mark.parametrize("style", ["clicks", "quiet hat", "loud hat"])
-def test_tempo_beat_and_downbeat_of_known_music(bpm: float, style: str) -> None:
-    seconds = 24.0
-    hat = {"quiet hat": 0.1, "loud hat": 0.35}.get(style)
+@pytest.mark.parametrize("bpm", [87.5, 120.0, 124.3, 140.01, 174.0])
+@pytest.mark.parametrize(
+    "hat", [None, 0.1, 0.35]
+)  # no drums but a metronome; a quiet hat between the beats; a loud one
+def test_tempo_beat_and_downbeat_of_known_music(bpm: float, hat: float | None) -> None:
+    seconds = 20.0
     samples = synthetic.clicks(bpm, seconds=seconds) if hat is None else synthetic.drums(bpm, hat=hat, seconds=seconds)
     grid = grid_of(samples)
     assert grid.bpm() == pytest.approx(bpm, rel=1e-4)
@@ -48,8 +49,8 @@ def test_five_minutes_stay_on_the_beat_at_a_tempo_that_is_no_round_number() -> N
 
 
 def test_a_tempo_that_is_nearly_round_is_not_rounded_when_the_song_tells_them_apart() -> None:
-    grid = grid_of(synthetic.clicks(120.01, seconds=120.0))
-    assert grid.bpm() == pytest.approx(120.01, abs=0.0005)
+    grid = grid_of(synthetic.clicks(120.01, seconds=60.0))
+    assert grid.bpm() == pytest.approx(120.01, abs=0.001)
 
 
 def test_the_demo_loops_have_the_tempo_they_were_made_with() -> None:
@@ -81,7 +82,7 @@ def test_a_constant_and_a_long_silence_have_no_beats() -> None:
 
 def test_noise_and_a_steady_tone_give_no_beats_to_rely_on() -> None:
     rng = np.random.default_rng(3)
-    noise = rng.integers(-8_000, 8_000, (48_000 * 30, 2), dtype=np.int16)
+    noise = rng.integers(-8_000, 8_000, (48_000 * 15, 2), dtype=np.int16)
     found = beats(take_down(noise))
     assert found is None or found[1].sure < 0.5 or found[1].steady < 0.5
 

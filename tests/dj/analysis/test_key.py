@@ -31,7 +31,7 @@ def played(tonic: int, steps: Any, **how: Any) -> Any:
 @pytest.mark.parametrize(("minor", "name"), [*((False, name) for name in MAJOR), *((True, name) for name in MINOR)])
 def test_the_key_of_a_plain_progression_is_found_wherever_it_is_played(minor: bool, name: str) -> None:
     steps = (MINOR if minor else MAJOR)[name]
-    for tonic in range(0, 12, 5):
+    for tonic in (len(name) % 12, 5):
         key = find_key(played(tonic, steps, cents=7.0 * (tonic - 5), drums_too=tonic == 5))
         assert key is not None
         assert (key.tonic, key.minor) == (tonic, minor)

@@ -16,7 +16,7 @@ from wsactors.dj.decode import decode_song
 
 from . import real_music
 
-SONGS = ("March Thee to Dis", "Apex Aleph", "Through Space", "Inevitable", "Deprecation")
+SONGS = ("March Thee to Dis", "Apex Aleph", "Awakening", "Inevitable")
 
 
 @pytest.fixture(scope="module")

@@ -22,6 +22,7 @@ USUAL = 122.0
 _SPREAD = 0.55  # octaves: how readily another tempo is believed
 _WEIGHTS = (1.3, 0.8, 0.8, 0.9)  # of the bands' onsets: a kick is a beat more often than anything else
 _LAGS = ((1, 1.0), (2, 1.0), (4, 1.2), (8, 1.0), (16, 1.0), (32, 0.8))  # beats, weight
+_ALL = sum(weight for _beats, weight in _LAGS)
 _HALVES = 0.1
 _SAME = 0.03  # octaves: the lobes beside a strong tempo are not its rivals
 _CANDIDATES = 40
@@ -114,7 +115,12 @@ def _at(repeats: Doubles, lag: float) -> float:
 
 def _score(repeats: Doubles, low: Doubles, bpm: float) -> float:
     beat = 60 * HOP_RATE / bpm
-    total = sum(weight * (_at(repeats, beat * beats) + 0.5 * _at(low, beat * beats)) for beats, weight in _LAGS)
+    # In a short song the long lags of a slow tempo cannot be seen: what can be seen counts for them.
+    seen = [(beat * beats, weight) for beats, weight in _LAGS if beat * beats < len(repeats) // 2 - 2]
+    if not seen:
+        return 0.0
+    total = sum(weight * (_at(repeats, lag) + 0.5 * _at(low, lag)) for lag, weight in seen)
+    total *= _ALL / sum(weight for _lag, weight in seen)
     # A kick on every other beat only, and hats between, is half that tempo more often than not.
     halves = min(1.0, max(0.0, _at(low, 2 * beat) - _at(low, beat)))
     octaves = math.log2(bpm / USUAL) / _SPREAD
