@@ -1,8 +1,8 @@
 """Another tempo in the same key: WSOLA (W. Verhelst and M. Roelands, ICASSP 1993), with random access.
 
-Grains of 2,048 source frames, played at the recorded speed, overlap by half. A grain is put where the head would be in
-its middle, give or take `SEARCH` frames: there where it goes on best from the grain before. What is nearer to the head is
-preferred, so the sound is where the truth says it is, on average to the frame.
+Grains of 2,048 source frames, played at the recorded speed, overlap by half. A grain is put where the head would be, give
+or take `SEARCH` frames: there where it goes on best from the grain before. What is nearer to the head is preferred, and
+drums are where the truth says they are: on average within 0.1 ms, each within 0.6 (at speeds of 0.94 and 1.06).
 
 Grains begin at multiples of `HOP` on the timeline, and the first of every `EPOCH` is put exactly where the head is, like
 it or not. So what is heard in an epoch depends on the motion in that epoch alone: a head that is made in the middle of
@@ -26,6 +26,9 @@ EPOCH = 512 * HOP
 """Frames after which the grains start afresh: 10.9 s."""
 SEARCH = 512
 """Source frames by which a grain may miss the head: enough for a whole period of the lowest bass, 47 Hz."""
+# A drum sounds where the first grain that has it puts it, since the next one is made to fit: on average at three quarters
+# of its length. There a grain has to be right for drums to be on time (measured: else late by 0.6 ms at a speed of 1.06).
+_ANCHOR = GRAIN * 3 // 4
 _COARSE = 4
 _FINE = 6
 _REACH = SEARCH + _FINE + 2
@@ -77,7 +80,7 @@ class KeyLock:
 
     def _choose(self, tape: Tape, motion: Motion) -> int:
         """Find the place of the next grain."""
-        head = round(motion(self._next + HOP)) - HOP
+        head = round(motion(self._next + _ANCHOR)) - _ANCHOR
         if self._place is not None and self._next % EPOCH:
             head += _best(tape.mono(self._place + HOP, HOP), tape.mono(head - _REACH, HOP + 2 * _REACH))
         self._place = head
