@@ -14,7 +14,19 @@ from hypothesis import strategies as st
 from tests.dj.commands import commands
 from wsactors.dj import command_log as log
 from wsactors.dj.command import Load, Play
-from wsactors.dj.command_log import Applied, Began, Changed, Ended, Entry, Hashed, LogWriter, Rebuilt, Shed, read_log
+from wsactors.dj.command_log import (
+    Applied,
+    Began,
+    Changed,
+    Ended,
+    Entry,
+    Hashed,
+    Known,
+    LogWriter,
+    Rebuilt,
+    Shed,
+    read_log,
+)
 
 frames = st.integers(-(2**53), 2**53)
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=12)
@@ -27,13 +39,17 @@ plain = st.recursive(
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(texts, inner, max_size=4),
     max_leaves=6,
 )
+digests = st.binary(min_size=16, max_size=16)
 entries = (
     st.builds(Began, frames, texts, st.integers(0, 255), plain, plain)
-    | st.builds(Applied, frames, frames, texts, commands)
+    | st.builds(Applied, frames, frames, texts, st.sampled_from([(), ("a",), ("a", "b")]), commands)
+    | st.builds(
+        Known, frames, texts, st.binary(min_size=32, max_size=32), frames, plain, st.floats(0, 4), st.booleans()
+    )
     | st.builds(Changed, frames, plain)
     | st.builds(Shed, frames, st.lists(texts, max_size=3).map(tuple))
     | st.builds(Rebuilt, frames)
-    | st.builds(Hashed, frames, frames, st.binary(min_size=16, max_size=16))
+    | st.builds(Hashed, frames, frames, digests)
 )
 logs = st.lists(entries, max_size=6)
 END = Ended(48_000, "over")
@@ -89,7 +105,8 @@ def test_bytes_are_a_log_or_refused(data: bytes) -> None:
 @pytest.mark.parametrize(
     "body",
     [
-        [], ["applied"], ["applied", 1, 1, "ana", {"t": "play"}], ["applied", 1, 1, "ana", {"t": "explode"}], ["ended", 1.5, ""],
+        [], ["applied"], ["applied", 1, 1, "ana", [], {"t": "play"}],
+        ["applied", 1, 1, "ana", 3, {"t": "play", "deck": "a"}], ["ended", 1.5, ""],
         ["hashed", 1, 2, b"short"], ["began", 1, "x", 1, {"n": float("nan")}, None], ["shed", 1, 3], 7, {"ended": 1},
         ["ended", 1 << 60, ""], [["ended"], 1, ""], ["rebuilt", 1, 2],
     ],
@@ -112,7 +129,7 @@ def test_another_file_is_no_log() -> None:
 @given(st.integers(72, 600))
 def test_a_log_grows_to_its_limit_and_says_that_it_is_full(limit: int) -> None:
     writer = LogWriter(limit)
-    found: list[Entry] = [Applied(at, at + 5, "ana", Play("a")) for at in range(50)]
+    found: list[Entry] = [Applied(at, at + 5, "ana", ("a",), Play("a")) for at in range(50)]
     data = b"".join(map(writer.take, found))
     assert len(data) <= limit
     assert writer.is_full
@@ -124,7 +141,8 @@ def test_a_log_grows_to_its_limit_and_says_that_it_is_full(limit: int) -> None:
 @pytest.mark.parametrize(
     "entry",
     [Changed(1, "x" * 70_000), Changed(1, float("nan")), Changed(1 << 70, 1), Changed(1, (1, 2)),  # type: ignore[arg-type]
-     Applied(1, 1, "ana", Load("c", "x")), Rebuilt(1 << 70), Rebuilt(1 << 60), Hashed(0, 1, b"short"), Changed(1, "\ud800")],
+     Applied(1, 1, "ana", (), Load("c", "x")), Applied(1, 1, "ana", ("c",), Play("a")), Rebuilt(1 << 70),
+     Rebuilt(1 << 60), Hashed(0, 1, b"short"), Changed(1, "\ud800")],
 )  # fmt: skip
 def test_what_cannot_be_read_again_is_not_written(entry: Entry) -> None:
     writer = LogWriter()

@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 from tests.dj.commands import commands
 from wsactors.dj import command as dj
 from wsactors.dj.beatgrid import Beatgrid
-from wsactors.dj.command_log import Applied, Began, Entry, LogWriter, read_log
 from wsactors.dj.mapper import Mapper
 from wsactors.dj.mapping import load_mapping
 from wsactors.dj.performance import LoadedSong, Performance, panel
@@ -72,23 +71,6 @@ def test_whatever_djs_do_the_truth_is_one_that_can_be_sent_and_comes_out_the_sam
             perform(again, command, frame)
         assert from_wire(to_wire(first.state)) == first.state
     assert again.state == first.state
-
-
-@given(said)
-def test_a_log_leads_to_the_same_truth_again(script: list[tuple[dj.Command, int]]) -> None:
-    live, frame = loaded(), 0
-    entries: list[Entry] = [Began(0, "final", 3, to_wire(live.state))]  # type: ignore[arg-type]
-    for command, pause in script:
-        frame += pause
-        if perform(live, command, frame):
-            entries.append(Applied(frame, frame, "ana", command))
-    (began, *applied), _ = read_log(b"".join(map(LogWriter().take, entries)))
-    assert isinstance(began, Began)
-    again = Performance(from_wire(began.truth))
-    for entry in applied:
-        assert isinstance(entry, Applied)
-        again.perform(entry.command, entry.frame, song=SONG)
-    assert again.state == live.state
 
 
 @given(st.lists(st.tuples(commands, st.integers(1, 40_000)), max_size=20))

@@ -20,9 +20,11 @@ import attrs
 import msgpack
 
 from wsactors.wire.errors import ProtocolError
+from wsactors.wire.native_schema import boolean, one_of
 from wsactors.wire.plain import Plain, check_plain
 
-from .command import Command, from_map, to_map
+from .command import DECKS, Command, from_map, to_map
+from .command_fields import real
 from .timeline import SAMPLE_RATE
 
 MAGIC: Final = b"WSACLOG1"
@@ -31,7 +33,9 @@ MAX_RECORD: Final = 64 * 1024
 MAX_LOG: Final = 64 * 1024 * 1024
 """Bytes of a log unless told otherwise: about three hours of two busy DJs."""
 DIGEST: Final = 16
-"""Bytes of a hash (BLAKE2b)."""
+"""Bytes of the hash of a second (BLAKE2b)."""
+SONG_DIGEST: Final = 32
+"""Bytes of the hash of a song's samples, as their analysis has it."""
 FRAME_BYTES: Final = 8
 """Of a stereo frame of float32."""
 _HEAD: Final = struct.Struct("<II")
@@ -57,12 +61,29 @@ class Began:
 
 
 @attrs.frozen
-class Applied:
-    """A command took effect at ``frame``; the node had it at ``arrived``, so from there on the sound knew of it."""
+class Known:
+    """A song that a `Load` after this puts on a deck. Ids differ from start to start of a node, so its samples are named."""
 
     frame: int
-    arrived: int
+    song: str
+    digest: bytes
+    """The hash of its samples."""
+    frames: int
+    grid: Plain = None
+    """As `Beatgrid.to_wire` has it."""
+    trim: float = 1.0
+    loop: bool = False
+
+
+@attrs.frozen
+class Applied:
+    """A command took effect as of ``frame``. The first sound that was made with it is that of ``sounded``, not before."""
+
+    frame: int
+    sounded: int
     player: str
+    decks: tuple[str, ...]
+    """The player's."""
     command: Command
 
 
@@ -106,7 +127,7 @@ class Ended:
     why: str
 
 
-Entry: TypeAlias = Began | Applied | Changed | Shed | Rebuilt | Hashed | Ended
+Entry: TypeAlias = Began | Known | Applied | Changed | Shed | Rebuilt | Hashed | Ended
 
 
 class LogWriter:
@@ -158,8 +179,11 @@ def _fields(entry: Entry) -> list[object]:
         case Began(frame, battle, engine, truth, about):
             check_plain([truth, about])
             return ["began", frame, battle, engine, truth, about]
-        case Applied(frame, arrived, player, command):
-            return ["applied", frame, arrived, player, to_map(command)]
+        case Known(frame, song, digest, frames, grid, trim, loop):
+            check_plain([grid])
+            return ["known", frame, song, digest, frames, grid, trim, loop]
+        case Applied(frame, sounded, player, decks, command):
+            return ["applied", frame, sounded, player, list(decks), to_map(command)]
         case Changed(frame, truth):
             check_plain([truth])
             return ["changed", frame, truth]
@@ -266,8 +290,11 @@ def _plain(value: Any) -> Plain:
     return plain
 
 
-def _digest(value: object) -> bytes:
-    if not isinstance(value, bytes) or len(value) != DIGEST:
+_deck: Final = one_of(*DECKS)
+
+
+def _digest(value: object, size: int = DIGEST) -> bytes:
+    if not isinstance(value, bytes) or len(value) != size:
         raise ProtocolError("expected a hash")
     return value
 
@@ -276,8 +303,17 @@ _KINDS: Final[dict[str, Callable[..., Entry]]] = {
     "began": lambda frame, battle, engine, truth, about: Began(
         _frame(frame), _text(battle), _frame(engine), _plain(truth), _plain(about)
     ),
-    "applied": lambda frame, arrived, player, command: Applied(
-        _frame(frame), _frame(arrived), _text(player), from_map(command)
+    "known": lambda frame, song, digest, frames, grid, trim, loop: Known(
+        _frame(frame),
+        _text(song),
+        _digest(digest, SONG_DIGEST),
+        _frame(frames),
+        _plain(grid),
+        real(0.0, 4.0)(trim, "trim"),
+        boolean(loop, "loop"),
+    ),
+    "applied": lambda frame, sounded, player, decks, command: Applied(
+        _frame(frame), _frame(sounded), _text(player), tuple(_deck(each, "decks") for each in decks), from_map(command)
     ),
     "changed": lambda frame, truth: Changed(_frame(frame), _plain(truth)),
     "shed": lambda frame, without: Shed(_frame(frame), tuple(_text(each) for each in without)),
