@@ -4,7 +4,7 @@
     .venv/bin/python scripts/analysis_table.py
 
 Fetches 136 MB once, with `apt-get download`, into ~/.cache/wsactors/test-music (or $WSACTORS_TEST_MUSIC). Songs are decoded
-and analysed as a node does it, in processes of their own. Takes a few minutes.
+and analysed as a node does it, in processes of their own; then keys are counted on made progressions. Takes a few minutes.
 """
 
 from __future__ import annotations
@@ -19,7 +19,9 @@ import trio
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "src")]
 
+from tests.dj.analysis import synthetic  # noqa: E402
 from tests.dj.analysis.real_music import TRUTHS, NotFetchedError, Verdict, fetch, judge  # noqa: E402
+from wsactors.dj.analysis.key import find_key  # noqa: E402
 from wsactors.dj.analysis.values import Analysis  # noqa: E402
 from wsactors.dj.analysis_process import analyse_song  # noqa: E402
 from wsactors.dj.decode import decode_song  # noqa: E402
@@ -60,6 +62,23 @@ def row(name: str, analysis: Analysis, verdict: Verdict, cost: float) -> str:
     )
 
 
+def keys() -> None:
+    """How often the key of made progressions is found, in all twelve keys."""
+    found = count = 0
+    print("\nkeys found, of 12: 30 cents sharp, with drums, and how sure")
+    for minor, progressions in ((False, synthetic.MAJOR), (True, synthetic.MINOR)):
+        for name, steps in progressions.items():
+            right, sure = [0, 0], 0.0
+            for tonic in range(12):
+                for drums in (False, True):
+                    key = find_key(synthetic.in_key(tonic, steps, cents=0 if drums else 30, drums_too=drums))
+                    right[drums] += key is not None and (key.tonic, key.minor) == (tonic, minor)
+                    sure += key.sure / 24 if key else 0
+            print(f"{'minor' if minor else 'major'}  {name:14} {right[0]:3} {right[1]:3}  {sure:.2f}", flush=True)
+            found, count = found + sum(right), count + 24
+    print(f"{found} of {count}")
+
+
 async def main() -> None:
     """Print the table and the sums."""
     print(
@@ -87,5 +106,6 @@ async def main() -> None:
 if __name__ == "__main__":
     try:
         trio.run(main)
+        keys()
     except NotFetchedError as error:
         sys.exit(str(error))

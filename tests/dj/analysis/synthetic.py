@@ -9,6 +9,19 @@ from typing import Any
 import numpy as np
 
 RATE = 48_000
+MAJOR = {
+    "I V vi IV": ((0, False), (7, False), (9, True), (5, False)),
+    "I IV V I": ((0, False), (5, False), (7, False), (0, False)),
+    "ii V I": ((2, True), (7, False), (0, False), (0, False)),
+    "I vi IV V": ((0, False), (9, True), (5, False), (7, False)),
+}
+MINOR = {
+    "i VI III VII": ((0, True), (8, False), (3, False), (10, False)),
+    "i iv v i": ((0, True), (5, True), (7, True), (0, True)),
+    "i iv V i": ((0, True), (5, True), (7, False), (0, True)),
+    "i VII VI VII": ((0, True), (10, False), (8, False), (10, False)),
+}
+"""Progressions by name: semitones from the tonic to the root, and whether the chord is minor."""
 
 
 def stereo(sound: Any, peak: float = 0.9) -> Any:
@@ -27,9 +40,9 @@ def clicks(bpm: float, *, begin: float = 0.217, seconds: float = 30.0) -> Any:
     return stereo(out.sound)
 
 
-def drums(bpm: float, *, hat: float, begin: float = 0.217, seconds: float = 30.0, seed: int = 7) -> Any:
+def drums(bpm: float, *, hat: float, begin: float = 0.217, seconds: float = 30.0, chords: bool = True) -> Any:
     """Kick on every beat, snare on two and four, hats between (``hat`` is how loud), a chord on every bar."""
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(7)
     t = np.arange(9_600) / RATE
     kick = np.sin(2 * np.pi * np.cumsum(50 + 100 * np.exp(-40 * t)) / RATE) * np.exp(-18 * t)
     snare = (0.5 * np.sin(2 * np.pi * 190 * t) + 0.5 * rng.standard_normal(len(t))) * np.exp(-25 * t)
@@ -39,7 +52,7 @@ def drums(bpm: float, *, hat: float, begin: float = 0.217, seconds: float = 30.0
         out.add(second, snare, 0.4 * (number % 2))
         noise = np.diff(rng.standard_normal(len(t) + 1)) * np.exp(-90 * t)
         out.add(second + 30 / bpm, noise, hat)
-        if number % 4 == 0:
+        if chords and number % 4 == 0:
             out.add(second, chord((57, 53, 60, 55)[number // 4 % 4], 240 / bpm), 0.08)
     return stereo(out.sound)
 
@@ -51,9 +64,15 @@ def progression(chords: Sequence[tuple[int, bool]], *, cents: float = 0.0, drums
         out.add(2.0 * index, chord(root, 2.0, minor=minor, cents=cents) + 1.5 * note(root - 24, 2.0, cents), 1.0)
     sound = out.sound
     if drums_too:
-        beat = drums(120.0, hat=0.2, begin=0.0, seconds=len(sound) / RATE)[:, 0] / 32_767
+        beat = drums(120.0, hat=0.2, begin=0.0, seconds=len(sound) / RATE, chords=False)[:, 0] / 32_767
         sound = sound / np.abs(sound).max() + beat
     return stereo(sound)
+
+
+def in_key(tonic: int, steps: Sequence[tuple[int, bool]], *, cents: float = 0.0, drums_too: bool = False) -> Any:
+    """One of the progressions above in a key, 0 being C."""
+    chords = [(60 + (tonic + step) % 12, minor) for step, minor in steps]
+    return progression(chords, cents=cents, drums_too=drums_too)
 
 
 def chord(root: int, seconds: float, *, minor: bool = True, cents: float = 0.0) -> Any:
