@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import itertools
 import os
 from pathlib import Path
@@ -12,26 +11,14 @@ import attrs
 import numpy as np
 import pytest
 
-from tests.dj.analysis.synthetic import clicks, drums
 from tests.dj.judge.battles import Blend, grid
+from tests.dj.judge.sounds import RATE, SECONDS, band, metronome
 from wsactors.dj.beatgrid import Beatgrid
 from wsactors.dj.judge.onsets import MOST, STEPS, correction, heard, picture
 from wsactors.dj.judge.verdict import judge
 from wsactors.dsp.interpolation import cubic_read
 
-RATE = 48_000
-SECONDS = 12.0
 OFFSETS = (-40.0, -9.3, -0.5, 0.0, 2.0, 23.0)
-
-
-@functools.cache
-def metronome(bpm: float, begin: float) -> Any:
-    return clicks(bpm, begin=begin, seconds=SECONDS)
-
-
-@functools.cache
-def band(bpm: float, begin: float, hat: float, seed: int) -> Any:
-    return drums(bpm, hat=hat, begin=begin, seconds=SECONDS, seed=seed)
 
 
 def told(first: Any, second: Any, one: Beatgrid, two: Beatgrid) -> float:
