@@ -32,6 +32,23 @@ def test_however_short_and_whatever_is_in_it_there_is_an_answer(frames: int, val
     assert Analysis.from_wire(analysis.to_wire()) == analysis
 
 
+@pytest.mark.parametrize("number", range(24))
+def test_no_samples_however_mad_raise_or_warn(number: int) -> None:
+    rng = np.random.default_rng(number)
+    frames = int(10 ** rng.uniform(0, 5.6))
+    n = np.arange(frames)[:, None]
+    sound = (
+        rng.integers(-32_768, 32_768, (frames, 2)),  # noise
+        np.sign(np.sin(n * rng.uniform(1e-5, 3))) * 32_767,  # squares of any pitch
+        np.where(n % int(rng.integers(9_000, 60_000)) == 0, -32_768, 0),  # single samples
+        np.repeat(rng.integers(-1, 2, (frames // 7 + 1, 2)), 7, axis=0)[:frames],  # next to nothing
+        n % int(rng.integers(2, 60_000)) % 65_536 - 32_768,  # saws
+        np.where(n < frames // 2, 0, rng.integers(-30_000, 30_000, (frames, 1))),  # silence, then noise
+    )[number % 6]
+    analysis = analyse((sound * np.ones((1, 2))).astype(np.int16))
+    assert Analysis.from_wire(analysis.to_wire()) == analysis
+
+
 def test_no_samples_are_an_error() -> None:
     with pytest.raises(ValueError, match="at least one frame"):
         analyse(np.zeros((0, 2), np.int16))

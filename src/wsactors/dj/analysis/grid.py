@@ -23,7 +23,7 @@ _ROUNDS = 3
 _ROUND = ((1.0, 1.0), (0.5, 0.7), (0.1, 0.4), (0.01, 0.1))
 _LEAST_DOUBT, _MOST_DOUBT = 0.0005, 0.006  # s at either end of the song
 _ONSET_EARLY = 0.001  # s by which the steepest rise of 4 ms comes before the onset itself; measured on clicks and drums
-_ONSET_LATE = 612.0  # frames from a spectrum's begin to an onset that it shows first; measured on clicks
+_ONSET_LATE = 612.0  # frames from a spectrum's begin to the onset that makes it rise: 480 for kicks to 700 for hats
 _ON, _ALIKE = 0.010, 0.25  # s from the line, and likeness to all, with which a few bars count as being on it
 _COARSE_BINS = 96
 _LOW_REACH = 5  # of these bins, 25 ms: a bass swells where a hat is there at once
@@ -42,7 +42,7 @@ class Fit:
     beat: float
     """Seconds from one to the next."""
     origin: float
-    """Second of one of them, as far as `phase` has found it."""
+    """A second from which they are counted; where in a beat it is, only `find_grid` finds out."""
     residual: float
     """Seconds by which a few bars are off the line, in the middle of all."""
     agreeing: float
