@@ -107,7 +107,7 @@ def test_a_battle_that_was_tampered_with_is_not_the_same() -> None:
     )
     entry = entries[at]
     assert isinstance(entry, Applied)
-    changed = attrs.evolve(entry, command=dj.Sweep("b", 0.41))
+    changed = attrs.evolve(entry, command=dj.Scratch("b", -1.49))
     again = list(rerender([*entries[:at], changed, *entries[at + 1 :]], lambda known: SONGS[known.song]))
     assert [second.is_equal for second in again[:3]] == [True, True, False]
 
