@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from typing import Final, Literal, Self, TypeAlias
 
@@ -65,7 +66,7 @@ class DeckMoment:
             level=level,
         )
 
-    @property
+    @functools.cached_property
     def strength(self) -> float:
         """DB by which the song is louder or quieter in the mix than as it was recorded; `SILENCE` if it is not heard."""
         if self.song is None or self.speed == 0.0 or self.level <= -60.0:
@@ -73,7 +74,7 @@ class DeckMoment:
         power = sum(share * band * band for share, band in zip(_SHARES, self.bands, strict=True))
         return decibels(self.gain * math.sqrt(power))
 
-    @property
+    @functools.cached_property
     def bass(self) -> float:
         """DB of the low band in the mix, beside that of the recording."""
         return decibels(self.gain * self.bands[0]) if self.strength > SILENCE else SILENCE
