@@ -111,6 +111,7 @@ if TYPE_CHECKING:
     from wsactors.actors import trace as trace
     from wsactors.actors import untrace as untrace
     from wsactors.errors import AmbiguousNode as AmbiguousNode
+    from wsactors.errors import AnalysisFailed as AnalysisFailed
     from wsactors.errors import BadKey as BadKey
     from wsactors.errors import BadPattern as BadPattern
     from wsactors.errors import BadResult as BadResult
@@ -118,6 +119,7 @@ if TYPE_CHECKING:
     from wsactors.errors import CallExit as CallExit
     from wsactors.errors import CallingSelf as CallingSelf
     from wsactors.errors import CallTimeout as CallTimeout
+    from wsactors.errors import CatalogueUnusable as CatalogueUnusable
     from wsactors.errors import ChildError as ChildError
     from wsactors.errors import CodeChangeFailed as CodeChangeFailed
     from wsactors.errors import ConfigError as ConfigError
@@ -202,9 +204,9 @@ _HOME = {
         "WsactorsError CallExit CallTimeout NoProcess CallingSelf MailboxFull StartError Ignored StartTimeout "
         "NameTaken NodeError NodeClosed NodeNameTaken AmbiguousNode NodeFailed ConfigError NotInActor "
         "CodeChangeFailed ScopeLeak MutableMessage BadResult OpusError OpusUnavailable SongError SongRefused "
-        "SongUnreadable DecodeFailed SongUnknown RenderFault SpecError ChildError TreeError TableError TableGone "
-        "TableAccess TableNameTaken TableFull TableKindError NoSuchTable NoSuchKey BadKey BadRow BadPattern "
-        "NoSuchSession"
+        "SongUnreadable DecodeFailed AnalysisFailed SongUnknown CatalogueUnusable RenderFault SpecError ChildError "
+        "TreeError TableError TableGone TableAccess TableNameTaken TableFull TableKindError NoSuchTable NoSuchKey "
+        "BadKey BadRow BadPattern NoSuchSession"
     ),
     "wsactors.realtime": (
         "AuthRefused Channel Credentials JoinRefused Position PresenceDiff Publication PublishRefused Realtime "

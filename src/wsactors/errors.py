@@ -32,6 +32,7 @@
     │   ├── SongRefused          the file may not be played: outside the folder, no audio file, over a limit
     │   ├── SongUnreadable       an audio file, but damaged beyond use
     │   ├── DecodeFailed         the decoder was stopped (time, memory) or died; the file is suspect
+    │   ├── AnalysisFailed       the analysis was stopped (time, memory) or died; the song can be played without
     │   └── SongUnknown          no song has this id
     ├── TableError
     │   ├── TableGone            the table was dropped, or died with its owner
@@ -44,6 +45,7 @@
     │   ├── BadKey               the value cannot be a key: wrong type, NaN, nested too deep
     │   ├── BadRow               a row, position or counter operation has the wrong shape
     │   └── BadPattern           a pattern, guard or template is not well formed
+    ├── CatalogueUnusable        the file of songs' analyses cannot be opened, read or written; says what to do
     ├── NoSuchSession            no session of that name can be joined now
     └── RenderFault              the render process broke its protocol, stalled or died
 """
@@ -225,8 +227,16 @@ class DecodeFailed(SongError):
     """The decoding process ran out of its time or memory, or died. The node is unharmed; treat the file as hostile."""
 
 
+class AnalysisFailed(SongError):
+    """The analysing process ran out of its time or memory, or died. The node is unharmed, and the song can be played."""
+
+
 class SongUnknown(SongError):
     """No song has this id: it was never in the library, or its folder has been scanned again since."""
+
+
+class CatalogueUnusable(WsactorsError):
+    """The file in which songs' analyses are kept cannot be opened, read or written. The message says what to do."""
 
 
 class RenderFault(WsactorsError):

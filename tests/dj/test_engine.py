@@ -10,8 +10,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from wsactors.dj.deck_loops import beat_loop
+from wsactors.dj.deck_motion import scratch
 from wsactors.dj.engine import MAX_PENDING, RAMP, Engine
 from wsactors.dj.state import BattleState, Crossfader, DeckState
+from wsactors.dj.strip import Crossing, Master, Phones, Strip
 
 SECONDS = 48_000
 
@@ -105,17 +108,60 @@ def test_rebuilt_at_any_moment_it_sounds_the_same(cut: int) -> None:
     assert np.allclose(rebuilt[stable:], whole[start + stable : start + 9_600], atol=1e-4)
 
 
-def test_block_sizes_make_no_difference_to_decks_that_stand_still_or_play() -> None:
+def busy() -> list[tuple[int, BattleState]]:
+    """A battle in which everything is used: knobs, effects, headphones, both decks, key-lock, a loop, a moving fader."""
+    a, b = playing("s", 480_000, rate=1.03, keylock=True), playing("t", 480_000, loop=True)
+    bus = Master().switched("echo", True).switched("reverb", True).switched("crush", True)
+    states = [(0, BattleState(a, b, Crossfader(period=48_000, origin=7), bus=bus))]
+
+    def then(frame: int, **changes: Any) -> None:
+        states.append((frame, attrs.evolve(states[-1][1], **changes)))
+
+    then(3_333, strip_a=Strip(low=-1.0, sweep=0.3, pfl=True), a=a.with_rate(3_333, 0.97))
+    then(
+        5_001, strip_b=Strip(kill_mid=True, volume=0.4), b=beat_loop(b, 5_001, 1 / 8), crossing=Crossing("sharp", True)
+    )
+    then(9_600, bus=bus.tuned("echo", "wet", 0.9), phones_a=Phones(0.5, 0.7), master=3.0)
+    then(14_441, strip_a=Strip(), crossfader=Crossfader(-0.3), b=scratch(states[-1][1].b, 14_441, -1.5))
+    return states
+
+
+@pytest.mark.parametrize("block", [96, 256, 960, 1_111, 24_000])
+def test_blocks_of_any_size_sound_the_same_to_the_bit(block: int) -> None:
     songs = {"s": sweep(), "t": tone(777)}
-    state = BattleState(playing("s", 480_000), playing("t", 480_000), Crossfader(0.2))
-    paused = attrs.evolve(state, a=state.a.pause(3_333))
     outs = []
-    for block in (120, 480, 960):
-        engine = Engine(songs, 0, state)
-        engine.set_state(3_333, paused)
-        outs.append(render(engine, 9_600, block))
-    assert np.allclose(outs[0], outs[1], atol=1e-5)
-    assert np.allclose(outs[1], outs[2], atol=1e-5)
+    for size in (480, block):
+        engine = Engine(songs, 0, busy()[0][1], phones=True)
+        for frame, state in busy()[1:]:
+            engine.set_state(frame, state)
+        pieces = [engine.render_all(min(size, 24_000 - at)) for at in range(0, 24_000, size)]
+        outs.append(np.concatenate([np.hstack((piece.out, *piece.phones)) for piece in pieces]))
+    assert outs[0].shape == (24_000, 6)
+    assert np.abs(outs[0]).max(axis=0).min() > 0.01 or not outs[0][:, 4:].any()
+    assert np.array_equal(outs[0], outs[1])
+
+
+def test_headphones_carry_what_the_room_does_not_hear() -> None:
+    state = BattleState(
+        playing("s", 480_000), playing("t", 480_000), A_ALONE, strip_b=Strip(pfl=True), phones_b=Phones(0.0, 1.0)
+    )
+    engine = Engine({"s": tone(500), "t": tone(1_500)}, 0, state, phones=True)
+    pieces = [engine.render_all() for _ in range(100)]
+    room = np.concatenate([piece.out for piece in pieces])[4_800:, 0]
+    first, second = (np.concatenate([piece.phones[side] for piece in pieces])[4_800:, 0] for side in (0, 1))
+
+    def level(sound: Any, hertz: float) -> float:
+        t = np.arange(len(sound)) / SECONDS
+        return float(np.abs(np.mean(sound * np.exp(-2j * np.pi * hertz * t))))
+
+    assert level(second, 1_500) > 0.1 > 1e-3 > level(second, 500)
+    assert level(room, 500) > 0.1 > 1e-3 > level(room, 1_500)
+    assert not first.any()
+
+
+def test_an_engine_made_afresh_does_not_let_knobs_be_heard_on_their_way() -> None:
+    quiet = BattleState(playing("s", 480_000), playing("t", 480_000), A_ALONE, strip_a=Strip(volume=0.0))
+    assert np.abs(render(Engine({"s": tone(500), "t": tone(1_500)}, 0, quiet), 4_800)).max() < 1e-6
 
 
 def test_the_fader_carries_both_songs_at_equal_power() -> None:

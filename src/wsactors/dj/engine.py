@@ -1,8 +1,9 @@
-"""Two decks, a crossfader and a master, rendered in blocks of samples: pure, and deterministic.
+"""Two decks, their strips, a crossfader and the master, rendered in blocks of samples: pure, and deterministic.
 
 `Engine` holds the truth (a `BattleState` and the changes to come), the songs' samples, and what smooths the sound
-across changes: gain ramps of 10 ms and the limiter's memory. Only the truth says where a deck plays, so an engine made
-afresh at frame F from the same truth sounds the same as one that has run for hours, from F + 10 ms on.
+across changes: fades, glides, and the memories of filters, effects and the limiter. Only the truth says where a deck
+plays, so an engine made afresh at frame F from the same truth sounds the same as one that has run for hours, once the
+fades of 10 ms and what still rings are over.
 """
 
 from __future__ import annotations
@@ -12,45 +13,28 @@ from collections.abc import Mapping
 import attrs
 import numpy as np
 
-from wsactors.dj.state import BattleState, DeckState
+from wsactors.dj.head import Head
+from wsactors.dj.mixer import Channel, CueBus, MasterBus, Sent
+from wsactors.dj.state import BattleState
 from wsactors.dj.timeline import BLOCK
-from wsactors.dsp.gain import equal_power, ramp, ramp_at
-from wsactors.dsp.interpolation import Block, Source, cubic_read
-from wsactors.dsp.limiter import Limiter
+from wsactors.dsp.glide import GLIDE, Glide
+from wsactors.dsp.interpolation import Block, Source
 
-RAMP = 480
-"""Frames over which any gain changes: 10 ms, too slow to click and too fast to hear as a fade."""
+RAMP = GLIDE
+"""Frames over which any gain changes, and after which a moving crossfader is looked at again: 10 ms."""
 MAX_PENDING = 256
 """Changes of state that may wait for their frame; more are refused."""
-_MAX_FADING = 4
-_JUMP = 0.5
+_SETTLING = 2 * GLIDE
 
 
-@attrs.define
-class _Voice:
-    """One reading head: a deck's state as it was last told, and its gain on the way from one value to another."""
+@attrs.frozen
+class Rendered:
+    """Some frames of a battle's sound. All blocks are float32 of shape (frames, 2), and lag alike."""
 
-    state: DeckState
-    begin: float = 0.0
-    end: float = 0.0
-    done: int = RAMP
-
-    @property
-    def level(self) -> float:
-        return ramp_at(self.begin, self.end, self.done, RAMP)
-
-    def aim(self, gain: float) -> None:
-        """Lead the gain to `gain` in the next `RAMP` frames."""
-        self.begin, self.end, self.done = self.level, gain, 0
-
-    def mix_into(self, out: Block, source: Source | None, frame: int) -> None:
-        state, frames = self.state, len(out)
-        if source is not None and state.playing and (self.level > 0.0 or self.end > 0.0):
-            loop = (0, len(source)) if state.loop else None
-            sound = cubic_read(source, state.position_at(frame), state.rate, frames, loop)
-            sound *= ramp(self.begin, self.end, frames, self.done, RAMP)
-            out += sound
-        self.done = min(RAMP, self.done + frames)
+    out: Block
+    """What everybody hears."""
+    phones: tuple[Block, ...]
+    """What deck a's DJ and deck b's have in their headphones; empty when that was not wanted."""
 
 
 class Engine:
@@ -60,18 +44,24 @@ class Engine:
     >>> block = engine.render()        # frames 0 to 479, float32 (480, 2), never above -1 dBFS
 
     `songs` maps song ids to samples, shape (frames, 2), int16 or float32; it is kept, not copied, so songs may be added
-    while the engine runs. A deck whose song is missing is silent.
+    while the engine runs. A deck whose song is missing is silent. With `phones` both DJs' headphones are rendered, too.
+    In blocks of any size the sound is the same to the bit.
     """
 
-    def __init__(self, songs: Mapping[str, Source], frame: int, state: BattleState) -> None:
-        self._songs = songs
+    def __init__(self, songs: Mapping[str, Source], frame: int, state: BattleState, *, phones: bool = False) -> None:
         self._state = state
         self._pending: list[tuple[int, BattleState]] = []
-        self._voices = {"a": _Voice(state.a), "b": _Voice(state.b)}
-        self._fading: list[_Voice] = []
-        self._limiter = Limiter()
+        self._heads = (Head(songs, frame, state.a), Head(songs, frame, state.b))
+        self._channels = (Channel(), Channel())
+        self._gain = Glide(state.master)
+        self._master = MasterBus()
+        self._phones = (CueBus(), CueBus()) if phones else ()
+        self._sides = self._sides_at(frame)
         self.frame = frame
         """The timeline frame that is rendered next."""
+        # Knobs start where they are, and are not heard on their way there.
+        silence: Block = np.zeros((_SETTLING, 2), np.float32)
+        self._mix(frame - _SETTLING, (silence, silence))
 
     @property
     def state(self) -> BattleState:
@@ -81,7 +71,7 @@ class Engine:
     @property
     def delay(self) -> int:
         """Frames by which the rendered sound lags the timeline (the limiter's look-ahead)."""
-        return self._limiter.delay
+        return self._master.delay
 
     def set_state(self, frame: int, state: BattleState) -> bool:
         """Let `state` be the truth from `frame` on, to the sample; at once when `frame` is already past.
@@ -101,56 +91,56 @@ class Engine:
         self.frame = max(self.frame, frame)
 
     def render(self, frames: int = BLOCK) -> Block:
-        """The next `frames` frames, float32 of shape (frames, 2)."""
-        out: Block = np.zeros((frames, 2), np.float32)
+        """The next `frames` frames of what everybody hears, float32 of shape (frames, 2)."""
+        return self.render_all(frames).out
+
+    def render_all(self, frames: int = BLOCK) -> Rendered:
+        """The next `frames` frames."""
+        pieces = []
         done = 0
         while done < frames:
             self._apply_due()
-            upto = frames
+            # Pieces end on a grid of the timeline's, so that a moving crossfader is looked at in the same places always.
+            upto = min(frames, done + RAMP - self.frame % RAMP)
             if self._pending:
-                upto = min(frames, done + self._pending[0][0] - self.frame)
-            # Pieces of at most one ramp, so that a swinging crossfader is followed closely.
-            upto = min(upto, done + RAMP)
-            self._mix(out[done:upto])
+                upto = min(upto, done + self._pending[0][0] - self.frame)
+            if self.frame % RAMP == 0:
+                self._sides = self._sides_at(self.frame)
+            first, second = (head.render(self.frame, upto - done) for head in self._heads)
+            pieces.append(self._mix(self.frame, (first, second)))
             self.frame += upto - done
             done = upto
-        return self._limiter.process(out)
+        if len(pieces) == 1:
+            return pieces[0]
+        phones = zip(*(piece.phones for piece in pieces), strict=True)
+        return Rendered(np.concatenate([piece.out for piece in pieces]), tuple(np.concatenate(each) for each in phones))
 
     def _apply_due(self) -> None:
         while self._pending and self._pending[0][0] <= self.frame:
             _at, self._state = self._pending.pop(0)
-            for name, deck in (("a", self._state.a), ("b", self._state.b)):
-                self._change(name, deck)
+            self._sides = self._sides_at(self.frame)
+            for head, deck in zip(self._heads, (self._state.a, self._state.b), strict=True):
+                head.change(self.frame, deck)
 
-    def _change(self, name: str, deck: DeckState) -> None:
-        voice = self._voices[name]
-        if _continues(voice.state, deck, self.frame):
-            voice.state = deck
-            return
-        # A jump: the old head fades out where it was while the new one fades in where it is.
-        voice.aim(0.0)
-        self._fading = [*self._fading[1 - _MAX_FADING :], voice]
-        self._voices[name] = _Voice(deck)
+    def _sides_at(self, frame: int) -> tuple[float, float]:
+        """What the crossfader leaves of each deck; where it is on its way, what it will when the glide has got there."""
+        return self._state.crossing.gains(self._state.crossfader.at(frame + RAMP))
 
-    def _mix(self, out: Block) -> None:
+    def _mix(self, frame: int, sound: tuple[Block, Block]) -> Rendered:
         state = self._state
-        gains = equal_power(state.crossfader.at(self.frame + len(out)))
-        for (name, voice), side in zip(self._voices.items(), gains, strict=True):
-            target = voice.state.gain * side * state.master if voice.state.playing else 0.0
-            if target != voice.end:
-                voice.aim(target)
-            voice.mix_into(out, self._source(voice), self.frame)
-            self._voices[name] = voice
-        for voice in self._fading:
-            voice.mix_into(out, self._source(voice), self.frame)
-        self._fading = [voice for voice in self._fading if voice.done < RAMP]
+        self._gain.aim(state.master)
+        strips = (state.strip_a, state.strip_b)
+        first, second = (
+            channel.process(block, strip, side)
+            for channel, block, strip, side in zip(self._channels, sound, strips, self._sides, strict=True)
+        )
+        mixed = self._master.process(self._sum(first, second), state.bus, frame)
+        phones = zip(self._phones, (first, second), (state.phones_a, state.phones_b), strict=False)
+        return Rendered(mixed.out, tuple(bus.process((sent.pfl,), mixed.mix, knobs) for bus, sent, knobs in phones))
 
-    def _source(self, voice: _Voice) -> Source | None:
-        return None if voice.state.song is None else self._songs.get(voice.state.song)
-
-
-def _continues(old: DeckState, new: DeckState, frame: int) -> bool:
-    """Whether `new` goes on from where `old` is at `frame`, so that one head can play both."""
-    if (old.song, old.playing, old.loop) != (new.song, new.playing, new.loop):
-        return False
-    return abs(old.heard_at(frame) - new.heard_at(frame)) < _JUMP
+    def _sum(self, first: Sent, second: Sent) -> Block:
+        both: Block = first.mix + second.mix
+        gains = self._gain.take(len(both))
+        if gains is None and self._gain.target == 1.0:
+            return both
+        return np.multiply(both, self._gain.target if gains is None else gains, dtype=np.float64).astype(np.float32)

@@ -16,7 +16,7 @@ import msgpack
 
 from wsactors.dj.state import BattleState, from_wire, to_wire
 
-VERSION = 2
+VERSION = 3
 MAX_DATAGRAM = 8192
 """Bytes; the longest message is a packet of sound, 1.3 kB at most for each rate that it is coded at."""
 MAX_LOWER = 3

@@ -2,25 +2,12 @@
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 
+from wsactors.dsp.curves import db_to_gain, equal_power
 from wsactors.dsp.interpolation import Block
 
-
-def equal_power(position: float) -> tuple[float, float]:
-    """Gains of the left and the right strip for a crossfader at −1 (left alone) to +1 (right alone).
-
-    The squares always add up to 1, so two unrelated songs keep their loudness in the middle (0.707 each).
-    Values outside are taken as the nearest end, where the other gain is exactly 0.
-    """
-    if position <= -1.0:
-        return 1.0, 0.0
-    if position >= 1.0:
-        return 0.0, 1.0
-    angle = (position + 1.0) * (math.pi / 4)
-    return math.cos(angle), math.sin(angle)
+__all__ = ["db_to_gain", "equal_power", "ramp", "ramp_at"]
 
 
 def ramp(begin: float, end: float, frames: int, done: int = 0, length: int | None = None) -> Block:
@@ -41,8 +28,3 @@ def ramp(begin: float, end: float, frames: int, done: int = 0, length: int | Non
 def ramp_at(begin: float, end: float, done: int, length: int) -> float:
     """The gain of the same ramp after `done` of its `length` frames."""
     return end if done >= length else begin + (end - begin) * done / length
-
-
-def db_to_gain(decibels: float) -> float:
-    """A factor for an amplitude: ``db_to_gain(-6.02)`` is 0.5."""
-    return float(10.0 ** (decibels / 20.0))

@@ -53,6 +53,19 @@ def cubic_read(source: Source, position: float, rate: float, frames: int, loop: 
     return out
 
 
+def plain_span(source: Source, low: int, high: int) -> Block:
+    """Frames `low` to `high` of the source as float32, zero where there is no source. Always a copy."""
+    return _span(source, low, high, None)
+
+
+def gathered(source: Source, index: NDArray[np.intp]) -> Block:
+    """The frames with these numbers as float32, in any order, zero where there is no source."""
+    inside = (index >= 0) & (index < len(source))
+    out = _scaled(source[np.clip(index, 0, len(source) - 1)])
+    out[~inside] = 0
+    return out
+
+
 def _fold(position: float, loop: tuple[int, int], length: int) -> float:
     """Move a position at or past the loop's end to the second turn of the loop.
 

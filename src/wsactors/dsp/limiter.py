@@ -1,84 +1,114 @@
-"""A look-ahead peak limiter: the output never exceeds the ceiling, and the gain never jumps.
+"""A look-ahead limiter for true peaks: the output stays below the ceiling, between the samples too, and no gain jumps.
 
-Three steps, all over arrays: the gain each frame needs; the least of it over a window of `look_ahead` frames,
-recovering exponentially; the mean of that over the same window. Every value in a frame's mean already respects that
-frame's need, so the bound is exact, and a mean over L frames cannot change faster than 1/L per frame.
+Four steps, all over arrays: how far each frame is above the ceiling, four times oversampled; the most of it over a window
+of `look_ahead` frames; a straight recovery in decibels; the mean of that over the same window. Every value in a frame's
+mean already respects that frame, so the bound is exact for samples, and a mean over L frames cannot change faster than
+1/L of the reduction per frame.
+
+Reductions are whole numbers of 2⁻²⁰ octaves. So their sums are exact, and how the stream is cut makes no difference.
 """
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
-from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 from wsactors.dsp.gain import db_to_gain
 from wsactors.dsp.interpolation import Block
+from wsactors.dsp.true_peak import AFTER, BEFORE, POINTS, REACH, frame_peaks
 
-_RESTED = 1e-6
+Octaves = NDArray[np.int64]
+"""Reductions, in 2⁻²⁰ octaves of amplitude."""
+
+MARGIN = 0.1
+"""dB by which the gain is set lower: a peak between four-fold samples, and a gain that moves, may add that much."""
+_OCTAVE = 1 << 20
+_SPREAD = POINTS - 1
+"""A peak between two frames is made by frames around it: all of them have to be taken back."""
 
 
 class Limiter:
     """Limits a stream of blocks of any size. Its output lags the input by :attr:`delay` frames.
 
-    `ceiling` in dBFS, `look_ahead` in frames (96 = 2 ms at 48 kHz), `release` in frames to recover by 1 − 1/e.
-    The same input always gives the same output, however it is cut into blocks.
+    `ceiling` in dBTP, `look_ahead` in frames (96 = 2 ms at 48 kHz), `release` in frames to recover by 6 dB. What does not
+    come near the ceiling passes bit for bit. The same input always gives the same output, however it is cut into blocks.
     """
 
-    __slots__ = ("_ceiling", "_decay", "_gains", "_history", "_needs", "_reduction", "_window")
+    __slots__ = ("_aim", "_ceiling", "_fall", "_history", "_means", "_needs", "_reduction", "_window")
 
     def __init__(self, *, channels: int = 2, ceiling: float = -1.0, look_ahead: int = 96, release: int = 4800) -> None:
         if look_ahead < 2 or release < 1 or ceiling > 0:
-            raise ValueError("a limiter needs look_ahead >= 2 and release >= 1 frames, and a ceiling of at most 0 dBFS")
+            raise ValueError("a limiter needs look_ahead >= 2 and release >= 1 frames, and a ceiling of at most 0 dBTP")
         self._window = look_ahead
         self._ceiling = np.float32(db_to_gain(ceiling))
-        self._decay = math.exp(-1.0 / release)
-        self._reduction = 0.0
-        self._history: Block = np.zeros((look_ahead - 1, channels), np.float32)
-        self._needs = np.ones(look_ahead - 1)
-        self._gains = np.ones(look_ahead - 1)
+        self._aim = db_to_gain(ceiling - MARGIN)
+        self._fall = max(1, _OCTAVE // release)
+        self._reduction = 0
+        self._history: Block = np.zeros((self.delay + BEFORE, channels), np.float32)
+        self._needs: Octaves = np.zeros(look_ahead - 1 + _SPREAD, np.int64)
+        self._means: Octaves = np.zeros(look_ahead - 1, np.int64)
 
     @property
     def delay(self) -> int:
         """Frames by which the output lags the input."""
-        return self._window - 1
+        return self._window - 1 + AFTER + BEFORE
 
     @property
     def reduction(self) -> float:
         """How much is being taken away right now: 0.0 is nothing, 0.5 is half the amplitude."""
-        return self._reduction
+        return 1.0 - float(2.0 ** (-self._reduction / _OCTAVE))
 
     def process(self, block: Block) -> Block:
         """Limit one block, shape (frames, channels); the result has that shape and starts `delay` frames earlier."""
-        keep = self._window - 1
+        frames = len(block)
         joined = np.concatenate((self._history, block))
-        self._history = joined[-keep:]
-        delayed: Block = joined[: len(block)]
-        peaks = np.abs(block).max(axis=1)
-        if self._reduction < _RESTED and self._rested() and not (peaks > self._ceiling).any():
-            self._reduction = 0.0
+        self._history = joined[frames:]
+        delayed: Block = joined[BEFORE : BEFORE + frames]
+        span = joined[len(joined) - frames - POINTS + 1 :]
+        over = self._over(span)
+        if over is None and self._rested():
             return delayed
-        needs = np.concatenate((self._needs, self._need(peaks)))
-        reductions = self._release(1.0 - sliding_window_view(needs, self._window).min(axis=1))
-        gains = np.concatenate((self._gains, 1.0 - reductions))
-        self._needs, self._gains = needs[-keep:], gains[-keep:]
-        total = np.concatenate(([0.0], np.cumsum(gains)))
-        mean = (total[self._window :] - total[: -self._window]) / self._window
-        limited: Block = delayed * mean.astype(np.float32)[:, None]
-        # The mean is exact in theory; the last bit of its rounding is not.
+        mean = self._mean(np.zeros(frames, np.int64) if over is None else over)
+        limited: Block = delayed * np.exp2(mean * (-1.0 / _OCTAVE)).astype(np.float32)[:, None]
+        # The mean is exact in theory; the last bit of the gain's rounding is not.
         return np.clip(limited, -self._ceiling, self._ceiling, out=limited)
 
+    def _over(self, span: Block) -> Octaves | None:
+        """How far each frame is above the ceiling; None if no frame can be."""
+        if float(np.abs(span).max(initial=0.0)) * REACH <= self._aim:
+            return None
+        peaks = frame_peaks(span)
+        if not (peaks > self._aim).any():
+            return None
+        over: Octaves = np.ceil(np.log2(np.maximum(peaks, self._aim) / self._aim) * _OCTAVE).astype(np.int64)
+        return over
+
     def _rested(self) -> bool:
-        return bool((self._gains > 1.0 - _RESTED).all() and (self._needs >= 1.0).all())
+        return self._reduction == 0 and not self._needs.any() and not self._means.any()
 
-    def _need(self, peaks: NDArray[np.float32]) -> NDArray[np.float64]:
-        safe = np.maximum(peaks, self._ceiling)
-        return np.asarray(self._ceiling / safe, dtype=np.float64)
+    def _mean(self, over: Octaves) -> NDArray[np.float64]:
+        frames = len(over)
+        needs = np.concatenate((self._needs, over))
+        means = np.concatenate((self._means, self._release(_most(needs, self._window + _SPREAD))))
+        self._needs, self._means = needs[frames:], means[frames:]
+        total = np.concatenate((np.zeros(1, np.int64), np.cumsum(means)))
+        out: NDArray[np.float64] = (total[self._window :] - total[: -self._window]) / self._window
+        return out
 
-    def _release(self, wanted: NDArray[np.float64]) -> NDArray[np.float64]:
-        """d[n] = max(wanted[n], decay · d[n−1]), without a Python loop: divided by decayⁿ it is a running maximum."""
-        powers = self._decay ** np.arange(1, len(wanted) + 1)
-        out = np.maximum(np.maximum.accumulate(wanted / powers), self._reduction) * powers
-        self._reduction = float(out[-1])
-        return np.asarray(out, dtype=np.float64)
+    def _release(self, wanted: Octaves) -> Octaves:
+        """d[n] = max(wanted[n], d[n−1] − fall), without a loop: with fall · n added it is a running maximum."""
+        fallen = np.arange(1, len(wanted) + 1) * self._fall
+        out: Octaves = np.maximum(np.maximum.accumulate(wanted + fallen), self._reduction) - fallen
+        np.maximum(out, 0, out=out)
+        self._reduction = int(out[-1])
+        return out
+
+
+def _most(values: Octaves, window: int) -> Octaves:
+    """The largest of each `window` values in a row, by doubling: seven comparisons for a window of 96."""
+    width = 1
+    while 2 * width <= window:
+        values = np.maximum(values[width:], values[:-width])
+        width *= 2
+    rest = window - width
+    return np.maximum(values[rest:], values[: len(values) - rest]) if rest else values

@@ -44,7 +44,7 @@ class SocketIo:
         self.node = node
         self.options = options
         self.namespaces = namespaces
-        self.arriving: dict[int, tuple[Socket, Pid]] = {}
+        self.arriving: dict[int, tuple[Socket, Pid, Mapping[str, str]]] = {}
         """Sockets that are being let in, and their sessions: messages are values, and a socket is none."""
         self.supervisor = f"socketio.{secrets.token_hex(6)}"
         """The name under which `child` must run."""
@@ -81,10 +81,12 @@ class SocketIo:
         log = RecoveryLog(options.recovery_packets, options.recovery_bytes) if recovers else None
         return Socket(self._formats[namespace], user, log_of_sent=log, version=version)
 
-    async def start(self, socket: Socket, session: Pid, auth: Plain) -> dict[str, Plain] | None:
-        """Let a socket's namespace decide; None when it is let in, else the refusal."""
+    async def start(
+        self, socket: Socket, session: Pid, auth: Plain, query: Mapping[str, str]
+    ) -> dict[str, Plain] | None:
+        """Let a socket's namespace decide; None when it is let in, else the refusal. ``query``: of its address."""
         number = next(self._numbers)
-        self.arriving[number] = socket, session
+        self.arriving[number] = socket, session, query
         kind = self.namespaces[socket.namespace]
         pid = None
         try:

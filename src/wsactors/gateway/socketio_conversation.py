@@ -152,7 +152,7 @@ class SocketIoConversation:
         if await self._recover(namespace, auth, user):
             return None
         socket = app.new_socket(namespace, user, self._version)
-        refused_with = await app.start(socket, session.pid, said)
+        refused_with = await app.start(socket, session.pid, said, session.handshake.query)
         if refused_with is not None:
             return self._refuse(namespace, refused_with)
         if session.is_closed:

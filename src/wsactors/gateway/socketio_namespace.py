@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import math
 from collections.abc import Callable, Iterable, Mapping
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, Final, TypeVar
 
 import attrs
@@ -115,11 +116,15 @@ class Namespace(Actor):
     """Whether `everyone` reaches its clients."""
     counted_by_topics: ClassVar[bool] = False
     """Whether the node's topics count for a client's address what its clients send; False: it counts as it comes."""
+    asks: ClassVar[frozenset[str]] = frozenset()
+    """Fields of the query of the client's address that it wants to know (`query`); no secrets, as they are kept."""
     wire_format: ClassVar[type[RoomFormat]] = RoomFormat
     """How publications become events."""
     _events: ClassVar[Mapping[str, _Handler]] = {}
 
     socket: Socket
+    query: Mapping[str, str] = MappingProxyType({})
+    """Those fields that were there. The client says what it likes there."""
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -263,7 +268,9 @@ class Namespace(Actor):
         arrival = app.arriving.get(number)
         if arrival is None:
             return Stop("the client has gone")
-        self.socket, session = arrival
+        self.socket, session, query = arrival
+        if self.asks:
+            self.query = {name: query[name] for name in self.asks & query.keys()}
         self.socket.actor = self.pid
         self._app = app
         self._rooms: Rooms | None = None

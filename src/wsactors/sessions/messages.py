@@ -174,6 +174,8 @@ class SessionCard:
     """What a stage or a voice session was told; None: it is another kind."""
     tiers: int = 1
     """At how many bit rates a listener may get it."""
+    operated: bool = False
+    """Whether it answers the calls of `wsactors.sessions.battle_messages`; another would crash at them."""
 
 
 SESSIONS = "sessions"
