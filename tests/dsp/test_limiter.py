@@ -58,12 +58,13 @@ def test_what_is_below_the_ceiling_passes_bit_for_bit() -> None:
     assert limiter.reduction == 0.0
 
 
-@given(sizes=st.lists(st.integers(1, 700), min_size=1, max_size=30), seed=st.integers(0, 50))
+@given(sizes=st.lists(st.integers(1, 700), min_size=1, max_size=30), seed=st.integers(0, 50), true_peaks=st.booleans())
 @settings(max_examples=40, deadline=None)
-def test_how_the_stream_is_cut_makes_no_difference(sizes: list[int], seed: int) -> None:
+def test_how_the_stream_is_cut_makes_no_difference(sizes: list[int], seed: int, true_peaks: bool) -> None:
     signal = loud(seed, 4_800)
-    whole = blocks(signal, 480, Limiter())
-    limiter, pieces, at = Limiter(), [], 0
+    whole = blocks(signal, 480, Limiter(true_peak=true_peaks))
+    limiter, at = Limiter(true_peak=true_peaks), 0
+    pieces: list[Any] = []
     for size in [*sizes, len(signal)]:
         if at < len(signal):
             pieces.append(limiter.process(signal[at : at + size]))
@@ -113,6 +114,18 @@ def test_what_comes_out_of_opus_is_below_full_scale(kind: str) -> None:
         packets = [encoder.encode(np.ascontiguousarray(out[at : at + 960])) for at in range(0, 48_000, 960)]
         heard = np.concatenate([decoder.decode(packet) for packet in packets])
     assert np.abs(heard).max() <= 1.0
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_for_voices_the_samples_are_enough(seed: int) -> None:
+    limiter = Limiter(channels=1, true_peak=False)
+    assert limiter.delay == 95
+    signal = loud(seed)[:, :1]
+    out = blocks(signal, 480, limiter)
+    assert db_to_gain(-1.1) < np.abs(out).max() <= np.float32(db_to_gain(-1.0))
+    quiet = signal * np.float32(0.9 / np.abs(signal).max() * db_to_gain(-1.0))
+    passed = blocks(quiet, 480, Limiter(channels=1, true_peak=False))
+    assert np.array_equal(passed[95:], quiet[:-95])
 
 
 def test_how_far_it_goes_down_is_told() -> None:

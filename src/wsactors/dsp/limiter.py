@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from wsactors.dsp.gain import db_to_gain
 from wsactors.dsp.interpolation import Block
-from wsactors.dsp.true_peak import AFTER, BEFORE, POINTS, REACH, frame_peaks
+from wsactors.dsp.true_peak import AFTER, BEFORE, REACH, frame_peaks
 
 Octaves = NDArray[np.int64]
 """Reductions, in 2⁻²⁰ octaves of amplitude."""
@@ -23,8 +23,6 @@ Octaves = NDArray[np.int64]
 MARGIN = 0.1
 """dB by which the gain is set lower: a peak between four-fold samples, and a gain that moves, may add that much."""
 _OCTAVE = 1 << 20
-_SPREAD = POINTS - 1
-"""A peak between two frames is made by frames around it: all of them have to be taken back."""
 
 
 class Limiter:
@@ -32,26 +30,43 @@ class Limiter:
 
     `ceiling` in dBTP, `look_ahead` in frames (96 = 2 ms at 48 kHz), `release` in frames to recover by 6 dB. What does not
     come near the ceiling passes bit for bit. The same input always gives the same output, however it is cut into blocks.
+    Without `true_peak` only the samples are held below the ceiling, which costs nothing until one is above: enough for voices.
     """
 
-    __slots__ = ("_aim", "_ceiling", "_fall", "_history", "_means", "_needs", "_reduction", "_window")
+    __slots__ = (
+        "_after", "_aim", "_before", "_ceiling", "_fall", "_history", "_means", "_needs", "_reduction", "_window",
+    )  # fmt: skip
 
-    def __init__(self, *, channels: int = 2, ceiling: float = -1.0, look_ahead: int = 96, release: int = 4800) -> None:
+    def __init__(
+        self,
+        *,
+        channels: int = 2,
+        ceiling: float = -1.0,
+        look_ahead: int = 96,
+        release: int = 4800,
+        true_peak: bool = True,
+    ) -> None:
         if look_ahead < 2 or release < 1 or ceiling > 0:
             raise ValueError("a limiter needs look_ahead >= 2 and release >= 1 frames, and a ceiling of at most 0 dBTP")
         self._window = look_ahead
         self._ceiling = np.float32(db_to_gain(ceiling))
-        self._aim = db_to_gain(ceiling - MARGIN)
+        self._before, self._after = (BEFORE, AFTER) if true_peak else (0, 0)
+        self._aim = db_to_gain(ceiling - MARGIN) if true_peak else float(self._ceiling)
         self._fall = max(1, _OCTAVE // release)
         self._reduction = 0
-        self._history: Block = np.zeros((self.delay + BEFORE, channels), np.float32)
-        self._needs: Octaves = np.zeros(look_ahead - 1 + _SPREAD, np.int64)
+        self._history: Block = np.zeros((self.delay + self._before, channels), np.float32)
+        self._needs: Octaves = np.zeros(look_ahead - 1 + self._spread, np.int64)
         self._means: Octaves = np.zeros(look_ahead - 1, np.int64)
+
+    @property
+    def _spread(self) -> int:
+        """A peak between two frames is made by frames around it: all of them have to be taken back."""
+        return self._before + self._after
 
     @property
     def delay(self) -> int:
         """Frames by which the output lags the input."""
-        return self._window - 1 + AFTER + BEFORE
+        return self._window - 1 + self._spread
 
     @property
     def reduction(self) -> float:
@@ -63,8 +78,8 @@ class Limiter:
         frames = len(block)
         joined = np.concatenate((self._history, block))
         self._history = joined[frames:]
-        delayed: Block = joined[BEFORE : BEFORE + frames]
-        span = joined[len(joined) - frames - POINTS + 1 :]
+        delayed: Block = joined[self._before : self._before + frames]
+        span = joined[len(joined) - frames - self._spread :]
         over = self._over(span)
         if over is None and self._rested():
             return delayed
@@ -75,9 +90,10 @@ class Limiter:
 
     def _over(self, span: Block) -> Octaves | None:
         """How far each frame is above the ceiling; None if no frame can be."""
-        if float(np.abs(span).max(initial=0.0)) * REACH <= self._aim:
+        reach = REACH if self._spread else 1.0
+        if float(np.abs(span).max(initial=0.0)) * reach <= self._aim:
             return None
-        peaks = frame_peaks(span)
+        peaks = frame_peaks(span) if self._spread else _highest(span)
         if not (peaks > self._aim).any():
             return None
         over: Octaves = np.ceil(np.log2(np.maximum(peaks, self._aim) / self._aim) * _OCTAVE).astype(np.int64)
@@ -89,7 +105,7 @@ class Limiter:
     def _mean(self, over: Octaves) -> NDArray[np.float64]:
         frames = len(over)
         needs = np.concatenate((self._needs, over))
-        means = np.concatenate((self._means, self._release(_most(needs, self._window + _SPREAD))))
+        means = np.concatenate((self._means, self._release(_most(needs, self._window + self._spread))))
         self._needs, self._means = needs[frames:], means[frames:]
         total = np.concatenate((np.zeros(1, np.int64), np.cumsum(means)))
         out: NDArray[np.float64] = (total[self._window :] - total[: -self._window]) / self._window
@@ -102,6 +118,12 @@ class Limiter:
         np.maximum(out, 0, out=out)
         self._reduction = int(out[-1])
         return out
+
+
+def _highest(span: Block) -> NDArray[np.float64]:
+    """The loudest channel's amplitude in each frame; a row per channel, because maxima along short rows are slow."""
+    rows = np.ascontiguousarray(span.T, np.float64)
+    return np.asarray(np.abs(rows).max(axis=0))
 
 
 def _most(values: Octaves, window: int) -> Octaves:

@@ -52,7 +52,7 @@ class Mixer(Generic[Key]):
         self._sum: Block = np.zeros(self._shape, np.float32)
         self._parts: dict[Key, Block] = {}
         self._limiters: dict[Key, Limiter] = {}
-        self._whole = Limiter(channels=channels)
+        self._whole = Limiter(channels=channels, true_peak=False)
 
     def add_clip(self, sound: Block, gain: float = 1.0) -> bool:
         """Mix ``sound``, shape (any, 1 or 2), into what follows. False: too many clips sound already."""
@@ -100,7 +100,7 @@ class Mixer(Generic[Key]):
         """The block for ``key``: without what it has added. To be taken once per block by everybody who ever takes it."""
         limiter = self._limiters.get(key)
         if limiter is None:
-            limiter = self._limiters[key] = Limiter(channels=self._shape[1])
+            limiter = self._limiters[key] = Limiter(channels=self._shape[1], true_peak=False)
         own = self._parts.get(key)
         return limiter.process(self._sum if own is None else self._sum - own)
 
