@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,7 @@ import trio
 pytest.importorskip("av")
 
 from tests.dj import hostile
+from tests.dj.analysis import real_music
 from tests.dj.listening import decode, expected_sound, lag_and_likeness, settled, strongest
 from wsactors.dj.song import Pcm
 from wsactors.dj.state import BattleState
@@ -115,26 +115,15 @@ async def test_a_song_cache_that_was_killed_is_not_missed(house: House, folder: 
 
 # -- recorded music ---------------------------------------------------------------------------------------------------
 
-PACKAGE = "singularity-music"
-
 
 @pytest.fixture(scope="session")
 def recorded() -> Path:
-    """A folder with songs of a Debian package (CC-BY-SA 3.0), unpacked outside the repository and kept for next time."""
-    cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "wsactors-tests" / PACKAGE
-    if not any(cache.rglob("*.ogg")):
-        if shutil.which("apt-get") is None or shutil.which("dpkg") is None:
-            pytest.skip(f"recorded music needs Debian's {PACKAGE}, and this is no Debian")
-        cache.mkdir(parents=True, exist_ok=True)
-        got = subprocess.run(
-            ["apt-get", "download", PACKAGE], cwd=cache, capture_output=True, text=True, timeout=240, check=False
-        )
-        archives = list(cache.glob("*.deb"))
-        if got.returncode or not archives:
-            pytest.skip(f"recorded music: apt-get download {PACKAGE} failed: {got.stderr.strip()[-200:]}")
-        subprocess.run(["dpkg", "-x", archives[0].name, "."], cwd=cache, check=True, timeout=120)
-        archives[0].unlink()
-    return max((path.parent for path in cache.rglob("*.ogg")), key=lambda path: len(list(path.glob("*.ogg"))))
+    """A folder with songs."""
+    try:
+        songs = real_music.fetch(real_music.SINGULARITY)
+    except real_music.NotFetchedError as error:
+        pytest.skip(str(error))
+    return next(iter(songs.values())).parent
 
 
 @pytest.mark.slow
