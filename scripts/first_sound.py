@@ -27,7 +27,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
 from tests.browser.driver import open_chromium  # noqa: E402
-from tests.browser.tap import TAP, Recording  # noqa: E402
+from tests.browser.tap import Recording, tap  # noqa: E402
 
 LIMIT_SECONDS = 120.0
 # Where packages come from, and the certificates to trust, are the machine's business; everything else is left behind.
@@ -80,7 +80,7 @@ async def first_sound(url: str, profile: Path, steps: Steps) -> float:
     """Press the button and wait until something is heard."""
     async with open_chromium(profile) as page:
         steps.reached("Chromium is up")
-        await page.before_load(TAP)
+        await tap(page)
         await page.goto(url)
         await page.click("#sessions button")
         steps.reached("the button is pressed")

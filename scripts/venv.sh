@@ -47,7 +47,7 @@ if [ "$(.venv/bin/python -c 'import sys, pip; print("%d.%d" % sys.version_info[:
     say "$python" -m venv .venv
 fi
 rm -f .venv/.wsactors
-echo "Installing what \"$extra\" needs (up to 80 MB on a fresh machine)" >&2
+echo "Installing what \"$extra\" needs (up to 130 MB on a fresh machine)" >&2
 # Byte code is made when a module is first used: most of what numpy and PyAV bring never is.
 say .venv/bin/python -m pip install --quiet --disable-pip-version-check --no-compile -c constraints.txt -e ".[$extra]"
 wanted "$extra" > .venv/.wsactors
